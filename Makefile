@@ -1,0 +1,68 @@
+# make demo    collect, train and plan on two tasks, from nothing
+# make test    the whole suite
+# make lint    ruff          make types   mypy, strict          make clean
+#
+# The environment in .venv is made by the first target that needs it and again when pyproject.toml or TORCH changes.
+# Another PyTorch: make TORCH=torch==2.11.0 test
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+
+# Minutes of training in the demo, per task.
+DEMO_MINUTES_two-room ?= 3
+DEMO_MINUTES_pusht ?= 6
+
+BIN := $(abspath $(VENV))/bin
+INSTALLED := $(VENV)/.installed
+ROOMS := planners envs datasets benchmarks
+DEMOS := demo-two-room demo-pusht
+
+.PHONY: demo $(DEMOS) test lint types clean
+.NOTPARALLEL:
+
+demo: $(DEMOS)
+	@echo
+	@echo "Done. Every table is in runs/demo-*/*.json, every video in runs/demo-*/*.mp4."
+	@echo "Success rates above: n = 50 pairs, 10 CEM iterations, after minutes of training on this machine."
+
+$(DEMOS): demo-%: $(INSTALLED)
+	@echo
+	@echo "== $*: collect what is missing, then train for $(DEMO_MINUTES_$*) minutes =="
+	@rm -rf runs/demo-$*
+	@$(BIN)/wm-train --env $* --preset nano --minutes $(DEMO_MINUTES_$*) --out runs/demo-$*
+	@for predictor in prefix one-step; do \
+		echo; \
+		echo "== $*: plan with the $$predictor predictor (n = 50, 10 iterations) =="; \
+		$(BIN)/wm-plan --env $* --model runs/demo-$* --predictor $$predictor --episodes 50 --iterations 10 \
+			--json runs/demo-$*/$$predictor.json --video runs/demo-$*/$$predictor.mp4 || exit $$?; \
+	done
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy does not see the mapped folders as parts of worldmodel in a checkout, so it is shown a tree of links.
+types: $(INSTALLED)
+	@rm -rf build/types && mkdir -p build/types/worldmodel
+	@ln -s $(CURDIR)/worldmodel/* $(ROOMS:%=$(CURDIR)/%) build/types/worldmodel/
+	cd build/types && $(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p worldmodel
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# PyTorch goes first and alone, so that what follows takes the build chosen here.
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+$(INSTALLED): pyproject.toml
+	@echo "Setting up $(VENV) with $(TORCH): minutes, the first time only."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) $(TORCH)
+	@$(PIP) -e ".[dev]"
+	@echo "$(TORCH)" > $@
+
+ifneq ($(shell cat $(INSTALLED) 2>/dev/null),$(TORCH))
+.PHONY: $(INSTALLED)
+endif

@@ -1,0 +1,293 @@
+"""Collecting episodes in worker processes, resumable: whatever was finished when it stopped is found again.
+
+Episodes are numbered; number i depends on (seed, i) only, so the result is the same for any number of workers. Every
+20 episodes are one part file in ``<path>.parts/``, written whole or not at all; when all are there they are joined into
+``path`` and the folder is removed. 20 episodes always fill whole chunks of pictures, which are joined without being
+compressed again.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import worldmodel
+from worldmodel.datasets.policies import mixture
+from worldmodel.datasets.store import IMAGE_CHUNK, EpisodeStore, StoreWriter, write_store
+from worldmodel.envs import registry
+from worldmodel.errors import BadFile, BadValue, WorldModelError
+from worldmodel.files import read_json, replacing, write_json
+
+PART = IMAGE_CHUNK  # episodes in one part file
+HELD_OUT = 0.05  # share of the episodes for validation, and the same for test
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that an episode depends on, besides its number."""
+
+    env: str
+    steps: int
+    seed: int
+    image_size: int
+    version: str = worldmodel.__version__
+
+
+def collect(
+    env: str,
+    path: str | Path,
+    episodes: int,
+    steps: int = 200,
+    seed: int = 0,
+    workers: int | None = None,
+    image_size: int = 64,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Collect episodes of the environment's behaviour policies into a dataset, going on where an earlier call stopped.
+
+    A dataset that is already there, complete and made with the same arguments, is left as it is.
+
+    Args:
+        env: environment name, such as ``"pusht"``.
+        path: the dataset to make.
+        episodes: how many; 90 % are for training, 5 % each for validation and test.
+        steps: environment steps in each; an episode has one row more.
+        seed: episode i is drawn from (seed, i).
+        workers: processes; all cores by default. 1 works in this process.
+        image_size: side of the square pictures, pixels.
+        progress: called with (episodes done, episodes); the first call tells how many an earlier run left.
+
+    Returns:
+        The path.
+
+    Raises:
+        UnknownName: no such environment.
+        BadValue: a number out of range.
+        BadFile: ``path`` or the unfinished collection beside it was made with other arguments, or the disk is full.
+        WorldModelError: a worker was killed.
+    """
+    for option, value, least in (
+        ("episodes", episodes, 1), ("steps", steps, 1), ("seed", seed, 0), ("image_size", image_size, 8),
+        ("workers", 1 if workers is None else workers, 1),
+    ):  # fmt: skip
+        if value < least:
+            raise BadValue(f"{option} must be at least {least}, not {value}")
+    path, recipe = Path(path), Recipe(env=_short_name(env), steps=steps, seed=seed, image_size=image_size)
+    folder = parts_folder(path)
+    if path.exists():
+        _check_same(path, recipe, episodes)
+        shutil.rmtree(folder, ignore_errors=True)  # a kill between joining and tidying up leaves it
+        return path
+
+    _claim(folder, path, recipe)
+    parts = {_part_path(folder, start, stop): (start, stop) for start, stop in _ranges(episodes)}
+    todo = {part: span for part, span in parts.items() if not _is_whole(part)}
+    done = episodes - sum(stop - start for start, stop in todo.values())
+    progress = progress or (lambda done, total: None)
+    progress(done, episodes)
+    with closing(_run(recipe, todo, min(workers or _cores(), len(todo)))) as finished:
+        for part in finished:
+            start, stop = parts[part]
+            done += stop - start
+            progress(done, episodes)
+    _join(path, list(parts), recipe, split_of(episodes, seed))
+    shutil.rmtree(folder, ignore_errors=True)
+    return path
+
+
+def default_path(env: str) -> Path:
+    """Return where the commands keep the dataset of an environment: ``data/<short name>.h5`` under this folder."""
+    return Path("data") / f"{_short_name(env)}.h5"
+
+
+def parts_folder(path: str | Path) -> Path:
+    """Return where an unfinished collection into ``path`` keeps its parts."""
+    return Path(f"{path}.parts")
+
+
+def split_of(episodes: int, seed: int) -> np.ndarray:
+    """Assign episodes to train 0, validation 1 and test 2: (E,) int8, 90/5/5 by a seeded permutation.
+
+    From three episodes on, every split has at least one.
+    """
+    held_out = max(round(HELD_OUT * episodes), 1) if episodes >= 3 else 0
+    order = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,))).permutation(episodes)
+    split = np.zeros(episodes, np.int8)
+    split[order[:held_out]] = 1
+    split[order[held_out : 2 * held_out]] = 2
+    return split
+
+
+def rollout(env: Any, recipe: Recipe, number: int) -> dict[str, Any]:
+    """Play episode ``number`` to its end in an environment made for the recipe, and return its columns (store.py)."""
+    sequence = np.random.SeedSequence((recipe.seed, number))
+    seed = int(sequence.generate_state(1)[0])
+    rng = np.random.default_rng(sequence.spawn(1)[0])
+    behaviour = mixture(recipe.env, rng)
+    obs, info = env.reset(seed=seed)
+    behaviour.reset(env, rng)
+    pixels, states, actions = [obs["pixels"]], [info["state"]], []
+    rewards, terminated, truncated = [np.nan], [False], [False]
+    while not (terminated[-1] or truncated[-1]):
+        actions.append(np.asarray(behaviour.act(env), np.float32))
+        obs, reward, has_terminated, was_truncated, info = env.step(actions[-1])
+        pixels.append(obs["pixels"])
+        states.append(info["state"])
+        rewards.append(float(reward))
+        terminated.append(bool(has_terminated))
+        truncated.append(bool(was_truncated))
+    actions.append(np.full_like(actions[-1], np.nan))
+    return {
+        "pixels": np.stack(pixels),
+        "action": np.stack(actions),
+        "reward": np.asarray(rewards),
+        "terminated": np.asarray(terminated),
+        "truncated": np.asarray(truncated),
+        "state": np.stack(states),
+        "split": 0,  # given when the parts are joined
+        "seed": seed,
+        "policy": behaviour.name.encode(),
+    }
+
+
+def collect_part(recipe: Recipe, part: Path, start: int, stop: int) -> Path:
+    """Collect the episodes ``start:stop`` into one part file. Runs in a worker process."""
+    env = registry.make(
+        recipe.env, image_size=recipe.image_size, terminate_on_success=False, max_episode_steps=recipe.steps
+    )
+    try:
+        return write_store(part, (rollout(env, recipe, number) for number in range(start, stop)), asdict(recipe))
+    finally:
+        env.close()
+
+
+def _run(recipe: Recipe, todo: dict[Path, tuple[int, int]], workers: int) -> Generator[Path, None, None]:
+    """Yield the parts as they are finished."""
+    if workers <= 1:
+        for part, span in todo.items():
+            yield collect_part(recipe, part, *span)
+        return
+    context = multiprocessing.get_context("spawn")  # fork would copy renderers and threads
+    before = set(multiprocessing.active_children())
+    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    try:
+        with _children_ignore_ctrl_c():
+            futures = [executor.submit(collect_part, recipe, part, *span) for part, span in todo.items()]
+        for future in as_completed(futures):
+            yield future.result()
+    except BaseException as error:  # Ctrl-C, too: nothing may go on in the background
+        for child in set(multiprocessing.active_children()) - before:
+            child.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise WorldModelError(
+                "a worker process was killed or could not start (out of memory? a script that collects needs "
+                "'if __name__ == \"__main__\":'); finished parts are kept, the same call continues"
+            ) from error
+        raise
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    """End this worker when its parent is gone: SIGKILL gives the parent no chance to say so."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextmanager
+def _children_ignore_ctrl_c() -> Iterator[None]:
+    """Let processes started inside ignore SIGINT from their first instruction; the parent stops them in good order."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals belong to the main thread
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _join(path: Path, parts: list[Path], recipe: Recipe, split: np.ndarray) -> None:
+    policies: Counter[str] = Counter()
+    with replacing(path) as temporary, StoreWriter(temporary, {}) as writer:
+        for number, part in enumerate(parts):
+            with EpisodeStore(part) as store:
+                writer.extend(store, split[number * PART : number * PART + len(store)])
+                names = store.read("policy", 0, store.rows)[store.offsets]
+                policies.update(name.decode() for name in names.tolist())
+                action_dim = store.columns["action"][0][1]
+        writer.describe({**asdict(recipe), "action_dim": action_dim, "render_preset": "fast"})
+        writer.describe({"policies": dict(sorted(policies.items()))})  # episodes of each
+
+
+def _claim(folder: Path, path: Path, recipe: Recipe) -> None:
+    """Make the folder of parts, or check that the one which is there belongs to this recipe."""
+    note = folder / "recipe.json"
+    if note.exists():
+        before = read_json(note)
+        for option, value in asdict(recipe).items():
+            if before.get(option) != value:
+                raise BadFile(
+                    f"{folder} holds an unfinished collection with {option} {before.get(option)!r}, not {value!r}: "
+                    "continue it with that, choose another file, or delete the folder"
+                )
+    else:
+        write_json(note, asdict(recipe))
+
+
+def _check_same(path: Path, recipe: Recipe, episodes: int) -> None:
+    with EpisodeStore(path) as store:
+        found = {**store.attrs, "episodes": len(store)}
+    for option, value in {**asdict(recipe), "episodes": episodes}.items():
+        if option != "version" and found.get(option) != value:
+            raise BadFile(
+                f"{path} is already there with {option} {found.get(option)!r}, not {value!r}: "
+                "choose another file or delete it"
+            )
+
+
+def _is_whole(part: Path) -> bool:
+    try:
+        with EpisodeStore(part):
+            return True
+    except BadFile:
+        return False
+
+
+def _ranges(episodes: int) -> list[tuple[int, int]]:
+    return [(start, min(start + PART, episodes)) for start in range(0, episodes, PART)]
+
+
+def _part_path(folder: Path, start: int, stop: int) -> Path:
+    return folder / f"part-{start:07d}-{stop:07d}.h5"
+
+
+def _short_name(env: str) -> str:
+    task = registry.task_class(env)
+    return next(name for name in registry.TASKS if registry.task_class(name) is task)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

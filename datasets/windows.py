@@ -1,0 +1,107 @@
+"""Windows of equally spaced rows, drawn by index; none crosses an episode's end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from worldmodel.datasets.cache import FrameCache
+from worldmodel.datasets.store import SPLITS, EpisodeStore, split_number
+from worldmodel.errors import BadFile, BadValue, UnknownName
+
+
+class Windows:
+    """All windows of ``length`` rows, ``stride`` apart, in the episodes of one split.
+
+    A window starts at row s of an episode and reads the rows s, s + F, ..., s + (T-1) F, so an episode of L rows holds
+    L - (T-1) F of them. Between two rows lie F primitive actions; they are concatenated, first action first.
+    Pictures are decoded once into a memory-mapped cache, everything else into memory.
+
+    Args:
+        store: the dataset; it may be closed afterwards.
+        split: 0 or "train", 1 or "validation", 2 or "test".
+        length: T, rows (model steps) in a window.
+        stride: F, environment steps between two rows; equals the action block.
+        columns: what `batch` returns.
+
+    Attributes:
+        starts: (M,) int64, the row in the store at which each window starts.
+
+    Raises:
+        BadValue: length or stride below 1, or no episode of the split is long enough.
+        UnknownName: the store has no such column, or there is no such split.
+    """
+
+    def __init__(
+        self,
+        store: EpisodeStore,
+        split: int | str = 0,
+        length: int = 2,
+        stride: int = 1,
+        columns: Iterable[str] = ("pixels", "action"),
+    ) -> None:
+        for name, value in (("length", length), ("stride", stride)):
+            if value < 1:
+                raise BadValue(f"window {name} must be at least 1, not {value}")
+        self.length, self.stride, self.columns = length, stride, tuple(columns)
+        for name in self.columns:
+            if name not in store.columns:
+                raise UnknownName(f"column in {store.path}", name, store.columns)
+
+        span = (length - 1) * stride
+        chosen = store.episodes(split)
+        valid = np.maximum(store.lengths[chosen] - span, 0)
+        if not valid.sum():
+            longest = int(store.lengths[chosen].max(initial=0))
+            raise BadValue(
+                f"{store.path}: no {SPLITS[split_number(split)]} episode has the {span + 1} rows that {length} frames "
+                f"{stride} apart need (the longest of {len(chosen)} has {longest})"
+            )
+        within = np.arange(valid.sum()) - np.repeat(np.cumsum(valid) - valid, valid)
+        self.starts = np.repeat(store.offsets[chosen], valid) + within
+        self._data = {name: _column(store, name) for name in self.columns}
+        self._frame_rows = np.arange(length) * stride
+        self._action_rows = np.arange(span)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Gather windows.
+
+        Args:
+            indices: (B,) integers in [0, len(self)).
+
+        Returns:
+            column -> (B, T, ...) in the store's dtype, such as pixels (B, T, S, S, 3) uint8;
+            action (B, T-1, F*a) float32 in raw environment units.
+        """
+        starts = self.starts[np.asarray(indices)][:, None]
+        batch = {}
+        for name, data in self._data.items():
+            rows = starts + (self._action_rows if name == "action" else self._frame_rows)
+            values: np.ndarray = np.take(data, rows, axis=0)
+            if name == "action":
+                values = values.reshape(len(starts), self.length - 1, self.stride * data.shape[1])
+            batch[name] = values
+        return batch
+
+
+def action_statistics(store: EpisodeStore, split: int | str = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (a,) and standard deviation (a,), float64, of the primitive actions of one split; last rows (NaN) left out.
+
+    Raises:
+        BadFile: the split has no action.
+    """
+    chosen = np.isin(np.repeat(np.arange(len(store)), store.lengths), store.episodes(split))
+    actions = store.read("action", 0, store.rows)[chosen].astype(np.float64)
+    actions = actions[np.isfinite(actions).all(axis=1)]
+    if not len(actions):
+        raise BadFile(f"{store.path}: the {SPLITS[split_number(split)]} split holds no action")
+    return np.asarray(actions.mean(axis=0)), np.asarray(actions.std(axis=0))
+
+
+def _column(store: EpisodeStore, name: str) -> np.ndarray:
+    shape, _ = store.columns[name]
+    return FrameCache(store, name).frames if len(shape) == 4 else store.read(name, 0, store.rows)

@@ -1,0 +1,237 @@
+"""Acting by planning: a receding-horizon agent with the ``predict`` of Stable-Baselines3.
+
+Shapes: B rows (environments), H horizon (model steps), R model steps executed of a plan, F action block, a action
+size, A = F * a, C context frames, S pixels, D latent size.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worldmodel.errors import BadValue, UnknownName
+from worldmodel.interfaces import Context, Objective, Planner
+from worldmodel.planners.config import AgentConfig
+from worldmodel.planners.objectives import GoalDistance, default_objective, make_cost
+from worldmodel.planners.registry import planner_class
+from worldmodel.planners.sampling import shift_plan
+from worldmodel.planners.state import AgentState, Row, new_row
+
+if TYPE_CHECKING:
+    from worldmodel.model import WorldModel
+
+
+@dataclass
+class Stats:
+    """Time spent planning: wall clock of every solve, encoding included, and how many rows it planned for."""
+
+    milliseconds: list[float] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+
+    @property
+    def plans(self) -> int:
+        """Plans made, counting every row of a solve."""
+        return sum(self.rows)
+
+    @property
+    def ms_per_plan(self) -> float:
+        """Mean milliseconds for one row's plan; NaN before the first."""
+        return sum(self.milliseconds) / self.plans if self.rows else float("nan")
+
+
+class Agent:
+    """Plans H model steps towards the goal image, executes R of them open loop, and plans again.
+
+    Args:
+        model: encoder, predictors, action normalisation and bounds.
+        planner: the search, in normalised action blocks.
+        config: horizon, replanning and objective.
+        env: optional environment (or vector environment), whose action bounds clip what is returned.
+        objective: what makes a plan good; by default the distance to the goal's latent.
+    """
+
+    def __init__(
+        self,
+        model: WorldModel,
+        planner: Planner,
+        config: AgentConfig,
+        env: Any = None,
+        objective: Objective | None = None,
+    ) -> None:
+        self.model, self.planner, self.config = model.eval(), planner, config
+        name = config.predictor
+        if name == "auto":
+            name = "prefix" if "prefix" in model.predictors else model.predictors[0]
+        self.predictor = model.predictor(name)
+        block = model.config.action_block
+        default = default_objective(config.horizon, block, config.goal_offset)
+        self.objective = objective or (GoalDistance(config.arrivals) if config.arrivals else default)
+        self.execute_steps = min(config.execute_steps, config.horizon)
+        self.low, self.high = _action_bounds(model, env)
+        self.stats = Stats()
+
+    def begin(self, rows: Sequence[int]) -> AgentState:
+        """Return the state at the beginning of an episode, for rows seeded by these numbers.
+
+        A row acts the same whichever rows accompany it, so many episodes can be spread over batches of any size.
+        """
+        return AgentState(tuple(new_row(index, 0, self.config.seed, self.model.device) for index in rows))
+
+    def predict(
+        self,
+        observation: Mapping[str, Any],
+        state: AgentState | None = None,
+        episode_start: Any = None,
+        deterministic: bool = True,
+    ) -> tuple[np.ndarray, AgentState]:
+        """Choose the next primitive action of every row.
+
+        Rows that have executed their R * F actions plan again, all of them in one solve; the others just act.
+
+        Args:
+            observation: ``pixels`` and ``goal``, uint8 (S, S, 3) for one environment or (B, S, S, 3) for several.
+            state: what the last call returned; None at the beginning. It is not changed.
+            episode_start: which rows have just been reset, (B,) or one bool; those forget plan, history and noise.
+            deterministic: accepted for Stable-Baselines3 and without effect: noise belongs to the search alone, and
+                what it finds is executed as it is.
+
+        Returns:
+            The action, float32 (a,) or (B, a) within the environment's bounds, and the new state.
+
+        Raises:
+            BadValue: no goal, images of another size, or a state of another number of rows.
+        """
+        pixels, goal, single = self._images(observation)
+        if state is None:
+            rows = list(self.begin(range(len(pixels))).rows)
+        else:
+            rows = self._restart(state, episode_start, len(pixels))
+        block, context = self.model.config.action_block, self.model.config.context
+        waiting = [i for i, row in enumerate(rows) if row.waiting]
+        for i, row in enumerate(rows):
+            if not row.waiting:
+                rows[i] = row.watched(pixels[i], block, context)
+        if waiting:
+            planned = self._plan([rows[i] for i in waiting], pixels[waiting], goal[waiting])
+            for i, row in zip(waiting, planned):
+                rows[i] = row
+        actions = np.stack([row.queue[row.executed] for row in rows])
+        return actions[0] if single else actions, AgentState(tuple(row.acted() for row in rows))
+
+    @torch.no_grad()
+    def _plan(self, rows: list[Row], pixels: np.ndarray, goal: np.ndarray) -> list[Row]:
+        """Encode what is new and the goals in one call, then solve for all rows at once."""
+        begun = time.perf_counter()
+        model, H, R = self.model, self.config.horizon, self.execute_steps
+        device = model.device
+        seen = [np.stack([*row.frames, frame]) for row, frame in zip(rows, pixels)]
+        images = torch.from_numpy(np.concatenate([*seen, goal])).to(device)
+        z = model.encode({"pixels": images[:, None]})[:, 0]
+        *z_new, z_goal = torch.split(z, [*map(len, seen), len(rows)])
+        rows = [row.remembered(new, self._executed(row), model.config.context) for row, new in zip(rows, z_new)]
+
+        fresh = torch.zeros(H, len(model.low), device=device)
+        keep = self.config.warm_start
+        start = [fresh if row.plan is None or not keep else shift_plan(row.plan.to(device), R) for row in rows]
+        generators = [torch.Generator(device) for _ in rows]
+        for generator, row in zip(generators, rows):
+            generator.set_state(row.noise)
+        cost = make_cost(self.predictor, self.objective, self._context(rows), z_goal)
+        plan = self.planner.solve(cost, torch.stack(start), generators).actions
+
+        queue = model.denormalise(plan[:, :R]).reshape(len(rows), R * model.config.action_block, -1)
+        queue = np.clip(queue.cpu().numpy(), self.low, self.high).astype(np.float32)
+        self.stats.milliseconds.append(1000 * (time.perf_counter() - begun))
+        self.stats.rows.append(len(rows))
+        return [
+            replace(row, plan=plan[i], queue=queue[i], executed=0, noise=generators[i].get_state())
+            for i, row in enumerate(rows)
+        ]
+
+    def _executed(self, row: Row) -> Tensor:
+        """Normalise the blocks (R, A) that were executed since the row's last plan; none before the first."""
+        width = len(self.model.low)
+        blocks = torch.from_numpy(row.queue).to(self.model.device).reshape(-1, width)
+        return self.model.normalise(blocks)
+
+    def _context(self, rows: list[Row]) -> Context:
+        """Join histories to C frames each; a young one is filled up with its first frame, held by a zero action."""
+        C = self.model.config.context
+        hold = self.model.normalise(torch.zeros_like(self.model.low))
+        z = [torch.cat([row.z[:1].expand(C - len(row.z), -1), row.z]) for row in rows]
+        actions = [torch.cat([hold.expand(C - len(row.z), -1), row.actions]) for row in rows]
+        return Context(torch.stack(z), torch.stack(actions))
+
+    def _restart(self, state: AgentState, episode_start: Any, count: int) -> list[Row]:
+        if len(state.rows) != count:
+            raise BadValue(f"state: made for {len(state.rows)} environments, the observation has {count}")
+        begins = np.zeros(count, bool) if episode_start is None else np.atleast_1d(np.asarray(episode_start, bool))
+        if begins.shape != (count,):
+            raise BadValue(f"episode_start: expected {count} booleans, got shape {begins.shape}")
+        seed, device = self.config.seed, self.model.device
+        return [
+            new_row(row.index, row.episode + (row.plan is not None), seed, device) if begin else row
+            for row, begin in zip(state.rows, begins)
+        ]
+
+    def _images(self, observation: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, bool]:
+        """Check an observation and return pixels and goal as (B, S, S, 3), and whether it was a single one."""
+        S = self.model.config.image_size
+        images = []
+        for name in ("pixels", "goal"):
+            if not isinstance(observation, Mapping) or name not in observation:
+                has = sorted(observation) if isinstance(observation, Mapping) else type(observation).__name__
+                raise BadValue(f"observation: no {name!r} image, expected 'pixels' and 'goal', got {has}")
+            image = np.asarray(observation[name])
+            if image.ndim not in (3, 4) or image.shape[-3:] != (S, S, 3) or image.dtype != np.uint8:
+                raise BadValue(
+                    f"observation {name!r}: expected uint8 ({S}, {S}, 3) or (B, {S}, {S}, 3), the size the model was "
+                    f"trained on, got {image.dtype} {image.shape}"
+                )
+            images.append(image)
+        pixels, goal = images
+        if pixels.shape != goal.shape:
+            raise BadValue(f"observation: 'pixels' {pixels.shape} and 'goal' {goal.shape} differ in shape")
+        single = pixels.ndim == 3
+        return (pixels[None], goal[None], True) if single else (pixels, goal, False)
+
+
+def make_agent(model: WorldModel, env: Any = None, objective: Objective | None = None, **options: Any) -> Agent:
+    """Build an agent from plain options.
+
+    Args:
+        model: the world model.
+        env: optional environment to act in; its action bounds are taken.
+        objective: replaces the default one.
+        options: fields of ``AgentConfig`` and of the planner's own config, such as ``horizon=32, candidates=128``.
+
+    Raises:
+        UnknownName: an option, planner or predictor that does not exist.
+    """
+    names = {f.name for f in fields(AgentConfig)}
+    config = AgentConfig(**{name: value for name, value in options.items() if name in names})
+    planner = planner_class(config.planner)
+    own = {f.name for f in fields(planner.Config)}
+    for name in options:
+        if name not in names | own:
+            raise UnknownName("planning option", name, names | own)
+    search = planner.Config(**{name: value for name, value in options.items() if name in own})
+    solver = planner(search, model.low, model.high, model.config.action_block)
+    return Agent(model, solver, config, env, objective)
+
+
+def _action_bounds(model: WorldModel, env: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds (a,) of a primitive action: the environment's when given, otherwise the model's."""
+    a = model.config.action_dim
+    if env is None:
+        return model.action_low.cpu().numpy(), model.action_high.cpu().numpy()
+    space = getattr(env, "single_action_space", env.action_space)
+    if getattr(space, "shape", None) != (a,) or not hasattr(space, "low"):
+        raise BadValue(f"env: expected a Box action space of shape ({a},) as the model was trained on, got {space}")
+    return space.low, space.high

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tests.datasets.episodes import episode
+from worldmodel.datasets.cache import FrameCache
+from worldmodel.datasets.store import EpisodeStore, write_store
+
+
+def frames(path: Path) -> np.ndarray:
+    with EpisodeStore(path) as store:
+        return FrameCache(store).frames
+
+
+def test_decoded_once_and_kept_beside_the_dataset(tmp_path: Path) -> None:
+    path = write_store(tmp_path / "a.h5", [episode(0, 25), episode(1, 30)], {})
+    np.testing.assert_array_equal(frames(path), np.concatenate([episode(0, 25)["pixels"], episode(1, 30)["pixels"]]))
+    (cached,) = (tmp_path / "a.h5.cache").iterdir()
+    written = cached.stat().st_mtime_ns
+    assert not frames(path).flags.writeable
+    assert cached.stat().st_mtime_ns == written
+
+
+def test_made_anew_when_the_dataset_changes(tmp_path: Path) -> None:
+    before = frames(write_store(tmp_path / "a.h5", [episode(0, 25)], {}))
+    after = frames(write_store(tmp_path / "a.h5", [episode(1, 25)], {}))
+    np.testing.assert_array_equal(after, episode(1, 25)["pixels"])
+    np.testing.assert_array_equal(before, episode(0, 25)["pixels"])  # whoever holds the old one is not disturbed
+    assert len(list((tmp_path / "a.h5.cache").iterdir())) == 1
+
+
+def test_a_truncated_cache_is_made_anew(tmp_path: Path) -> None:
+    path = write_store(tmp_path / "a.h5", [episode(0, 25)], {})
+    frames(path)
+    (cached,) = (tmp_path / "a.h5.cache").iterdir()
+    cached.write_bytes(cached.read_bytes()[:-1])
+    np.testing.assert_array_equal(frames(path), episode(0, 25)["pixels"])
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    path = write_store(tmp_path / "a.h5", [episode(0, 25)], {})
+    (tmp_path / "a.h5.cache").symlink_to(tmp_path / "nowhere")
+    np.testing.assert_array_equal(frames(path), episode(0, 25)["pixels"])
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["a.h5", "a.h5.cache"]

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.datasets.episodes import episode
+from tests.oracles import windows_slow
+from worldmodel.datasets.store import EpisodeStore, write_store
+from worldmodel.datasets.windows import Windows, action_statistics
+from worldmodel.errors import BadFile, BadValue, UnknownName
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    lengths=st.lists(st.tuples(st.integers(1, 30), st.integers(0, 1)), min_size=1, max_size=6),
+    length=st.integers(1, 6),
+    stride=st.integers(1, 6),
+)
+def test_windows_equal_plain_loops(lengths: list[tuple[int, int]], length: int, stride: int) -> None:
+    """Every valid start exactly once, none across an end, right rows and right concatenated actions."""
+    episodes = [episode(i, rows, split=split) for i, (rows, split) in enumerate(lengths)]
+    expected = windows_slow([one for one in episodes if one["split"] == 0], length, stride)
+    with TemporaryDirectory() as folder:
+        with EpisodeStore(write_store(Path(folder) / "a.h5", episodes, {})) as store:
+            if not expected:
+                with pytest.raises(BadValue, match="no train episode has the"):
+                    Windows(store, 0, length, stride)
+                return
+            windows = Windows(store, 0, length, stride, ("pixels", "action", "episode_idx", "state"))
+        assert len(windows) == len(expected)
+        batch = windows.batch(np.arange(len(windows)))  # the store is closed by now
+        np.testing.assert_array_equal(batch["pixels"], np.stack([pixels for pixels, _ in expected]))
+        np.testing.assert_array_equal(batch["action"], np.stack([action for _, action in expected]))
+        assert (batch["episode_idx"] == batch["episode_idx"][:, :1]).all()
+        assert np.isfinite(batch["action"]).all() and batch["action"].dtype == np.float32
+        assert batch["state"].shape == (len(expected), length, 3)
+
+
+def test_any_order_and_repeats(tmp_path: Path) -> None:
+    store = EpisodeStore(write_store(tmp_path / "a.h5", [episode(0, 20), episode(1, 12)], {}))
+    windows = Windows(store, "train", 3, 2)
+    everything, order = windows.batch(np.arange(len(windows))), np.asarray([5, 0, 5, len(windows) - 1])
+    for name, values in windows.batch(order).items():
+        np.testing.assert_array_equal(values, everything[name][order])
+
+
+def test_bad_arguments(tmp_path: Path) -> None:
+    store = EpisodeStore(write_store(tmp_path / "a.h5", [episode(0, 20)], {}))
+    with pytest.raises(BadValue, match="window length must be at least 1, not 0"):
+        Windows(store, 0, 0)
+    with pytest.raises(BadValue, match="window stride must be at least 1"):
+        Windows(store, 0, 2, 0)
+    with pytest.raises(BadValue, match=r"has the 21 rows that 5 frames 5 apart need \(the longest of 1 has 20\)"):
+        Windows(store, 0, 5, 5)
+    with pytest.raises(BadValue, match="no test episode"):
+        Windows(store, "test", 2, 1)
+    with pytest.raises(UnknownName, match="did you mean 'action'"):
+        Windows(store, 0, 2, 1, ("actions",))
+
+
+def test_action_statistics_leave_out_last_rows_and_other_splits(tmp_path: Path) -> None:
+    episodes = [episode(0, 20), episode(1, 30, split=1), episode(2, 10)]
+    store = EpisodeStore(write_store(tmp_path / "a.h5", episodes, {}))
+    rows = np.concatenate([episodes[0]["action"][:-1], episodes[2]["action"][:-1]]).astype(np.float64)
+    mean, std = action_statistics(store)
+    np.testing.assert_allclose(mean, rows.mean(axis=0))
+    np.testing.assert_allclose(std, rows.std(axis=0))
+    with pytest.raises(BadFile, match="the test split holds no action"):
+        action_statistics(store, 2)

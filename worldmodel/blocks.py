@@ -1,0 +1,139 @@
+"""Layers shared by the encoder and the predictors.
+
+Shapes: M rows (any batch), L tokens, W width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ProjectionHead(nn.Sequential):
+    """Linear, BatchNorm, GELU, Linear: (M, d_in) -> (M, d_out).
+
+    The batch norm sits on the hidden layer only, so that nothing after it binds the scale of the output: that is left
+    to SIGReg (2603.19312).
+    """
+
+    def __init__(self, d_in: int, hidden: int, d_out: int) -> None:
+        super().__init__(nn.Linear(d_in, hidden), nn.BatchNorm1d(hidden), nn.GELU(), nn.Linear(hidden, d_out))
+
+
+class FeedForward(nn.Sequential):
+    """Linear, GELU, Linear with dropout after both, behind an optional affine LayerNorm: (..., W) -> (..., W)."""
+
+    def __init__(self, width: int, hidden: int, dropout: float = 0.0, norm: bool = False) -> None:
+        first = [nn.LayerNorm(width)] if norm else []
+        super().__init__(
+            *first,
+            nn.Linear(width, hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, width),
+            nn.Dropout(dropout),
+        )
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention: (M, L, W) -> (M, L, W)."""
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        head_dim: int | None = None,
+        *,
+        causal: bool = False,
+        bias: bool = True,
+        norm: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        inner = heads * (head_dim or width // heads)
+        self.heads, self.causal, self.dropout = heads, causal, dropout
+        self.norm = nn.LayerNorm(width) if norm else nn.Identity()
+        self.qkv = nn.Linear(width, 3 * inner, bias=bias)
+        self.out = nn.Linear(inner, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        m, length, _ = x.shape
+        q, k, v = self.qkv(self.norm(x)).view(m, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        dropout = self.dropout if self.training else 0.0
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal, dropout_p=dropout)
+        return F.dropout(self.out(y.transpose(1, 2).reshape(m, length, -1)), self.dropout, self.training)
+
+
+class ValueOnly(nn.Module):
+    """What attention becomes for a sequence of one token: its value and output maps, (..., W) -> (..., W)."""
+
+    def __init__(self, width: int, inner: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.value = nn.Linear(width, inner, bias=False)
+        self.out = nn.Linear(inner, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.dropout(self.out(self.value(self.norm(x))))
+        return out
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm attention and feed-forward, both residual: (M, L, W) -> (M, L, W)."""
+
+    def __init__(self, width: int, heads: int, mlp: int, *, causal: bool, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.norm_attention = nn.LayerNorm(width, eps=eps)
+        self.attention = Attention(width, heads, causal=causal)
+        self.norm_mlp = nn.LayerNorm(width, eps=eps)
+        self.mlp = FeedForward(width, mlp)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(self.norm_attention(x))
+        return x + self.mlp(self.norm_mlp(x))
+
+
+class AdaLNBlock(nn.Module):
+    """A residual block conditioned by adaptive layer norm, starting as the identity (AdaLN-zero).
+
+    Two branches, ``mixer`` then feed-forward, each ``x + gate * branch(norm(x) * (1 + scale) + shift)`` with gate, scale and
+    shift linear in ``SiLU(condition)``. The branches hold a second, affine norm of their own, as the released LeWM does.
+    """
+
+    def __init__(self, width: int, mixer: nn.Module, mlp: int, dropout: float) -> None:
+        super().__init__()
+        self.width = width
+        self.mixer = mixer
+        self.mlp = FeedForward(width, mlp, dropout, norm=True)
+        self.modulation = nn.Linear(width, 6 * width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        shift_a, scale_a, gate_a, shift_b, scale_b, gate_b = self.modulation(F.silu(condition)).chunk(6, dim=-1)
+        x = x + gate_a * self.mixer(self._norm(x) * (1 + scale_a) + shift_a)
+        return x + gate_b * self.mlp(self._norm(x) * (1 + scale_b) + shift_b)
+
+    def _norm(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, (self.width,), eps=1e-6)
+
+
+def sinusoid(length: int, width: int) -> Tensor:
+    """Fixed sinusoidal positions (L, W), base 10000: sines in the even columns, cosines in the odd ones."""
+    angle = torch.arange(length)[:, None] * 10000.0 ** (-torch.arange(0, width, 2) / width)
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
+
+
+FEW = 16  # rows below which a processor's matrix product takes other kernels, whose rounding differs
+
+
+def padded_rows(x: Tensor) -> tuple[Tensor, int]:
+    """Repeat rows until there are at least 16, and say how many are real: (M, ...) -> (max(M, 16), ...), M.
+
+    Products of few rows take kernels that round differently; with 16 they are the same as with many, so that a plan does not
+    depend on how many others are solved beside it (measured: 15 is the last number of rows that differs).
+    """
+    m = len(x)
+    return (x.repeat(-(-FEW // m), *[1] * (x.ndim - 1)), m) if m < FEW else (x, m)

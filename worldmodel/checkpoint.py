@@ -1,0 +1,88 @@
+"""Model folders: ``config.json`` and ``model.safetensors``. Nothing in them is ever executed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+import worldmodel
+from worldmodel.config import ModelConfig, from_dict, to_dict
+from worldmodel.errors import BadFile, WorldModelError
+from worldmodel.files import read_json, replacing, write_json
+from worldmodel.model import WorldModel
+
+FORMAT = 1  # raised when a folder written today could not be read by yesterday's code
+
+
+def save_model(folder: str | Path, model: WorldModel, **about: Any) -> None:
+    """Write a model folder, whole or not at all.
+
+    Args:
+        folder: replaced if it exists.
+        model: what to save; its normalisation lies in its buffers.
+        about: provenance for ``config.json``, such as ``dataset`` and ``protocol``.
+    """
+    with replacing(folder) as temporary:
+        temporary.mkdir()
+        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, temporary / "model.safetensors")
+        about = {"format": FORMAT, "worldmodel": worldmodel.__version__, **about, "model": to_dict(model.config)}
+        write_json(temporary / "config.json", about)
+
+
+def model_folder(path: str | Path) -> Path:
+    """Return the model folder at ``path``, itself or inside a run folder.
+
+    Raises:
+        BadFile: neither is there.
+    """
+    path = Path(path)
+    for folder in (path, path / "model"):
+        if (folder / "config.json").is_file():
+            return folder
+    if not path.exists():
+        raise BadFile(f"no such model or run folder: {path}")
+    raise BadFile(f"{path} holds no model (config.json and model.safetensors): is its training still running?")
+
+
+def read_about(path: str | Path) -> dict[str, Any]:
+    """Return what ``config.json`` of a model or run folder says, without loading the weights.
+
+    Raises:
+        BadFile: missing, unreadable, or of a newer format.
+    """
+    folder = model_folder(path)
+    about = read_json(folder / "config.json")
+    if not isinstance(about, dict) or "model" not in about:
+        raise BadFile(f"{folder / 'config.json'} does not describe a world model")
+    if about.get("format", 0) > FORMAT:
+        raise BadFile(f"{folder} has format {about['format']}, this version reads up to {FORMAT}: upgrade worldmodel")
+    return about
+
+
+def load_model(path: str | Path, device: str | torch.device = "cpu") -> WorldModel:
+    """Load the model of a run or model folder, ready to plan (evaluation mode).
+
+    Raises:
+        BadFile: the folder is missing, incomplete or foreign.
+    """
+    folder = model_folder(path)
+    about = read_about(folder)
+    try:
+        model = WorldModel(from_dict(ModelConfig, about["model"]))
+        state = load_file(folder / "model.safetensors")
+    except FileNotFoundError as error:
+        raise BadFile(f"{folder} lacks model.safetensors") from error
+    except (SafetensorError, WorldModelError) as error:
+        raise BadFile(f"{folder} is damaged: {error}") from error
+    wrong = sorted(set(state) ^ set(model.state_dict()))
+    if wrong:
+        raise BadFile(f"{folder}: weights do not fit the configuration, such as {wrong[0]}")
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise BadFile(f"{folder}: weights do not fit the configuration: {str(error).splitlines()[-1].strip()}") from error
+    return model.to(device).eval()

@@ -1,0 +1,197 @@
+"""What the commands share: one line for a mistake, parsing, the device, tables, bars and the newest run."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import io
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from worldmodel.errors import BadFile, BadValue, UnknownName, WorldModelError
+from worldmodel.files import read_json
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
+RUNS = Path("runs")
+
+
+def program() -> str:
+    """Name of the running command, such as ``wm-plan``, however it was started."""
+    return "wm-" + Path(sys.argv[0]).stem.removeprefix("wm-")
+
+
+def run(main: Callable[[], object]) -> None:
+    """Call ``main`` and end as commands do: a mistake is one line on stderr and exit code 2, Ctrl-C is 130."""
+    try:
+        main()
+        sys.stdout.flush()
+    except WorldModelError as error:
+        _stop(2, str(error))
+    except KeyboardInterrupt:
+        _stop(130, "interrupted; nothing is lost: what was finished and saved is still there")
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" while writing {error.filename}" if error.filename else ""
+        _stop(2, f"disk full{where}: free some space and run the command again")
+
+
+def _stop(code: int, message: str) -> None:
+    print(f"{program()}: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+# Parsing
+
+
+def parse(cls: type[T], arguments: Sequence[str] | None = None, default: T | None = None) -> T:
+    """Parse options into a frozen dataclass, with flags such as ``--execute-steps 5``.
+
+    Args:
+        cls: the dataclass; its docstring and those of its fields are the help.
+        arguments: what was typed; the process's by default.
+        default: values for what was not typed.
+    """
+    import tyro
+
+    with _one_line():
+        return tyro.cli(cls, prog=program(), args=arguments, default=default)
+
+
+def subcommands(commands: Mapping[str, Callable[..., object]], description: str) -> object:
+    """Parse ``command --options`` with one function for each command, and call the one chosen."""
+    import tyro
+
+    def deferred(function: Callable[..., object]) -> Callable[..., object]:
+        @functools.wraps(function)
+        def later(*args: Any, **options: Any) -> object:
+            return functools.partial(function, *args, **options)
+
+        return later
+
+    with _one_line():
+        chosen: Any = tyro.extras.subcommand_cli_from_dict(
+            {name: deferred(function) for name, function in commands.items()}, prog=program(), description=description
+        )
+    return chosen()
+
+
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    """Turn the box that tyro draws around a mistake into one line."""
+    drawn = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(drawn):
+            yield
+    except SystemExit as stop:
+        if stop.code != 2:
+            raise
+        _stop(2, undraw(drawn.getvalue()))
+    finally:
+        if drawn.getvalue() and sys.exc_info()[0] is None:
+            sys.stderr.write(drawn.getvalue())
+
+
+def undraw(box: str) -> str:
+    """Return the message in a box, and the nearest options it suggests."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", box)
+    lines = [line.strip(" │|\t") for line in text.splitlines() if not re.match(r"\s*[╭╰+]", line)]
+    parts: list[list[str]] = [[]]
+    for line in lines:
+        if re.fullmatch(r"[─-]{3,}", line):
+            parts.append([])
+        elif line:
+            parts[-1].append(line)
+    message = " ".join(parts[0]) or text
+    near = [line.split()[0].rstrip(",") for part in parts[1:] for line in part if line.startswith("--")]
+    if near and "Perhaps" in text:
+        message += f"; did you mean {' or '.join(dict.fromkeys(near))}?"
+    return f"{message[:1].lower()}{message[1:].rstrip('.')} (all options: {program()} --help)"
+
+
+# Devices
+
+
+def device(name: str) -> torch.device:
+    """Choose where to compute; ``auto`` takes the accelerator when there is one.
+
+    Raises:
+        UnknownName: no such kind of device.
+        BadValue: this machine or this build of PyTorch has none.
+    """
+    kind, _, index = name.partition(":")
+    if kind not in DEVICES or (index and not index.isdigit()):
+        raise UnknownName("--device", name, DEVICES)
+    import torch
+
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if name == "auto":
+        return torch.device("cpu") if found is None else torch.device(found.type)
+    if kind != "cpu" and (found is None or found.type != kind):
+        has = "no accelerator" if found is None else f"only {found.type}"
+        raise BadValue(f"--device: {name} is not available here, PyTorch sees {has}")
+    if kind != "cpu" and index and int(index) >= torch.accelerator.device_count():
+        raise BadValue(f"--device: {name} does not exist, PyTorch sees {torch.accelerator.device_count()} of them")
+    return torch.device(name)
+
+
+def auto_preset() -> str:
+    """The preset that suits this machine: ``nano`` on a CPU, ``small`` with an accelerator."""
+    return "nano" if device("auto").type == "cpu" else "small"
+
+
+# Showing
+
+
+def aligned(rows: Sequence[Sequence[object]]) -> str:
+    """Lay out rows of cells in aligned columns; rows may have different lengths."""
+    text = [[str(cell) for cell in row] for row in rows]
+    last = max(map(len, text), default=0)
+    widths = [max(len(row[i]) for row in text if i < len(row)) for i in range(last)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in text)
+
+
+def bar(total: int | None, unit: str, desc: str) -> Any:
+    """A tqdm bar on stderr, shown on a terminal only."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit=f" {unit}", desc=desc, disable=None, leave=False, dynamic_ncols=True)
+
+
+# Runs
+
+
+def newest_run(env: str | None, root: Path = RUNS) -> Path:
+    """Find the run folder whose model was saved last.
+
+    Args:
+        env: short name of the task it was trained on; None for any.
+        root: folder of run folders.
+
+    Raises:
+        BadFile: there is none; the message says how to make one.
+    """
+    found = []
+    for about in root.glob("*/model/config.json"):
+        try:
+            trained_on = read_json(about)["env"]
+        except (BadFile, KeyError, TypeError):
+            continue  # an unreadable neighbour does not stand in the way
+        if env in (None, trained_on):
+            found.append((about.stat().st_mtime, about.parent.parent))
+    if not found:
+        what = "trained run" if env is None else f"trained run of {env}"
+        raise BadFile(f"no {what} in {root}/: make one with wm-train --env {env or 'pusht'}, or give --model PATH")
+    return max(found)[1]

@@ -1,0 +1,280 @@
+"""``wm-train --env pusht``: collect what is missing, train, check on held-out episodes, say what to type next."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from worldmodel.cli import common
+from worldmodel.config import LossConfig, ModelConfig, TrainConfig, to_dict
+from worldmodel.errors import BadFile, BadValue
+from worldmodel.recipes import settings
+from worldmodel.run import RunConfig, read_config, write_config
+
+if TYPE_CHECKING:
+    from worldmodel.datasets.store import EpisodeStore
+    from worldmodel.model import WorldModel
+
+HORIZONS = (1, 5, 10)  # model steps ahead at which the open-loop error is reported
+VALIDATION_WINDOWS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Train a world model from pixels and actions; collects episodes first when there are none."""
+
+    env: str = "pusht"
+    """Task, such as pusht or two-room."""
+    recipe: str = "wm"
+    """What is learned: wm (both predictors), lewm (one-step), fast-lewm (prefix)."""
+    preset: str = "auto"
+    """How large: nano (CPU), small (one GPU), paper (224 px); auto is nano without an accelerator, else small."""
+    dataset: str | None = None
+    """Episodes to learn from [data/<env>.h5, collected when missing]."""
+    out: str | None = None
+    """Run folder [runs/<env>]."""
+    config: str | None = None
+    """config.yaml of an earlier run to start from; further options override it."""
+    resume: bool = False
+    """Go on from the state in the run folder."""
+    steps: int | None = None
+    """Optimiser steps [the preset's]."""
+    minutes: float | None = None
+    """Wall-clock minutes to stop after; the learning rate then follows the clock [no limit]."""
+    seed: int | None = None
+    """Of weights, batches and dropout [0]."""
+    device: str = "auto"
+    """auto, cpu, or an accelerator's name."""
+    episodes: int = 1000
+    """Episodes to collect when the dataset is missing."""
+    model: Annotated[ModelConfig, tyro.conf.AvoidSubcommands] = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def main() -> None:
+    """Entry point of ``wm-train``."""
+    common.run("wm-train", lambda: train(parse(sys.argv[1:])))
+
+
+def parse(arguments: list[str]) -> Options:
+    """Parse the command line on top of the defaults that its recipe, preset and config name."""
+    peek = {name: _peek(arguments, name) for name in ("config", "recipe", "preset")}
+    if peek["config"]:
+        base = read_config(Path(peek["config"]))
+        default = Options(**{name: getattr(base, name) for name in RunConfig.__dataclass_fields__})
+    else:
+        preset = peek["preset"] or "auto"
+        asks_help = any(argument in ("-h", "--help") for argument in arguments)
+        size = common.auto_preset() if preset == "auto" and not asks_help else preset
+        model, loss, train = settings(peek["recipe"] or "wm", "nano" if size == "auto" else size)
+        default = Options(preset=size, model=model, loss=loss, train=train)
+    options = common.parse(Options, arguments, default)
+    if options.preset == "auto":
+        options = replace(options, preset=default.preset)
+    flat = {name: getattr(options, name) for name in ("steps", "minutes", "seed") if getattr(options, name) is not None}
+    for name in ("steps", "minutes"):
+        if name in flat and flat[name] <= 0:
+            raise BadValue(f"--{name}: expected more than 0, got {flat[name]}")
+    if "minutes" in flat and "steps" not in flat:
+        flat["steps"] = 10**7  # the clock decides
+    return replace(options, train=replace(options.train, **flat))
+
+
+def _peek(arguments: list[str], name: str) -> str | None:
+    for i, argument in enumerate(arguments):
+        if argument.startswith(f"--{name}="):
+            return argument.split("=", 1)[1]
+        if argument == f"--{name}" and i + 1 < len(arguments):
+            return arguments[i + 1]
+    return None
+
+
+def train(options: Options) -> None:
+    """Do what the options say."""
+    from worldmodel.envs.registry import task_class
+
+    task_class(options.env)  # an unknown name fails here, before anything is done
+    out = Path(options.out or f"runs/{options.env}")
+    if (out / "config.yaml").exists() and not options.resume:
+        raise BadValue(f"--out: {out} already holds a run; add --resume to go on with it, or give another folder")
+    if options.resume and not (out / "config.yaml").exists():
+        raise BadFile(f"--resume: {out} holds no run")
+
+    import torch
+
+    from worldmodel.checkpoint import save_model
+    from worldmodel.model import WorldModel
+    from worldmodel.terms import Loss
+    from worldmodel.training import check_train
+    from worldmodel.training import train as fit
+
+    device = common.device(options.device)
+    check_train(options.train)
+    store = _open_or_collect(options)
+    model_config = _fit_to_data(options.model, store)
+    config = RunConfig(
+        env=options.env,
+        recipe=options.recipe,
+        preset=options.preset,
+        dataset=str(store.path),
+        model=model_config,
+        loss=options.loss,
+        train=options.train,
+    )
+    if options.resume:
+        config = _same_run(read_config(out / "config.yaml"), config, out)
+
+    torch.manual_seed(config.train.seed)
+    model = WorldModel(config.model)
+    loss = Loss(config.loss, _available(config.model)).to(device)
+    sample, validate = _data(store, config, model)
+    model.to(device)
+    write_config(out / "config.yaml", config)
+    with _Progress(out, config) as progress:
+        done = fit(model, loss, config.train, sample, out, validate, progress)
+    with torch.inference_mode():
+        report = validate(model)
+    save_model(
+        out / "model",
+        model,
+        env=config.env,
+        recipe=config.recipe,
+        preset=config.preset,
+        steps=done,
+        dataset={"path": str(store.path), "fingerprint": store.fingerprint},
+        protocol={"offset": 25, "budget": 50, "split": "test"},
+    )
+    _summary(out, model, done, report, config)
+
+
+def _open_or_collect(options: Options) -> EpisodeStore:
+    from worldmodel.datasets.store import EpisodeStore
+
+    path = Path(options.dataset or f"data/{options.env}.h5")
+    if not path.exists():
+        if options.dataset is not None and options.config is None and not path.parent.exists():
+            raise BadFile(f"--dataset: no such file: {path}")
+        from worldmodel.cli.data import collect_with_bar
+
+        collect_with_bar(options.env, path, episodes=options.episodes, image_size=options.model.image_size)
+    store = EpisodeStore(path)
+    if store.env != options.env:
+        raise BadFile(f"--dataset: {path} holds episodes of {store.env}, not of {options.env}")
+    return store
+
+
+def _fit_to_data(config: ModelConfig, store: EpisodeStore) -> ModelConfig:
+    """Take from the data what it decides: image and action size."""
+    size = store.columns["pixels"][0][1]
+    if size != config.image_size:
+        raise BadFile(
+            f"--dataset: {store.path} has {size} px images, the model takes {config.image_size} px; "
+            f"collect at that size or give --model.image-size {size}"
+        )
+    return replace(config, env=store.env, action_dim=store.columns["action"][0][1])
+
+
+def _same_run(old: RunConfig, new: RunConfig, out: Path) -> RunConfig:
+    """A resumed run may be made longer, nothing else."""
+    longer = replace(old, train=replace(old.train, steps=new.train.steps, minutes=new.train.minutes))
+    if replace(new, dataset=longer.dataset) != longer:
+        changed = [k for k, v in to_dict(new).items() if to_dict(longer)[k] != v and k != "dataset"]
+        raise BadValue(f"--resume: {', '.join(changed)} differ from {out / 'config.yaml'}; resume with --config {out / 'config.yaml'}")
+    return longer
+
+
+def _available(config: ModelConfig) -> set[str]:
+    parts = {"one_step": config.one_step, "prefix": config.prefix, "inverse": config.inverse}
+    return {name for name, part in parts.items() if part}
+
+
+def _data(
+    store: EpisodeStore, config: RunConfig, model: WorldModel
+) -> tuple[Callable[[int], Mapping[str, Any]], Callable[[WorldModel], dict[str, float]]]:
+    """Batches for training and a check on held-out episodes; sets the model's action statistics."""
+    import numpy as np
+    import torch
+
+    from worldmodel.datasets.windows import Windows, action_statistics
+    from worldmodel.diagnostics import collapse_warning, effective_rank, mean_std, open_loop_error
+    from worldmodel.envs.registry import task_class
+    from worldmodel.interfaces import Context
+
+    space = task_class(config.env)().action_space
+    model.set_actions(*action_statistics(store), space.low, space.high)
+    stride = config.model.action_block
+    windows = Windows(store, "train", config.train.window, stride)
+    context = config.model.context
+    held_out = Windows(store, "validation", context + max(HORIZONS), stride)
+    rng = np.random.default_rng(0)
+    fixed = held_out.batch(rng.choice(len(held_out), min(VALIDATION_WINDOWS, len(held_out)), replace=False))
+
+    def tensors(batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        return {name: torch.from_numpy(values).to(model.device, non_blocking=True) for name, values in batch.items()}
+
+    def sample(step: int) -> dict[str, torch.Tensor]:
+        return tensors(
+            windows.batch(np.random.default_rng((config.train.seed, step)).integers(len(windows), size=config.train.batch))
+        )
+
+    def validate(model: WorldModel) -> dict[str, float]:
+        batch = tensors(fixed)
+        z, actions = model.encode(batch), model.normalise(batch["action"])
+        past = Context(z[:, :context], actions[:, : context - 1])
+        values = {"std": mean_std(z[:, 0]), "rank": effective_rank(z[:, 0])}
+        for name in model.predictors:
+            path = model.predictor(name).rollout(past, actions[:, None, context - 1 :])[:, 0]
+            error = open_loop_error(path, z[:, context - 1 :])
+            values |= {f"{name}_error_{h}": float(error[h - 1]) for h in HORIZONS}
+        warning = collapse_warning(z.flatten(0, 1))
+        if warning:
+            logging.getLogger(__name__).warning(warning)
+        return values
+
+    return sample, validate
+
+
+class _Progress:
+    """A bar on the terminal and TensorBoard files in the run folder."""
+
+    def __init__(self, out: Path, config: RunConfig) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer = SummaryWriter(str(out))
+        timed = config.train.minutes > 0
+        self.bar = common.bar(total=None if timed else config.train.steps, unit="step", desc=f"train {config.env}")
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.close()
+        self.writer.close()
+
+    def __call__(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step)
+        self.bar.update(step - self.bar.n)
+        if "loss" in values:
+            self.bar.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
+
+
+def _summary(out: Path, model: WorldModel, steps: int, report: Mapping[str, float], config: RunConfig) -> None:
+    rows = [("steps", f"{steps}"), ("latent", f"std {report['std']:.2f}, effective rank {report['rank']:.0f} of {config.model.latent_dim}")]
+    for name in model.predictors:
+        errors = ", ".join(f"{report[f'{name}_error_{h}']:.3f}" for h in HORIZONS)
+        rows.append((name, f"open-loop error {errors} of copy-last at {', '.join(map(str, HORIZONS))} model steps, held out"))
+    rows.append(("model", f"{out / 'model'}"))
+    print(common.aligned(rows))
+    print(f"next: wm-plan --env {config.env} --model {out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""Every setting of a run, as frozen dataclasses that need no torch; read strictly, written to ``config.yaml``."""
+
+from __future__ import annotations
+
+import types
+import typing
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any, TypeVar
+
+from worldmodel.errors import BadValue, UnknownName
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """Pixels to features. ``vit``: patch tokens and a CLS token; ``cnn``: strided convolutions, then flattened."""
+
+    kind: str = "cnn"  # vit | cnn
+    width: int = 64  # vit: token width; cnn: channels after the first convolution, doubled by each further one
+    depth: int = 3  # vit: transformer blocks; cnn: convolutions
+    heads: int = 4  # vit only
+    patch: int = 8  # vit only, pixels
+    projector: int = 512  # hidden width of the MLP with BatchNorm that makes the latent
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneStepConfig:
+    """The autoregressive predictor of LeWM (2603.19312)."""
+
+    depth: int = 2
+    heads: int = 4
+    head_dim: int = 32
+    mlp: int = 256
+    dropout: float = 0.0
+    action_hidden: int = 256  # hidden width of the action embedding
+    head: int = 256  # hidden width of the prediction head (MLP with BatchNorm)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrefixConfig:
+    """The action-prefix predictor of Fast-LeWM (2606.26217)."""
+
+    depth: int = 2  # causal layers over [state, a_1 .. a_H]
+    heads: int = 4
+    mlp: int = 256  # feed-forward width there, in the tokens and in the fusion
+    action_hidden: int = 256
+    blocks: int = 2  # pointwise AdaLN blocks from (z, prefix) to the predicted latent
+    block_inner: int = 128
+    block_mlp: int = 256
+    dropout: float = 0.0
+    head: int = 256
+    max_prefix: int = 8  # longest prefix trained, in model steps; longer plans are composed
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """One encoder and the predictors on top of it."""
+
+    env: str = ""  # the task the model was trained on
+    image_size: int = 64  # pixels, square
+    action_dim: int = 2  # a, numbers in one primitive action
+    action_block: int = 5  # F, primitive actions concatenated into one model step (equals the frame stride)
+    latent_dim: int = 128  # D
+    context: int = 2  # C, frames given to the predictors; 2 makes velocity visible
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    one_step: OneStepConfig | None = field(default_factory=OneStepConfig)
+    prefix: PrefixConfig | None = field(default_factory=PrefixConfig)
+    inverse: int = 0  # hidden width of the inverse-dynamics head, 0 for none
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """Weight of each named term; a weight of 0 leaves the term out."""
+
+    one_step: float = 1.0
+    prefix: float = 1.0
+    sigreg: float = 0.09  # lambda of 2603.19312, as in the released configuration
+    inverse: float = 0.0
+    projections: int = 256  # P, random directions of SIGReg, redrawn each step
+    knots: int = 17  # quadrature points of its integral over [0, 3]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The optimisation."""
+
+    steps: int = 10_000  # optimiser steps, which the schedule is fitted to
+    minutes: float = 0.0  # wall clock at which to stop earlier, 0 for never; the schedule then follows the clock
+    batch: int = 64  # windows in a batch
+    window: int = 9  # T, frames in a window
+    lr: float = 5e-4
+    weight_decay: float = 1e-3
+    warmup: float = 0.01  # share of the run
+    final_lr: float = 0.0  # share of lr left at the end of the cosine
+    clip: float = 1.0  # gradient norm
+    precision: str = "auto"  # fp32 | bf16 | auto (bf16 where the processor or accelerator multiplies it natively)
+    log_every: int = 50  # steps
+    save_every: int = 500  # steps between resumable states
+    validate_every: int = 1000  # steps
+    seed: int = 0
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Plain dictionaries of a config, ready for JSON or YAML."""
+    return asdict(config)
+
+
+def from_dict(cls: type[T], values: Any, where: str = "") -> T:
+    """Build a config from plain dictionaries.
+
+    Raises:
+        UnknownName: a key the config does not have (the nearest one is suggested).
+        BadValue: a value of the wrong type.
+    """
+    if not isinstance(values, dict):
+        raise BadValue(f"{where or cls.__name__}: expected a table of settings, got {values!r}")
+    hints = typing.get_type_hints(cls)
+    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise UnknownName(f"setting {where}", key, known)
+    return cls(**{key: _convert(hints[key], value, f"{where}.{key}".strip(".")) for key, value in values.items()})
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and type(None) in options:
+        return None
+    kind = options[0]
+    if is_dataclass(kind):
+        return from_dict(typing.cast(type, kind), value, where)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise BadValue(f"{where}: expected {kind.__name__}, got {value!r}")
+    return value

@@ -1,0 +1,102 @@
+"""From pixels to one feature vector a frame.
+
+Shapes: M frames, S pixels (square), W feature width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from worldmodel.blocks import TransformerBlock
+from worldmodel.config import EncoderConfig
+from worldmodel.errors import BadValue, UnknownName
+
+_PIXEL_MEAN = (0.485, 0.456, 0.406)  # ImageNet statistics, as in the published recipe
+_PIXEL_STD = (0.229, 0.224, 0.225)
+
+
+class ViT(nn.Module):
+    """A vision transformer that returns its CLS token: (M, 3, S, S) -> (M, W). Structure of 2603.19312 (ViT-tiny there)."""
+
+    def __init__(self, config: EncoderConfig, image_size: int) -> None:
+        super().__init__()
+        if image_size % config.patch:
+            raise BadValue(f"encoder.patch {config.patch} does not divide the image size {image_size}")
+        self.width = config.width
+        self.patches = nn.Conv2d(3, config.width, config.patch, config.patch)
+        self.cls = nn.Parameter(torch.zeros(1, 1, config.width))
+        self.position = nn.Parameter(torch.zeros(1, (image_size // config.patch) ** 2 + 1, config.width))
+        self.blocks = nn.ModuleList(
+            TransformerBlock(config.width, config.heads, 4 * config.width, causal=False, eps=1e-12)
+            for _ in range(config.depth)
+        )
+        self.norm = nn.LayerNorm(config.width, eps=1e-12)
+        for name, parameter in self.named_parameters():
+            if "norm" in name:
+                continue
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.trunc_normal_(parameter, std=0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.cls.expand(len(x), -1, -1), tokens], dim=1) + self.position
+        for block in self.blocks:
+            tokens = block(tokens)
+        out: Tensor = self.norm(tokens[:, 0])
+        return out
+
+
+class CNN(nn.Module):
+    """Strided convolutions, flattened so that places stay apart: (M, 3, S, S) -> (M, W).
+
+    Ours, for processors without an accelerator, where a layer costs the memory it writes: an 8 x 8 stem of stride 4, then
+    4 x 4 convolutions of stride 2 with BatchNorm, channels doubled each time.
+    """
+
+    def __init__(self, config: EncoderConfig, image_size: int) -> None:
+        super().__init__()
+        stride = 2 ** (config.depth + 1)
+        if image_size % stride:
+            raise BadValue(f"encoder.depth {config.depth} shrinks by {stride}, which does not divide {image_size} pixels")
+        channels = [config.width * 2**i for i in range(config.depth)]
+        layers: list[nn.Module] = [nn.Conv2d(3, channels[0], 8, 4, 2), nn.ReLU(inplace=True)]
+        for c, d in zip(channels, channels[1:]):
+            layers += [nn.Conv2d(c, d, 4, 2, 1, bias=False), nn.BatchNorm2d(d), nn.ReLU(inplace=True)]
+        self.layers = nn.Sequential(*layers)
+        self.width = channels[-1] * (image_size // stride) ** 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layers(x).flatten(1)
+        return out
+
+
+ENCODERS: dict[str, type[ViT] | type[CNN]] = {"vit": ViT, "cnn": CNN}
+
+
+def make_encoder(config: EncoderConfig, image_size: int) -> ViT | CNN:
+    """Build the encoder a config names.
+
+    Raises:
+        UnknownName: there is no such encoder.
+    """
+    if config.kind not in ENCODERS:
+        raise UnknownName("encoder", config.kind, ENCODERS)
+    return ENCODERS[config.kind](config, image_size)
+
+
+class Pixels(nn.Module):
+    """Frames as the world gives them, uint8 (M, S, S, 3), to normalised floats (M, 3, S, S), channels last in memory."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(_PIXEL_MEAN).view(3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(_PIXEL_STD).view(3, 1, 1) * 255, persistent=False)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return (frames.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std

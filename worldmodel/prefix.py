@@ -1,0 +1,125 @@
+"""The action-prefix predictor of Fast-LeWM (2606.26217): the latent after every prefix of a plan, in one pass.
+
+Shapes: M rows, L <= K actions, K = max_prefix, D latent width, A = F * a action-block width, C context frames.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from worldmodel.blocks import AdaLNBlock, FeedForward, ProjectionHead, TransformerBlock, ValueOnly, sinusoid, padded_rows
+from worldmodel.config import PrefixConfig
+from worldmodel.interfaces import Context
+from worldmodel.one_step import Prediction
+
+_SMOOTH = 32  # first width of the action token in the released code
+
+
+class Prefix(nn.Module):
+    """z_{t+k} from z_t and a token that has seen actions 1..k only.
+
+    A causal transformer over [state, a_1, .., a_L] gives prefix tokens p_1 .. p_L; each (z_t, p_k) passes on its own through
+    pointwise AdaLN blocks, so that a prefix costs the same whatever its length. With C > 1 the state token also sees the
+    latent differences z_t - z_{t-1}, ..., which make velocity visible; with C = 1 it is the published model.
+    """
+
+    position: Tensor
+
+    def __init__(self, config: PrefixConfig, latent_dim: int, action_width: int, context: int) -> None:
+        super().__init__()
+        d = latent_dim
+        self.max_prefix, self.context = config.max_prefix, context
+        self.action = nn.Sequential(
+            nn.Linear(action_width, _SMOOTH),
+            nn.Linear(_SMOOTH, config.action_hidden),
+            nn.SiLU(),
+            nn.Linear(config.action_hidden, d),
+        )
+        self.state = nn.Sequential(nn.Linear(context * d, config.mlp), nn.GELU(), nn.Linear(config.mlp, d))
+        self.register_buffer("position", sinusoid(config.max_prefix + 1, d), persistent=False)
+        self.layers = nn.ModuleList(
+            TransformerBlock(d, config.heads, config.mlp, causal=True) for _ in range(config.depth)
+        )
+        self.norm_layers, self.norm_prefix = nn.LayerNorm(d), nn.LayerNorm(d)
+        self.fusion = nn.Sequential(
+            nn.LayerNorm(3 * d), nn.Linear(3 * d, config.mlp), nn.GELU(), nn.Linear(config.mlp, d)
+        )
+        nn.init.zeros_(self.fusion[-1].weight)
+        nn.init.zeros_(self.fusion[-1].bias)
+        self.blocks = nn.ModuleList(
+            AdaLNBlock(d, ValueOnly(d, config.block_inner, config.dropout), config.block_mlp, config.dropout)
+            for _ in range(config.blocks)
+        )
+        self.norm = nn.LayerNorm(d)
+        self.head = ProjectionHead(d, config.head, d)
+
+    def prefixes(self, anchor: Tensor, actions: Tensor) -> Tensor:
+        """Prefix tokens: anchor (M, C, D), actions (M, L, A) -> (M, L, D); token k sees actions 1..k and the anchor."""
+        now = anchor[:, -1:]
+        motion = now - anchor[:, :-1].flip(1)
+        state = self.state(torch.cat([now, motion], dim=1).flatten(1))
+        tokens = torch.cat([state[:, None], self.action(actions)], dim=1)
+        tokens = tokens + self.position[: tokens.shape[1]]
+        for layer in self.layers:
+            tokens = layer(tokens)
+        out: Tensor = self.norm_prefix(self.norm_layers(tokens[:, 1:]))
+        return out
+
+    def forward(self, z: Tensor, prefix: Tensor) -> Tensor:
+        """Predict one latent for each pair: z (M, D), prefix (M, D) -> (M, D)."""
+        x = z + self.fusion(torch.cat([z, prefix, z * prefix], dim=-1))
+        for block in self.blocks:
+            x = block(x, prefix)
+        out: Tensor = self.head(self.norm(x))
+        return out
+
+    def predict_windows(self, z: Tensor, actions: Tensor) -> Prediction:
+        """Predictions from every start of the window to every later frame within K: z (B, T, D), actions (B, T-1, A).
+
+        The frames are encoded anyway, so T - 1 anchors cost little more than one.
+        """
+        b, t, _ = z.shape
+        history = torch.cat([z[:, :1].expand(-1, self.context - 1, -1), z[:, :-1]], dim=1)
+        anchors = history.unfold(1, self.context, 1).transpose(2, 3).flatten(0, 1)  # (B * (T - 1), C, D)
+        padded = torch.cat([actions, actions.new_zeros(b, self.max_prefix - 1, actions.shape[-1])], dim=1)
+        plans = padded.unfold(1, self.max_prefix, 1).transpose(2, 3).flatten(0, 1)  # (B * (T - 1), K, A)
+        tokens = self.prefixes(anchors, plans).unflatten(0, (b, t - 1))
+        pairs = [(s, k) for s in range(t - 1) for k in range(min(self.max_prefix, t - 1 - s))]
+        start, length = torch.tensor(pairs, device=z.device).T
+        z_hat = self(z[:, start].flatten(0, 1), tokens[:, start, length].flatten(0, 1))
+        return Prediction(z_hat, z[:, start + length + 1].flatten(0, 1))
+
+    def arrivals(self, context: Context, plans: Tensor, steps: tuple[int, ...]) -> Tensor:
+        """Latents after the chosen steps, counted from 1: (B, N, H, A) -> (B, N, S, D).
+
+        Steps beyond K are composed: the longest trained jump, then a new anchor at the predicted latents.
+        """
+        b, n, _, _ = plans.shape
+        history = context.z[:, -self.context :]
+        missing = self.context - history.shape[1]
+        history = torch.cat([history[:, :1].expand(-1, missing, -1), history], dim=1)
+        anchor, real = padded_rows(history.repeat_interleave(n, dim=0))
+        blocks, _ = padded_rows(plans.flatten(0, 1))
+        found: dict[int, Tensor] = {}
+        for start in range(0, max(steps), self.max_prefix):
+            stop = min(start + self.max_prefix, max(steps))
+            wanted = {step for step in steps if start < step <= stop}
+            if stop < max(steps):  # the next anchor
+                wanted |= set(range(max(start, stop - self.context) + 1, stop + 1))
+            order = sorted(wanted)
+            tokens = self.prefixes(anchor, blocks[:, start:stop])[:, [step - start - 1 for step in order]]
+            now = anchor[:, -1:].expand(-1, len(order), -1)
+            z_hat = self(now.flatten(0, 1), tokens.flatten(0, 1)).unflatten(0, (len(now), len(order)))
+            found.update(zip(order, z_hat.unbind(1)))
+            path = torch.cat([anchor, z_hat], dim=1)  # its last C entries are one step apart whenever another jump follows
+            anchor = path[:, -self.context :]
+        return torch.stack([found[step] for step in steps], dim=1)[:real].unflatten(0, (b, n))
+
+    def rollout(self, context: Context, plans: Tensor) -> Tensor:
+        """Latents after every step of the plans: (B, N, H, A) -> (B, N, H, D)."""
+        return self.arrivals(context, plans, tuple(range(1, plans.shape[2] + 1)))
+
+    def final(self, context: Context, plans: Tensor) -> Tensor:
+        """Latent after the last step only, the cheapest reading: (B, N, H, A) -> (B, N, D)."""
+        return self.arrivals(context, plans, (plans.shape[2],))[:, :, 0]
