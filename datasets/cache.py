@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from worldmodel.datasets.store import IMAGE_CHUNK, EpisodeStore
+from worldmodel.datasets.store import EpisodeStore
+from worldmodel.datasets.writing import IMAGE_CHUNK
 from worldmodel.errors import BadFile
 from worldmodel.files import replacing
 

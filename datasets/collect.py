@@ -8,16 +8,11 @@ compressed again.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
-import signal
-import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +21,11 @@ import numpy as np
 
 import worldmodel
 from worldmodel.datasets.policies import mixture
-from worldmodel.datasets.store import IMAGE_CHUNK, EpisodeStore, StoreWriter, write_store
+from worldmodel.datasets.processes import run_in_processes
+from worldmodel.datasets.store import EpisodeStore
+from worldmodel.datasets.writing import IMAGE_CHUNK, StoreWriter, write_store
 from worldmodel.envs import registry
-from worldmodel.errors import BadFile, BadValue, WorldModelError
+from worldmodel.errors import BadFile, BadValue
 from worldmodel.files import read_json, replacing, write_json
 
 PART = IMAGE_CHUNK  # episodes in one part file
@@ -98,7 +95,8 @@ def collect(
     done = episodes - sum(stop - start for start, stop in todo.values())
     progress = progress or (lambda done, total: None)
     progress(done, episodes)
-    with closing(_run(recipe, todo, min(workers or _cores(), len(todo)))) as finished:
+    calls = [(recipe, part, start, stop) for part, (start, stop) in todo.items()]
+    with closing(run_in_processes(collect_part, calls, min(workers or _cores(), len(calls)))) as finished:
         for part in finished:
             start, stop = parts[part]
             done += stop - start
@@ -174,61 +172,6 @@ def collect_part(recipe: Recipe, part: Path, start: int, stop: int) -> Path:
         env.close()
 
 
-def _run(recipe: Recipe, todo: dict[Path, tuple[int, int]], workers: int) -> Generator[Path, None, None]:
-    """Yield the parts as they are finished."""
-    if workers <= 1:
-        for part, span in todo.items():
-            yield collect_part(recipe, part, *span)
-        return
-    context = multiprocessing.get_context("spawn")  # fork would copy renderers and threads
-    before = set(multiprocessing.active_children())
-    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
-    try:
-        with _children_ignore_ctrl_c():
-            futures = [executor.submit(collect_part, recipe, part, *span) for part, span in todo.items()]
-        for future in as_completed(futures):
-            yield future.result()
-    except BaseException as error:  # Ctrl-C, too: nothing may go on in the background
-        for child in set(multiprocessing.active_children()) - before:
-            child.terminate()
-        if isinstance(error, BrokenProcessPool):
-            raise WorldModelError(
-                "a worker process was killed or could not start (out of memory? a script that collects needs "
-                "'if __name__ == \"__main__\":'); finished parts are kept, the same call continues"
-            ) from error
-        raise
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    import cv2
-
-    cv2.setNumThreads(1)
-    threading.Thread(target=_follow_parent, daemon=True).start()
-
-
-def _follow_parent() -> None:
-    """End this worker when its parent is gone: SIGKILL gives the parent no chance to say so."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-@contextmanager
-def _children_ignore_ctrl_c() -> Iterator[None]:
-    """Let processes started inside ignore SIGINT from their first instruction; the parent stops them in good order."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals belong to the main thread
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _join(path: Path, parts: list[Path], recipe: Recipe, split: np.ndarray) -> None:
     policies: Counter[str] = Counter()
     with replacing(path) as temporary, StoreWriter(temporary, {}) as writer:
@@ -285,8 +228,7 @@ def _part_path(folder: Path, start: int, stop: int) -> Path:
 
 
 def _short_name(env: str) -> str:
-    task = registry.task_class(env)
-    return next(name for name in registry.TASKS if registry.task_class(name) is task)
+    return next(short for short in registry.TASKS if registry.gym_id(short) == registry.gym_id(env))
 
 
 def _cores() -> int:

@@ -25,7 +25,7 @@ def verify(path: str | Path, progress: Callable[[int, int], None] | None = None)
         BadFile: something is wrong; one line with the first problem (file, episode, column) and how many follow.
     """
     store = EpisodeStore(path)
-    found = []
+    found: list[str] = []
     for episode in range(len(store)):
         found.extend(problems(store, episode))
         if progress:

@@ -1,4 +1,4 @@
-"""What the goal-reaching tasks share: a state vector, pictures of it and of a goal, and the Gymnasium interface to both.
+"""What the goal-reaching tasks share: a state vector, pictures of it and of a goal, and the Gymnasium interface.
 
 A task adds its dynamics as a pure function of (state, action), so whatever follows depends on the state vector only: a
 state that was read can be set again and every action replays to the last bit, from any point of an episode.
@@ -35,7 +35,7 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
         goal_image: picture of it, (S, S, 3) uint8.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
     state_names: ClassVar[tuple[str, ...]]
     state_dim: ClassVar[int]
     hard_label: ClassVar[str]  # what `hard` says, in words
@@ -51,7 +51,7 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
         self.terminate_on_success = terminate_on_success
         self.render_mode = render_mode
         picture = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
-        self.observation_space = spaces.Dict({"pixels": picture, "goal": picture})
+        self.observation_space = spaces.Dict({"pixels": picture, "goal": picture})  # type: ignore[assignment]
         self.action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
         rng = np.random.default_rng(0)  # a place to be until `reset` is called
         self.set_state(self.sample(rng))
@@ -135,7 +135,7 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
         info = self._info()
         return self._observe(), -info["distance"], info["success"] and self.terminate_on_success, False, info
 
-    def render(self) -> Array | None:  # type: ignore[override]
+    def render(self) -> Array | None:
         """Return the picture of the present state, or None without a render mode."""
         return self.draw(self._state) if self.render_mode else None
 

@@ -1,8 +1,8 @@
 """TwoRoom: a dot walks to a place that may lie behind a wall with one door.
 
-Sizes, speed and success rule are those of stable-worldmodel's environment, whose ancestor is DINO-WM's "wall". Deviation:
-there only the end of a move is looked at, so that a dot in the doorway which moves against the door's edge is thrown
-out at the other side of the wall; here it is stopped by the edge.
+Sizes, speed and success rule are those of stable-worldmodel's environment, whose ancestor is DINO-WM's "wall".
+Deviation: there only the end of a move is looked at, so that a dot in the doorway which moves against the door's edge
+may be thrown out at the other side of the wall; here it is stopped by the edge.
 """
 
 from __future__ import annotations

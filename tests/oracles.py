@@ -40,3 +40,37 @@ def epps_pulley_slow(h: torch.Tensor, knots: int = 17, end: float = 3.0) -> torc
         imaginary = torch.sin(t * h).mean(dim=-2)
         total += weight * (real**2 + imaginary**2)
     return h.shape[-2] * total
+
+
+@torch.no_grad()
+def one_step_rollout_slow(predictor: Any, context: Any, plans: torch.Tensor) -> torch.Tensor:
+    """Every plan by itself, one latent after another, each from the last C latents and actions."""
+    B, N, H, _ = plans.shape
+    out = torch.zeros(B, N, H, context.z.shape[-1], dtype=plans.dtype)
+    for b in range(B):
+        for n in range(N):
+            latents, actions = list(context.z[b]), [*context.actions[b], *plans[b, n]]
+            for h in range(H):
+                now = len(latents)
+                first = max(0, now - predictor.context)
+                z, a = torch.stack(latents[first:]), torch.stack(actions[first:now])
+                latents.append(predictor(z[None], a[None])[0, -1])
+                out[b, n, h] = latents[-1]
+    return out
+
+
+@torch.no_grad()
+def prefix_rollout_slow(predictor: Any, context: Any, plans: torch.Tensor) -> torch.Tensor:
+    """Every plan and every prefix by itself; after each jump of max_prefix the history is the predicted one."""
+    B, N, H, _ = plans.shape
+    out = torch.zeros(B, N, H, context.z.shape[-1], dtype=plans.dtype)
+    for b in range(B):
+        for n in range(N):
+            history = list(context.z[b])
+            for start in range(0, H, predictor.max_prefix):
+                anchor = ([history[0]] * predictor.context + history)[-predictor.context :]
+                for k in range(1, min(predictor.max_prefix, H - start) + 1):
+                    token = predictor.prefixes(torch.stack(anchor)[None], plans[b, n, None, start : start + k])[:, -1]
+                    out[b, n, start + k - 1] = predictor(anchor[-1][None], token)[0]
+                history += list(out[b, n, start : start + predictor.max_prefix])
+    return out

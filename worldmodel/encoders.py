@@ -53,7 +53,7 @@ class CNN(nn.Module):
     """Strided convolutions, flattened so that places stay apart: (M, 3, S, S) -> (M, W).
 
     Ours, for processors without an accelerator, where a layer costs the memory it writes: an 8 x 8 stem of stride 4, then
-    4 x 4 convolutions of stride 2 with BatchNorm, channels doubled each time.
+    3 x 3 convolutions of stride 2 with BatchNorm, channels doubled each time.
     """
 
     def __init__(self, config: EncoderConfig, image_size: int) -> None:
@@ -64,12 +64,12 @@ class CNN(nn.Module):
         channels = [config.width * 2**i for i in range(config.depth)]
         layers: list[nn.Module] = [nn.Conv2d(3, channels[0], 8, 4, 2), nn.ReLU(inplace=True)]
         for c, d in zip(channels, channels[1:]):
-            layers += [nn.Conv2d(c, d, 4, 2, 1, bias=False), nn.BatchNorm2d(d), nn.ReLU(inplace=True)]
+            layers += [nn.Conv2d(c, d, 3, 2, 1, bias=False), nn.BatchNorm2d(d), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers)
         self.width = channels[-1] * (image_size // stride) ** 2
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.layers(x).flatten(1)
+        out: Tensor = self.layers(x).permute(0, 2, 3, 1).flatten(1)  # as it lies in memory
         return out
 
 
@@ -88,15 +88,23 @@ def make_encoder(config: EncoderConfig, image_size: int) -> ViT | CNN:
 
 
 class Pixels(nn.Module):
-    """Frames as the world gives them, uint8 (M, S, S, 3), to normalised floats (M, 3, S, S), channels last in memory."""
+    """Frames as the world gives them, uint8 (M, S, S, 3), to normalised floats (M, 3, S, S), channels last in memory.
+
+    Args:
+        image_size: S.
+    """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, image_size: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(_PIXEL_MEAN).view(3, 1, 1) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(_PIXEL_STD).view(3, 1, 1) * 255, persistent=False)
+        # A whole row of pixels long, because three numbers are too few for vector instructions.
+        self.register_buffer("mean", 255 * torch.tensor(_PIXEL_MEAN).repeat(image_size), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(_PIXEL_STD).repeat(image_size), persistent=False)
 
     def forward(self, frames: Tensor) -> Tensor:
-        return (frames.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
+        kind = frames.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.mean.dtype
+        rows = frames.flatten(2).to(dtype).sub_(self.mean.to(dtype)).div_(self.std.to(dtype))
+        return rows.unflatten(2, (-1, 3)).permute(0, 3, 1, 2)

@@ -9,6 +9,10 @@ from difflib import get_close_matches
 class WorldModelError(Exception):
     """A user's mistake or a broken input. Commands print its one line and exit with code 2."""
 
+    def __reduce__(self) -> tuple[type[WorldModelError], tuple[str]]:
+        """Travel between processes as the bare line: subclasses take other arguments than the one kept."""
+        return WorldModelError, (str(self),)
+
 
 class UnknownName(WorldModelError):
     """A name that is not in a table, with the nearest one suggested."""

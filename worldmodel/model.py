@@ -43,7 +43,7 @@ class WorldModel(nn.Module):
         super().__init__()
         self.config = config
         width = config.action_block * config.action_dim
-        self.pixels = Pixels()
+        self.pixels = Pixels(config.image_size)
         self.encoder = make_encoder(config.encoder, config.image_size)
         self.projector = ProjectionHead(self.encoder.width, config.encoder.projector, config.latent_dim)
         self.parts = nn.ModuleDict()

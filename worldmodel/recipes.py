@@ -53,9 +53,9 @@ PRESETS = {
         model=ModelConfig(
             latent_dim=192,
             encoder=EncoderConfig(kind="vit", width=192, depth=6, heads=3, patch=8, projector=768),
-            one_step=OneStepConfig(depth=3, heads=6, mlp=768, dropout=0.1, action_hidden=384, head=768),
+            one_step=OneStepConfig(depth=2, heads=6, mlp=384, dropout=0.1, action_hidden=384, head=384),
             prefix=PrefixConfig(
-                depth=3, heads=6, mlp=768, action_hidden=384, blocks=3, block_inner=384, block_mlp=768, dropout=0.1, head=768
+                depth=2, heads=6, mlp=512, action_hidden=384, blocks=2, block_inner=256, block_mlp=512, dropout=0.1, head=384
             ),
         ),
         train=TrainConfig(steps=40_000, batch=128, lr=3e-4),

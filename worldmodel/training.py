@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import pickle
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -88,8 +89,8 @@ def train(
             step += 1
 
             if step % config.log_every == 0 or step == config.steps:
-                values = {name: float(part) for name, part in parts.items()}
-                metrics(step, {"loss": float(total), **values, "lr": lr, "grad_norm": float(norm)})
+                values = {name: float(part.detach()) for name, part in parts.items()}
+                metrics(step, {"loss": float(total.detach()), **values, "lr": lr, "grad_norm": float(norm)})
             if validate is not None and (step % config.validate_every == 0):
                 metrics(step, validated(model, validate))
             if step % config.save_every == 0 or interrupted():
@@ -170,7 +171,7 @@ def _resume(folder: Path, model: WorldModel, optimizer: torch.optim.Optimizer) -
         state: dict[str, Any] = torch.load(path, map_location=model.device, weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-    except (RuntimeError, KeyError, ValueError, EOFError, OSError) as error:
+    except (RuntimeError, KeyError, ValueError, EOFError, OSError, pickle.UnpicklingError) as error:
         raise BadFile(f"{path} cannot be resumed ({str(error).splitlines()[0]}): give another --out") from error
     return int(state["step"]), float(state["elapsed"])
 

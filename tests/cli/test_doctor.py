@@ -54,5 +54,4 @@ def test_unknown_option_exits_with_two(capsys: pytest.CaptureFixture[str], monke
         doctor.main()
     assert stop.value.code == 2
     said = capsys.readouterr().err
-    assert "--nonsense" in said
     assert said.count("\n") == 1

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import errno
+import gc
+import io
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
 from tests.datasets.episodes import episode
-from worldmodel.datasets.store import EpisodeStore, StoreWriter, write_store
+from worldmodel.datasets import writing
+from worldmodel.datasets.store import EpisodeStore, write_store
+from worldmodel.datasets.writing import StoreWriter
 from worldmodel.errors import BadFile, BadValue, UnknownName
 
 ATTRS = {"env": "pusht", "seed": 3, "policies": {"weak": 2}, "image_size": 8}
@@ -28,7 +34,9 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
             expected |= {"step_idx": np.arange(rows), "episode_idx": number}
             assert set(expected) == set(store.columns)
             for name, values in expected.items():
-                np.testing.assert_array_equal(store.read_episode(name, number), np.broadcast_to(values, (rows, *np.shape(values)[1:])))
+                np.testing.assert_array_equal(
+                    store.read_episode(name, number), np.broadcast_to(values, (rows, *np.shape(values)[1:]))
+                )
         types = {name: dtype for name, (_, dtype) in store.columns.items()}
         assert (types["action"], types["state"], types["pixels"]) == (np.float32, np.float64, np.uint8)
 
@@ -96,6 +104,22 @@ def test_a_failure_keeps_what_stood_there(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_store(tmp_path / "a.h5", interrupted(), {})
     assert (tmp_path / "a.h5").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def write(sink: Any, data: Any) -> int:
+        if sink.tell() + len(data) > 3000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return io.FileIO.write(sink, data)
+
+    monkeypatch.setattr(writing._Sink, "_write", write)
+    with pytest.raises(BadFile, match="disk full while writing .*a.h5"):
+        make(tmp_path / "a.h5")
+    assert not list(tmp_path.iterdir())
+    gc.collect()
+    assert capfd.readouterr().err == ""
 
 
 def test_reading_out_of_bounds(tmp_path: Path) -> None:

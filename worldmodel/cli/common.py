@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from worldmodel.errors import BadFile, BadValue, UnknownName, WorldModelError
 from worldmodel.files import read_json
@@ -42,10 +42,12 @@ def run(main: Callable[[], object]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
         where = f" while writing {error.filename}" if error.filename else ""
-        _stop(2, f"disk full{where}: free some space and run the command again")
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _stop(2, f"disk full{where}: free some space and run the command again")
+        if not error.filename:
+            raise
+        _stop(2, f"{error.filename}: {error.strerror}")
 
 
 def _stop(code: int, message: str) -> None:
@@ -67,10 +69,10 @@ def parse(cls: type[T], arguments: Sequence[str] | None = None, default: T | Non
     import tyro
 
     with _one_line():
-        return tyro.cli(cls, prog=program(), args=arguments, default=default)
+        return cast(T, tyro.cli(cls, prog=program(), args=arguments, default=default))
 
 
-def subcommands(commands: Mapping[str, Callable[..., object]], description: str) -> object:
+def subcommands(commands: Mapping[str, Any], description: str) -> object:
     """Parse ``command --options`` with one function for each command, and call the one chosen."""
     import tyro
 
@@ -99,26 +101,51 @@ def _one_line() -> Iterator[None]:
         if stop.code != 2:
             raise
         _stop(2, undraw(drawn.getvalue()))
-    finally:
-        if drawn.getvalue() and sys.exc_info()[0] is None:
-            sys.stderr.write(drawn.getvalue())
+    else:
+        sys.stderr.write(drawn.getvalue())  # a warning
 
 
 def undraw(box: str) -> str:
-    """Return the message in a box, and the nearest options it suggests."""
+    """Return the message in a box, which may be drawn without lines, and the nearest options it suggests."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", box)
-    lines = [line.strip(" │|\t") for line in text.splitlines() if not re.match(r"\s*[╭╰+]", line)]
+    lines = [line.strip(" │") for line in text.splitlines() if not line.startswith(("╭", "╰"))]
     parts: list[list[str]] = [[]]
-    for line in lines:
-        if re.fullmatch(r"[─-]{3,}", line):
+    for line in filter(None, lines):
+        if re.fullmatch("[─-]{3,}", line):
             parts.append([])
-        elif line:
+        else:
             parts[-1].append(line)
+    if "╭" not in text and len(parts) > 1:
+        del parts[0]  # the title, which the upper line of a box holds
     message = " ".join(parts[0]) or text
     near = [line.split()[0].rstrip(",") for part in parts[1:] for line in part if line.startswith("--")]
     if near and "Perhaps" in text:
         message += f"; did you mean {' or '.join(dict.fromkeys(near))}?"
     return f"{message[:1].lower()}{message[1:].rstrip('.')} (all options: {program()} --help)"
+
+
+@contextlib.contextmanager
+def option(name: str) -> Iterator[None]:
+    """Name the option that a mistake found inside belongs to: ``unknown ...`` becomes ``--env: unknown ...``."""
+    try:
+        yield
+    except WorldModelError as error:
+        message = str(error)
+        if message.startswith("--"):
+            raise
+        raise BadValue(f"{name}: {message}") from error
+
+
+@contextlib.contextmanager
+def options_as_fields() -> Iterator[None]:
+    """Write the field that a config's message begins with as an option: ``init_std: ...`` as ``--init-std: ...``."""
+    try:
+        yield
+    except BadValue as error:
+        field, colon, rest = str(error).partition(": ")
+        if not (colon and field.isidentifier()):
+            raise
+        raise BadValue(f"--{field.replace('_', '-')}: {rest}") from error
 
 
 # Devices
@@ -170,7 +197,18 @@ def bar(total: int | None, unit: str, desc: str) -> Any:
     return tqdm(total=total, unit=f" {unit}", desc=desc, disable=None, leave=False, dynamic_ncols=True)
 
 
-# Runs
+# Tasks and runs
+
+
+def short_name(env: str) -> str:
+    """Return the short name of a task, such as ``pusht``, given that or its Gymnasium id.
+
+    Raises:
+        UnknownName: no such environment.
+    """
+    from worldmodel.envs.registry import TASKS, gym_id
+
+    return next(short for short in TASKS if gym_id(short) == gym_id(env))
 
 
 def newest_run(env: str | None, root: Path = RUNS) -> Path:
@@ -184,13 +222,13 @@ def newest_run(env: str | None, root: Path = RUNS) -> Path:
         BadFile: there is none; the message says how to make one.
     """
     found = []
-    for about in root.glob("*/model/config.json"):
+    for config in root.glob("*/model/config.json"):
         try:
-            trained_on = read_json(about)["env"]
+            trained_on = read_json(config)["env"]
         except (BadFile, KeyError, TypeError):
             continue  # an unreadable neighbour does not stand in the way
         if env in (None, trained_on):
-            found.append((about.stat().st_mtime, about.parent.parent))
+            found.append((config.stat().st_mtime, config.parent.parent))
     if not found:
         what = "trained run" if env is None else f"trained run of {env}"
         raise BadFile(f"no {what} in {root}/: make one with wm-train --env {env or 'pusht'}, or give --model PATH")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from worldmodel.cli.common import run
+from worldmodel.cli.common import aligned, bar, run, subcommands
 
 if TYPE_CHECKING:
     from worldmodel.datasets.store import EpisodeStore
@@ -21,55 +19,36 @@ def collect(
     steps: int = 200,
     seed: int = 0,
     image_size: int = 64,
-    workers: int | None = None,
-    out: Path | None = None,
+    workers: int = 0,
+    out: str = "",
 ) -> None:
     """Collect episodes; after an interruption the same command goes on where it stopped.
 
     Args:
-        env: task, such as pusht or two-room.
-        episodes: how many; 90 % train, 5 % validation, 5 % test.
-        steps: environment steps in each.
-        seed: of the whole collection; the number of workers does not matter.
-        image_size: side of the pictures, pixels.
-        workers: processes [default: all cores].
-        out: file to make [default: data/<env>.h5].
+        env: Task, such as pusht or two-room.
+        episodes: How many; 90 % train, 5 % validation, 5 % test.
+        steps: Environment steps in each.
+        seed: Of the whole collection; the number of workers does not matter.
+        image_size: Side of the square pictures, pixels.
+        workers: Processes [default: all cores].
+        out: File to make [default: data/<env>.h5].
     """
     from worldmodel.datasets.collect import default_path
     from worldmodel.datasets.store import EpisodeStore
 
-    path = out or default_path(env)
-    collect_episodes(env, path, episodes, steps, seed, image_size, workers)
+    path = Path(out) if out else default_path(env)
+    if path.exists():
+        print(f"{path} is already there")
+    collect_with_bar(env, path, episodes, steps=steps, seed=seed, image_size=image_size, workers=workers or None)
     with EpisodeStore(path) as store:
         show(store)
 
 
-def collect_episodes(
-    env: str, path: Path, episodes: int, steps: int, seed: int, image_size: int, workers: int | None = None
-) -> None:
-    """Collect with a progress bar, and say so when episodes of an earlier run were found."""
-    from worldmodel.datasets import collect as library
-
-    if path.exists():
-        print(f"{path} is already there")
-    started = False
-    with bar("collecting") as advance:
-
-        def progress(done: int, total: int) -> None:
-            nonlocal started
-            if done and not started:
-                print(f"going on: {done} of {total} episodes were found in {library.parts_folder(path)}")
-            started = True
-            advance(done, total)
-
-        library.collect(env, path, episodes, steps, seed, workers, image_size, progress)
-
-
-def info(path: Annotated[Path, tyro.conf.Positional]) -> None:
+def info(path: Annotated[str, tyro.conf.Positional]) -> None:
     """Say what a dataset holds.
 
     Args:
-        path: the dataset.
+        path: The dataset.
     """
     from worldmodel.datasets.store import EpisodeStore
 
@@ -77,16 +56,41 @@ def info(path: Annotated[Path, tyro.conf.Positional]) -> None:
         show(store)
 
 
-def verify(path: Annotated[Path, tyro.conf.Positional]) -> None:
-    """Read a whole dataset and name the first thing that is wrong with it, if any.
+def verify(path: Annotated[str, tyro.conf.Positional]) -> None:
+    """Read a whole dataset; if something is wrong, name the first episode and column.
 
     Args:
-        path: the dataset.
+        path: The dataset.
     """
     from worldmodel.datasets.verify import verify
 
-    with bar("reading") as advance, verify(path, advance) as store:
-        print(f"{path} is sound: {len(store)} episodes, {store.rows} rows, {len(store.columns)} columns")
+    with bar(None, "episodes", "reading") as line, verify(path, lambda done, total: _move(line, done, total)) as store:
+        text = f"{path} is sound: {len(store)} episodes, {store.rows} rows, {len(store.columns)} columns"
+    print(text)
+
+
+def collect_with_bar(env: str, path: Path, episodes: int, **options: Any) -> None:
+    """Collect with a progress bar, and say so when episodes of an earlier run were found.
+
+    Args:
+        env: environment name.
+        path: the dataset to make.
+        episodes: how many.
+        options: further arguments of `worldmodel.datasets.collect.collect`.
+    """
+    from worldmodel.datasets import collect as library
+
+    first = True
+    with bar(None, "episodes", f"collecting {env}") as line:
+
+        def progress(done: int, total: int) -> None:
+            nonlocal first
+            if first and done:
+                print(f"going on: {done} of {total} episodes were found in {library.parts_folder(path)}", flush=True)
+            first = False
+            _move(line, done, total)
+
+        library.collect(env, path, episodes, progress=progress, **options)
 
 
 def show(store: EpisodeStore) -> None:
@@ -100,42 +104,26 @@ def show(store: EpisodeStore) -> None:
         **{key: _text(value) for key, value in sorted(store.attrs.items()) if key != "format"},
         "fingerprint": store.fingerprint[:16],
     }
-    table(list(facts.items()))
+    columns = [(name, " ".join(map(str, shape[1:])), dtype) for name, (shape, dtype) in store.columns.items()]
+    print(aligned(list(facts.items())))
     print()
-    columns = [(name, " ".join(map(str, shape[1:])), str(dtype)) for name, (shape, dtype) in store.columns.items()]
-    table([("column", "row", "type"), *columns])
-
-
-def table(rows: list[tuple[str, ...]]) -> None:
-    """Print rows of text with aligned columns."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+    print(aligned([("column", "row", "type"), *columns]))
 
 
 def _text(value: Any) -> str:
-    return ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
+    return ", ".join(f"{item} {key}" for key, item in value.items()) if isinstance(value, dict) else str(value)
 
 
-@contextmanager
-def bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield ``advance(done, total)``, which moves a bar on stderr; where that is no terminal there is no bar."""
-    from tqdm import tqdm
-
-    with tqdm(desc=what, unit=" episodes", disable=None, leave=False) as line:
-
-        def advance(done: int, total: int) -> None:
-            if line.total is None:
-                line.total, line.initial = total, done
-            line.update(done - line.n)
-
-        yield advance
+def _move(line: Any, done: int, total: int) -> None:
+    if line.total is None:
+        line.total, line.initial = total, done  # what was there already does not count for the speed
+    line.update(done - line.n)
 
 
 def main() -> None:
     """Entry point of ``wm-data``."""
     commands = {"collect": collect, "info": info, "verify": verify}
-    run(lambda: tyro.extras.subcommand_cli_from_dict(commands, prog="wm-data", description="Make and check datasets."))
+    run(lambda: subcommands(commands, "Make datasets, and look at them."))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,148 @@
+"""Closed-loop success: put the task at a start, show the goal, let a policy act until it succeeds or time is up."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from worldmodel.benchmarks.pairs import Pairs
+from worldmodel.benchmarks.policies import NoopPolicy, Policy, RandomPolicy, ReplayPolicy
+from worldmodel.envs import registry
+from worldmodel.errors import BadValue
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """One episode to look at."""
+
+    frames: np.ndarray  # (t + 1, S, S, 3) uint8, from the start to the success or the end of the budget
+    goal: np.ndarray  # (S, S, 3) uint8
+    success: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What happened on every pair."""
+
+    success: np.ndarray  # (n,) bool, the predicate held after some step within the budget
+    steps: np.ndarray  # (n,) int64 environment steps until then; the budget where it never held
+    rollouts: tuple[Rollout, ...]  # of some pairs, in order
+
+    @property
+    def rate(self) -> float:
+        """Share of pairs that succeeded."""
+        return float(self.success.mean())
+
+
+def evaluate(
+    policy: Policy,
+    task: str,
+    pairs: Pairs,
+    budget: int,
+    image_size: int = 64,
+    watch: int = 0,
+    together: int = 50,
+    progress: Callable[[int], object] | None = None,
+) -> Outcome:
+    """Run every pair once, many environments in lock-step; one that has succeeded is not stepped any further.
+
+    Args:
+        policy: what acts.
+        task: name of the environment.
+        pairs: starts and goals.
+        budget: environment steps allowed.
+        image_size: side of the pictures the policy sees.
+        watch: how many pairs to keep the frames of, spread evenly.
+        together: environments in lock-step, which bounds memory and changes no result.
+        progress: called with environment steps that were taken or are no longer needed; n * budget in all.
+
+    Raises:
+        BadValue: a budget below 1.
+    """
+    if budget < 1:
+        raise BadValue(f"budget: expected 1 or more, got {budget}")
+    options = dict(image_size=image_size, terminate_on_success=False, max_episode_steps=budget)
+    envs = [registry.make(task, **options) for _ in range(min(together, len(pairs)))]
+    try:
+        success, steps = np.zeros(len(pairs), bool), np.full(len(pairs), budget)
+        rollouts: list[Rollout] = []
+        watched = set(np.linspace(0, len(pairs) - 1, watch).astype(int).tolist())
+        for first in range(0, len(pairs), len(envs)):
+            rows = range(first, min(first + len(envs), len(pairs)))
+            rollouts += _lockstep(policy, envs, pairs, rows, budget, success, steps, watched, progress)
+    finally:
+        for env in envs:
+            env.close()
+    return Outcome(success=success, steps=steps, rollouts=tuple(rollouts))
+
+
+def _lockstep(
+    policy: Policy,
+    envs: list[Any],
+    pairs: Pairs,
+    rows: range,
+    budget: int,
+    success: np.ndarray,
+    steps: np.ndarray,
+    watched: set[int],
+    progress: Callable[[int], object] | None,
+) -> list[Rollout]:
+    """Run the pairs ``rows``, writing into ``success`` and ``steps``; return the rollouts that are watched."""
+    observations = []
+    for env, row in zip(envs, rows):
+        options = {"state": pairs.starts[row], "goal_state": pairs.goals[row]}
+        observations.append(env.reset(seed=row, options=options)[0])
+    frames = {i: [observations[i]["pixels"]] for i, row in enumerate(rows) if row in watched}
+    state, running = policy.begin(rows), list(range(len(rows)))
+    for step in range(1, budget + 1):
+        batch = {name: np.stack([observations[i][name] for i in running]) for name in ("pixels", "goal")}
+        actions, state = policy.predict(batch, state)
+        for i, action in zip(running, actions):
+            observations[i], _, _, _, info = envs[i].step(action)
+            success[rows[i]] = info["success"]
+            if i in frames:
+                frames[i].append(observations[i]["pixels"])
+        over = [bool(success[rows[i]]) for i in running]
+        if progress:
+            progress(len(running) + sum(over) * (budget - step))
+        if any(over):
+            steps[[rows[i] for i, done in zip(running, over) if done]] = step
+            state = replace(state, rows=tuple(row for row, done in zip(state.rows, over) if not done))
+            running = [i for i, done in zip(running, over) if not done]
+            if not running:
+                break
+    return [
+        Rollout(frames=np.stack(seen), goal=observations[i]["goal"], success=bool(success[rows[i]]))
+        for i, seen in frames.items()
+    ]
+
+
+def floors_and_ceiling(
+    task: str, pairs: Pairs, budget: int, seed: int, progress: Callable[[int], object] | None = None
+) -> dict[str, Outcome]:
+    """What a success rate is read against, on the same pairs: ``random``, ``noop`` and ``replay``."""
+    env = registry.make(task)
+    policies: dict[str, Policy] = {
+        "random": RandomPolicy(env.action_space, seed),
+        "noop": NoopPolicy(len(pairs), env.action_space.shape[0]),
+        "replay": ReplayPolicy(pairs.actions),
+    }
+    return {name: evaluate(policy, task, pairs, budget, progress=progress) for name, policy in policies.items()}
+
+
+def time_one_plan(policy: Policy, task: str, pairs: Pairs, image_size: int, repeats: int = 3) -> float:
+    """Median milliseconds of the first ``predict`` of an episode, one environment alone."""
+    env = registry.make(task, image_size=image_size)
+    observation, _ = env.reset(seed=0, options={"state": pairs.starts[0], "goal_state": pairs.goals[0]})
+    batch, times = {name: image[None] for name, image in observation.items()}, []
+    for _ in range(repeats):
+        state = policy.begin([0])
+        begun = time.perf_counter()
+        policy.predict(batch, state)
+        times.append(1000 * (time.perf_counter() - begun))
+    return statistics.median(times)

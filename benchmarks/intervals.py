@@ -1,0 +1,37 @@
+"""How far a success rate measured on n episodes can be trusted."""
+
+from __future__ import annotations
+
+import math
+
+from worldmodel.errors import BadValue
+
+Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
+
+
+def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float]:
+    """Wilson score interval of a binomial proportion (Wilson 1927), without continuity correction.
+
+    ``(p + z^2/2n -+ z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n)``; it stays inside [0, 1] and is honest at 0 and 1.
+
+    Args:
+        successes: how many succeeded.
+        n: of how many.
+        z: normal quantile; 95 % confidence by default.
+
+    Returns:
+        low, high; (0, 1) when n is 0.
+
+    Raises:
+        BadValue: not 0 <= successes <= n.
+    """
+    if not 0 <= successes <= n:
+        raise BadValue(f"successes: expected 0 to {n}, got {successes}")
+    if n == 0:
+        return 0.0, 1.0
+    p = successes / n
+    centre = p + z * z / (2 * n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    low, high = (centre - half) / scale, (centre + half) / scale
+    return (0.0 if successes == 0 else low), (1.0 if successes == n else high)

@@ -1,0 +1,111 @@
+"""Start and goal pairs from held-out episodes: where the demonstrator was, and where it was ``offset`` steps later.
+
+Shapes: n pairs, S numbers in a state, a action size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from worldmodel.datasets.store import SPLITS, EpisodeStore, split_number
+from worldmodel.errors import BadFile, BadValue
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Start and goal pairs, none solved at the start, in the order of the rows they come from."""
+
+    starts: np.ndarray  # (n, S) float64
+    goals: np.ndarray  # (n, S) float64, ``offset`` environment steps later in the same episode
+    actions: np.ndarray  # (n, offset, a) float32, what the demonstrator did in between
+    episode: np.ndarray  # (n,) int64
+    row: np.ndarray  # (n,) int64 row of the start in the store
+    hard: np.ndarray  # (n,) bool, the task's hard pairs
+    hard_label: str  # what makes a pair hard
+    offset: int  # environment steps from start to goal
+    split: str
+    solved_at_start: int  # pairs drawn on the way that were left out because the start already solves them
+    out_of_view: int  # and because start or goal is not wholly in the picture
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+def sample_pairs(store: EpisodeStore, task: Any, offset: int, n: int, seed: int, split: int | str = "test") -> Pairs:
+    """Draw pairs uniformly without replacement from all rows that have a row ``offset`` later in their episode.
+
+    Rows are drawn in a random order. A pair out of view or solved at the start is left out and counted; drawing ends
+    with n pairs, so the counts belong to the rows drawn so far.
+
+    Args:
+        store: the dataset, with columns ``state`` and ``action``.
+        task: the task class, for its ``success``, ``hard`` and ``in_view``.
+        offset: environment steps from start to goal.
+        n: pairs.
+        seed: of the drawing.
+        split: whose episodes; ``test`` for honest numbers.
+
+    Raises:
+        BadValue: a number out of range, episodes shorter than the offset, or too few pairs.
+        BadFile: the dataset has no states, or those of another task.
+    """
+    for name, value, least in (("offset", offset, 1), ("episodes", n, 1), ("seed", seed, 0)):
+        if value < least:
+            raise BadValue(f"{name}: expected {least} or more, got {value}")
+    split = SPLITS[split_number(split)]
+    shape = store.columns["state"][0][1:] if "state" in store.columns else ()
+    if shape != (task.state_dim,):
+        what = f"states of shape {shape}" if shape else "no column 'state'"
+        raise BadFile(f"{store.path} has {what}, {task.__name__} needs {task.state_dim} numbers a row")
+
+    episodes = store.episodes(split)
+    valid = np.maximum(store.lengths[episodes] - offset, 0)
+    if not valid.sum():
+        longest = int(store.lengths[episodes].max(initial=1)) - 1
+        raise BadValue(
+            f"offset: {offset} steps do not fit into the {len(episodes)} {split} episodes of {store.path}, "
+            f"the longest of which has {longest}"
+        )
+    within = np.arange(valid.sum()) - np.repeat(np.cumsum(valid) - valid, valid)
+    rows = np.repeat(store.offsets[episodes], valid) + within
+    owner = np.repeat(episodes, valid)
+    states = {int(e): store.read_episode("state", int(e)) for e in episodes}
+
+    chosen, solved, hidden = [], 0, 0
+    for i in np.random.default_rng(seed).permutation(len(rows)):
+        first = rows[i] - store.offsets[owner[i]]
+        start, goal = states[owner[i]][[first, first + offset]]
+        if not (task.in_view(start) and task.in_view(goal)):
+            hidden += 1
+        elif task.success(start, goal):
+            solved += 1
+        else:
+            chosen.append(i)
+            if len(chosen) == n:
+                break
+    else:
+        raise BadValue(
+            f"episodes: {n} pairs are more than the {len(chosen)} that the {len(episodes)} {split} episodes of "
+            f"{store.path} hold at offset {offset}; collect more or ask for fewer"
+        )
+    chosen.sort()
+    row, episode = rows[chosen], owner[chosen]
+    first = row - store.offsets[episode]
+    starts = np.stack([states[e][s] for e, s in zip(episode, first)])
+    goals = np.stack([states[e][s + offset] for e, s in zip(episode, first)])
+    return Pairs(
+        starts=starts,
+        goals=goals,
+        actions=np.stack([store.read("action", int(r), int(r) + offset) for r in row]).astype(np.float32),
+        episode=episode,
+        row=row,
+        hard=np.array([task.hard(s, g) for s, g in zip(starts, goals)], bool),
+        hard_label=task.hard_label,
+        offset=offset,
+        split=split,
+        solved_at_start=solved,
+        out_of_view=hidden,
+    )

@@ -1,0 +1,115 @@
+"""The numbers of an evaluation, as one table to read and as plain values for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from worldmodel.benchmarks.evaluate import Outcome
+from worldmodel.benchmarks.intervals import wilson
+from worldmodel.benchmarks.pairs import Pairs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planning:
+    """How the plans were made."""
+
+    predictor: str
+    max_prefix: int  # longest prefix the predictor was trained on
+    action_block: int  # F, environment steps in a model step
+    horizon: int  # H, model steps
+    execute_steps: int  # R, model steps
+    arrivals: tuple[int, ...]  # model steps at which arriving counted; empty for the last only
+    search: Mapping[str, Any]  # settings of the planner: candidates, elites, iterations ...
+    plans: int
+    ms_per_plan: float  # mean over all plans, several environments planned together
+    ms_one_plan: float  # median, one environment planned alone
+
+    @property
+    def jumps(self) -> int:
+        """Predictions composed one after another to reach the horizon."""
+        return -(-self.horizon // self.max_prefix)
+
+
+def proportion(success: np.ndarray) -> dict[str, Any]:
+    """``success`` (a rate, None when n is 0), ``n`` and the Wilson 95 % interval of booleans (n,)."""
+    count, n = int(success.sum()), len(success)
+    low, high = wilson(count, n)
+    return {"success": count / n if n else None, "n": n, "low": low, "high": high}
+
+
+def as_dict(
+    pairs: Pairs, budget: int, seed: int, policy: Outcome, baselines: Mapping[str, Outcome], planning: Planning
+) -> dict[str, Any]:
+    """Gather everything measured; ``baselines`` are ``random``, ``noop`` and ``replay`` on the same pairs."""
+    return {
+        **proportion(policy.success),
+        **{name: outcome.rate for name, outcome in baselines.items()},
+        "hard": {
+            "label": pairs.hard_label,
+            **proportion(policy.success[pairs.hard]),
+            **{name: proportion(outcome.success[pairs.hard])["success"] for name, outcome in baselines.items()},
+        },
+        "solved_at_start": pairs.solved_at_start,
+        "out_of_view": pairs.out_of_view,
+        "mean_steps_to_success": float(policy.steps[policy.success].mean()) if policy.success.any() else None,
+        "offset": pairs.offset,
+        "budget": budget,
+        "episodes": len(pairs),
+        "from_episodes": len(np.unique(pairs.episode)),
+        "seed": seed,
+        "protocol": {
+            "split": pairs.split,
+            "pairs": "uniform over rows without replacement, solved-at-start and out-of-view ones left out",
+            "success": "predicate true after any step within the budget",
+            "interval": "Wilson 95 %",
+        },
+        **{name: value for name, value in asdict(planning).items() if name != "search"},
+        "horizon_env_steps": planning.horizon * planning.action_block,
+        "jumps": planning.jumps,
+        **planning.search,
+    }
+
+
+def rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The table of a report: one line for each thing to know."""
+    hard = report["hard"]
+    H, jumps = report["horizon"], report["jumps"]
+    composed = "one jump" if jumps == 1 else f"{jumps} jumps composed"
+    arrive = f", best arrival at {', '.join(map(str, report['arrivals']))}" if report["arrivals"] else ""
+    left_out = f"left out: {report['solved_at_start']} solved at the start, {report['out_of_view']} out of view"
+    return [
+        ("task", f"{report['env']}, goal {report['offset']} steps away, budget {report['budget']}"),
+        ("pairs", f"{report['n']} from {report['from_episodes']} {report['protocol']['split']} episodes; {left_out}"),
+        ("success", _rate(report)),
+        (f"  {hard['label']}", _rate(hard)),
+        ("random policy", _baseline(report, "random")),
+        ("no-op policy", _baseline(report, "noop")),
+        ("action replay", _baseline(report, "replay") + ", the ceiling"),
+        ("predictor", report["predictor"]),
+        ("horizon", f"{H} model steps = {report['horizon_env_steps']} environment steps, {composed}{arrive}"),
+        ("search", f"{report['candidates']} candidates, {report['elites']} elites, {report['iterations']} iterations"),
+        (
+            "ms per plan",
+            f"{report['ms_per_plan']:.1f} ({report['plans']} plans; one alone {report['ms_one_plan']:.1f})",
+        ),
+    ]
+
+
+def _rate(part: Mapping[str, Any]) -> str:
+    if not part["n"]:
+        return "no such pair"
+    low, high = 100 * part["low"], 100 * part["high"]
+    return f"{_percent(part['success'])}  [{low:.1f}, {high:.1f}]  n = {part['n']}"
+
+
+def _baseline(report: Mapping[str, Any], name: str) -> str:
+    hard = report["hard"][name]
+    return _percent(report[name]) + ("" if hard is None else f"  ({_percent(hard).strip()} of the hard)")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:5.1f} %"

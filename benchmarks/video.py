@@ -1,0 +1,79 @@
+"""A film of rollouts, each beside its goal, to see what a number means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from worldmodel.benchmarks.evaluate import Rollout
+from worldmodel.errors import BadValue
+from worldmodel.files import replacing
+
+GREEN, GREY, DARK = (40, 200, 80), (120, 120, 120), (24, 24, 24)
+TILE = 192  # about the side of a picture on the screen, pixels
+
+
+def compose(rollouts: Sequence[Rollout], columns: int = 3) -> np.ndarray:
+    """Lay rollouts out in a grid, each to the left of its goal; a success gets a green frame and stands still.
+
+    Pictures are enlarged by repeating pixels, so that one sees what the model saw.
+
+    Returns:
+        (T, height, width, 3) uint8 with even height and width, T as long as the longest rollout and a moment more.
+
+    Raises:
+        BadValue: there is nothing to show.
+    """
+    if not rollouts:
+        raise BadValue("video: no rollouts to show")
+    scale = max(1, TILE // rollouts[0].goal.shape[0])
+    length = max(len(rollout.frames) for rollout in rollouts)
+    length += max(5, length // 5)
+    cells = [_cell(rollout, length, scale) for rollout in rollouts]
+    columns = min(columns, len(cells))
+    cells += [np.full_like(cells[0], DARK[0])] * (-len(cells) % columns)
+    lines = [np.concatenate(cells[i : i + columns], axis=2) for i in range(0, len(cells), columns)]
+    film = np.concatenate(lines, axis=1)
+    return np.pad(film, ((0, 0), (0, film.shape[1] % 2), (0, film.shape[2] % 2), (0, 0)))
+
+
+def _cell(rollout: Rollout, length: int, scale: int) -> np.ndarray:
+    """One rollout and its goal, (length, height, width, 3)."""
+    still = np.repeat(rollout.frames[-1:], length - len(rollout.frames), axis=0)
+    frames = _framed(np.concatenate([rollout.frames, still]), scale, GREY)
+    if rollout.success:
+        last = len(rollout.frames) - 1
+        frames[last:] = _framed(rollout.frames[-1:], scale, GREEN)
+    goals = np.broadcast_to(_framed(rollout.goal[None], scale, GREY), frames.shape)
+    pair = np.concatenate([frames, goals], axis=2)
+    return np.pad(pair, ((0, 0), (4, 4), (4, 4), (0, 0)), constant_values=DARK[0])
+
+
+def _framed(images: np.ndarray, scale: int, colour: tuple[int, int, int], width: int = 4) -> np.ndarray:
+    """Enlarge images (T, S, S, 3) by a whole number and paint a border around each."""
+    large = images.repeat(scale, axis=1).repeat(scale, axis=2)
+    framed = np.empty((len(large), large.shape[1] + 2 * width, large.shape[2] + 2 * width, 3), np.uint8)
+    framed[:] = colour
+    framed[:, width:-width, width:-width] = large
+    return framed
+
+
+def write_video(path: str | Path, film: np.ndarray, fps: int = 10) -> Path:
+    """Write frames (T, height, width, 3) uint8 as an H.264 MP4 that browsers play, whole or not at all.
+
+    Raises:
+        BadFile: the disk is full or the folder is not writable.
+    """
+    import av
+
+    with replacing(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps), options={"crf": "18"})
+        stream.height, stream.width = film.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        for image in film:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    return Path(path)

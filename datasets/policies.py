@@ -1,0 +1,109 @@
+"""Behaviour policies that need no download; one is drawn for each episode, and its name is recorded.
+
+A behaviour has a ``name``, ``reset(env, rng)`` and ``act(env)`` -> (2,) float32 in [-1, 1]; it looks at the task's
+state, ``env.unwrapped.get_state()``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from worldmodel.datasets.pushing import GoalPusher, Pusher
+from worldmodel.envs import pusht, two_room
+from worldmodel.errors import UnknownName
+
+Array = np.ndarray
+
+
+class Behaviour(Protocol):
+    """What acts in one episode after another."""
+
+    name: str
+
+    def reset(self, env: Any, rng: np.random.Generator) -> None:
+        """Start an episode in an environment that was just reset; ``rng`` is the only source of chance."""
+
+    def act(self, env: Any) -> Array:
+        """Return the action to take now, (2,) float32."""
+
+
+class Weak:
+    """PushT: random targets around the block, as stable-worldmodel's weak policy: uniform, within 100 px of it.
+
+    Here they also keep away from the walls, where the block would be squeezed out of the picture.
+    """
+
+    name = "weak"
+    reach = 100.0  # px
+    inside = (82.0, 429.0)  # px; by this much, 99 % of the frames are in view instead of 88 %
+
+    def reset(self, env: Any, rng: np.random.Generator) -> None:
+        """Start an episode."""
+        self.rng = rng
+
+    def act(self, env: Any) -> Array:
+        """Return the next action."""
+        state = env.unwrapped.get_state()
+        target = state[:2] + pusht.REACH * self.rng.uniform(-1.0, 1.0, 2)
+        target = np.clip(target, state[2:4] - self.reach, state[2:4] + self.reach).clip(*self.inside)
+        return np.clip((target - state[:2]) / pusht.REACH, -1.0, 1.0).astype(np.float32)
+
+
+class ThroughTheDoor:
+    """TwoRoom: walk to a random place, through the door if need be, with noise; then to another."""
+
+    name = "door"
+    other_room = 0.6  # share of places behind the wall
+    repeat = 0.05  # chance of taking the last action again
+    noise = 0.4  # standard deviation, of actions
+
+    def reset(self, env: Any, rng: np.random.Generator) -> None:
+        """Start an episode."""
+        self.rng = rng
+        self.action: Array | None = None
+        self._aim(env.unwrapped)
+
+    def act(self, env: Any) -> Array:
+        """Return the next action."""
+        state = env.unwrapped.get_state()
+        if np.linalg.norm(self.target - state) < two_room.SPEED:
+            self._aim(env.unwrapped)
+        if self.action is None or self.rng.uniform() > self.repeat:
+            heading = self._waypoint(state) - state
+            heading /= max(float(np.linalg.norm(heading)), two_room.SPEED)
+            noisy = heading + self.noise * self.rng.standard_normal(2)
+            self.action = np.clip(noisy, -1.0, 1.0).astype(np.float32)
+        return self.action.copy()
+
+    def _aim(self, task: two_room.TwoRoom) -> None:
+        across = self.rng.uniform() < self.other_room
+        self.target = task.sample(self.rng)
+        while task.hard(task.get_state(), self.target) != across:
+            self.target = task.sample(self.rng)
+
+    def _waypoint(self, state: Array) -> Array:
+        door = np.array([two_room.WALL, two_room.DOOR])
+        if two_room.TwoRoom.hard(state, self.target) and np.linalg.norm(door - state) > 10.5:
+            return door
+        return self.target
+
+
+# Short name of the environment -> behaviours and their weights.
+BEHAVIOURS: dict[str, dict[type[Behaviour], float]] = {
+    "pusht": {Weak: 0.2, Pusher: 0.4, GoalPusher: 0.4},
+    "two-room": {ThroughTheDoor: 1.0},
+}
+
+
+def mixture(env_name: str, rng: np.random.Generator) -> Behaviour:
+    """Draw the behaviour of one episode.
+
+    Raises:
+        UnknownName: there is none for this environment.
+    """
+    if env_name not in BEHAVIOURS:
+        raise UnknownName("environment with behaviours", env_name, BEHAVIOURS)
+    kinds = BEHAVIOURS[env_name]
+    return list(kinds)[rng.choice(len(kinds), p=list(kinds.values()))]()

@@ -1,0 +1,181 @@
+"""Writing a dataset in the layout of datasets/store.py, episode by episode or from finished parts."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+import worldmodel
+from worldmodel.errors import BadValue
+from worldmodel.files import replacing
+
+if TYPE_CHECKING:
+    from worldmodel.datasets.store import EpisodeStore
+
+IMAGE_CHUNK, CHUNK = 20, 1024  # rows in one chunk of a picture column, of any other column
+INDEX = ("ep_len", "ep_offset")
+_DTYPES: dict[str, Any] = {
+    "pixels": "u1", "action": "f4", "reward": "f4", "terminated": "?", "truncated": "?", "state": "f8",
+    "step_idx": "i8", "episode_idx": "i8", "split": "i1", "seed": "i8", "policy": h5py.string_dtype("utf-8", 32),
+}  # fmt: skip
+CACHE_BYTES = 16 * 2**20  # holds one chunk of 224 px pictures, which HDF5's default does not
+
+
+class StoreWriter:
+    """Writes a store episode by episode, in bounded memory. `write_store` is the usual way in.
+
+    Args:
+        path: file to create; not atomic by itself.
+        attrs: provenance; text, numbers, and lists or dicts of them.
+    """
+
+    def __init__(self, path: str | Path, attrs: Mapping[str, Any]) -> None:
+        self._sink = _Sink(path)
+        # Format 1.10 checksums the file's own structures too, and lets readers open the file in SWMR mode.
+        self._file = h5py.File(self._sink, "w", libver=("v110", "v110"), rdcc_nbytes=CACHE_BYTES)
+        created = datetime.now(UTC).isoformat("T", "seconds")
+        self.describe({"format": 1, "version": worldmodel.__version__, "created": created, **attrs})
+        self._lengths: list[int] = []
+        self._rows = 0
+
+    def __enter__(self) -> StoreWriter:
+        return self
+
+    def __exit__(self, kind: object, *exc: object) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._file.close()
+            self._sink.close()
+        if kind is None:
+            self._sink.check()
+
+    def describe(self, attrs: Mapping[str, Any]) -> None:
+        """Add provenance: text, numbers, and lists or dicts of them."""
+        for key, value in attrs.items():
+            if not isinstance(value, (int, float)):
+                text = (value if isinstance(value, str) else json.dumps(value)).encode()
+                value = np.asarray(text, h5py.string_dtype("utf-8", max(len(text), 1)))  # fixed length: checksummed
+            self._file.attrs[key] = value
+
+    def append(self, episode: Mapping[str, Any]) -> None:
+        """Append one episode: column -> (rows, ...) array, or one value that holds for every row (split, seed, policy).
+
+        Raises:
+            BadValue: no rows, or columns of different lengths or names than before; the message names the column.
+        """
+        number = len(self._lengths)
+        arrays = {name: np.asarray(value) for name, value in episode.items()}
+        length = max((len(array) for array in arrays.values() if array.ndim), default=0)
+        if length < 1:
+            raise BadValue(f"episode {number} is empty")
+        for name, array in arrays.items():
+            if array.ndim and len(array) != length:
+                raise BadValue(f"episode {number}: column {name!r} has {len(array)} rows, the others {length}")
+        self._write({**arrays, "step_idx": np.arange(length), "episode_idx": np.asarray(number)}, length)
+        self._lengths.append(length)
+
+    def extend(self, part: EpisodeStore, split: np.ndarray) -> None:
+        """Append all episodes of another store under a new split ((E,) of the part). Whole chunks are not recompressed.
+
+        Pictures are copied as they lie on disk when they start on a chunk border here, as they do while every part
+        before had a whole number of chunks.
+        """
+        base, rows = self._rows, part.rows
+        pictures = [name for name, (shape, _) in part.columns.items() if len(shape) == 4]
+        as_they_lie = [name for name in pictures if base % IMAGE_CHUNK == 0]
+        arrays = {name: part.read(name, 0, rows) for name in part.columns if name not in as_they_lie}
+        arrays["episode_idx"] = np.repeat(len(self._lengths) + np.arange(len(part)), part.lengths)
+        arrays["split"] = np.repeat(split, part.lengths)
+        for name in as_they_lie:
+            shape, dtype = part.columns[name]
+            source, target = part.dataset(name), self._grow(name, shape[1:], dtype, rows)
+            for row in range(0, rows, IMAGE_CHUNK):
+                mask, chunk = source.id.read_direct_chunk((row, 0, 0, 0))
+                target.id.write_direct_chunk((base + row, 0, 0, 0), chunk, mask)
+        self._write(arrays, rows, already=as_they_lie)
+        self._lengths.extend(int(length) for length in part.lengths)
+
+    def _write(self, arrays: Mapping[str, np.ndarray], rows: int, already: Iterable[str] = ()) -> None:
+        names = {*arrays, *already}
+        if self._lengths and names != set(self._file):
+            raise BadValue(f"episode {len(self._lengths)} has columns {sorted(names)}, before: {sorted(self._file)}")
+        for name, array in arrays.items():
+            column = self._grow(name, array.shape[1:], array.dtype, rows)
+            if array.ndim and column.shape[1:] != array.shape[1:]:
+                raise BadValue(
+                    f"episode {len(self._lengths)}: column {name!r} has rows of shape {array.shape[1:]}, "
+                    f"before: {column.shape[1:]}"
+                )
+            column[self._rows : self._rows + rows] = array.astype(column.dtype)
+        self._sink.check()
+        self._rows += rows
+
+    def _grow(self, name: str, row_shape: tuple[int, ...], dtype: Any, rows: int) -> h5py.Dataset:
+        if name not in self._file:
+            self._create(name, row_shape, _DTYPES.get(name, dtype), IMAGE_CHUNK if len(row_shape) == 3 else CHUNK)
+        column = self._file[name]
+        column.resize(self._rows + rows, axis=0)
+        return column
+
+    def _create(self, name: str, row_shape: tuple[int, ...], dtype: Any, chunk: int) -> h5py.Dataset:
+        return self._file.create_dataset(
+            name, (0, *row_shape), dtype, maxshape=(None, *row_shape), chunks=(chunk, *row_shape),
+            compression="gzip", compression_opts=4, shuffle=np.dtype(dtype).itemsize > 1, fletcher32=True,
+        )  # fmt: skip
+
+    def _finish(self) -> None:
+        if not self._lengths:
+            raise BadValue("a dataset needs at least one episode")
+        lengths = np.asarray(self._lengths)
+        for name, values, dtype in (("ep_len", lengths, "i4"), ("ep_offset", np.cumsum(lengths) - lengths, "i8")):
+            column = self._create(name, (), dtype, CHUNK)
+            column.resize(len(lengths), axis=0)
+            column[:] = values
+
+
+class _Sink(io.FileIO):
+    """The file under a `StoreWriter`; a failed write (full disk) is kept for `check` instead of being raised.
+
+    HDF5 cannot end in good order once a write has failed: it prints a traceback for every object left, or crashes.
+    """
+
+    _write = io.FileIO.write
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path, "w+")
+        self._error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        size = len(data)
+        try:
+            while len(data):
+                data = data[self._write(data) :]
+        except OSError as error:
+            self._error = self._error or error
+        return size
+
+    def check(self) -> None:
+        if self._error:
+            raise self._error
+
+
+def write_store(path: str | Path, episodes: Iterable[Mapping[str, Any]], attrs: Mapping[str, Any]) -> Path:
+    """Write episodes (see `StoreWriter.append`) to a new store at ``path``, whole or not at all.
+
+    Raises:
+        BadValue: there are no episodes, or one is empty or of another shape; the message names episode and column.
+        BadFile: the disk is full or the folder is not writable.
+    """
+    with replacing(path) as temporary, StoreWriter(temporary, attrs) as writer:
+        for episode in episodes:
+            writer.append(episode)
+    return Path(path)

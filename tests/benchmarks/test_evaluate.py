@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from worldmodel.benchmarks.evaluate import evaluate, floors_and_ceiling, time_one_plan
+from worldmodel.benchmarks.pairs import sample_pairs
+from worldmodel.benchmarks.policies import NoopPolicy, RandomPolicy, ReplayPolicy
+from worldmodel.benchmarks.video import compose, write_video
+from worldmodel.envs import registry
+from worldmodel.errors import BadValue
+
+
+@pytest.fixture
+def pairs(store, task):
+    return sample_pairs(store, task, 15, 24, seed=0)
+
+
+class Watcher(ReplayPolicy):
+    """Records how many environments it is asked to act in."""
+
+    def __init__(self, actions):
+        super().__init__(actions)
+        self.batches = []
+
+    def predict(self, observation, state):
+        assert observation["pixels"].shape == observation["goal"].shape == (len(state.rows), 16, 16, 3)
+        self.batches.append(len(state.rows))
+        return super().predict(observation, state)
+
+
+def test_replay_is_the_ceiling_and_noop_the_floor(pairs):
+    outcomes = floors_and_ceiling("two-room", pairs, 30, seed=0)
+    assert outcomes["replay"].rate == 1.0
+    assert outcomes["noop"].rate == 0.0  # nothing is solved at the start
+    assert 0 <= outcomes["random"].rate < 1
+    assert (outcomes["replay"].steps <= 15).all() and (outcomes["noop"].steps == 30).all()
+
+
+def test_success_on_the_way_counts_and_ends_the_episode(pairs):
+    """The agent walks through the goal and on; it succeeds at the step at which it first came near."""
+    start, goal = np.array([30.0, 60.0]), np.array([60.0, 60.0])
+    walk = np.zeros((2, 15, 2), np.float32)
+    walk[0, :, 0] = 1  # 5 px a step: within 16 px after 3 steps
+    passing = replace(pairs, starts=np.stack([start] * 2), goals=np.stack([goal] * 2), actions=walk)
+    policy = Watcher(walk)
+    outcome = evaluate(policy, "two-room", passing, budget=15, image_size=16, watch=2)
+    assert outcome.success.tolist() == [True, False]
+    assert outcome.steps.tolist() == [3, 15]
+    assert policy.batches == [2] * 3 + [1] * 12
+    first, second = outcome.rollouts
+    assert first.success and len(first.frames) == 4 and len(second.frames) == 16
+    assert np.array_equal(first.goal, second.goal) and not np.array_equal(first.frames[0], first.frames[-1])
+
+
+def test_batching_changes_nothing(pairs):
+    task = registry.make("two-room")
+    policy = RandomPolicy(task.action_space, seed=5)
+    whole = evaluate(policy, "two-room", pairs, 30, 16, watch=3)
+    parts = evaluate(policy, "two-room", pairs, 30, 16, watch=3, together=5)
+    assert np.array_equal(whole.success, parts.success) and np.array_equal(whole.steps, parts.steps)
+    assert len(whole.rollouts) == len(parts.rollouts) == 3
+    for one, two in zip(whole.rollouts, parts.rollouts):
+        assert np.array_equal(one.frames, two.frames)
+
+
+def test_progress_adds_up(pairs):
+    done = []
+    evaluate(ReplayPolicy(pairs.actions), "two-room", pairs, 20, 16, together=7, progress=done.append)
+    assert sum(done) == len(pairs) * 20
+
+
+def test_budget_beyond_the_time_limit_is_used(pairs):
+    one = replace(pairs, starts=pairs.starts[:1], goals=pairs.goals[:1], actions=pairs.actions[:1])
+    still = Watcher(np.zeros((1, 0, 2)))
+    assert evaluate(still, "two-room", one, registry.TIME_LIMIT + 5, 16).rate == 0
+    assert len(still.batches) == registry.TIME_LIMIT + 5
+
+
+def test_bad_budget(pairs):
+    with pytest.raises(BadValue, match="budget"):
+        evaluate(NoopPolicy(len(pairs), 2), "two-room", pairs, 0)
+
+
+def test_one_plan_is_timed(pairs):
+    assert time_one_plan(NoopPolicy(len(pairs), 2), "two-room", pairs, 16) > 0
+
+
+def test_video_shows_rollouts_beside_goals(pairs, tmp_path):
+    av = pytest.importorskip("av")
+    outcome = evaluate(ReplayPolicy(pairs.actions), "two-room", pairs, 20, 16, watch=4)
+    film = compose(outcome.rollouts)
+    longest = max(len(rollout.frames) for rollout in outcome.rollouts)
+    assert film.dtype == np.uint8 and len(film) > longest
+    assert film.shape[1] % 2 == film.shape[2] % 2 == 0 and film.shape[1] >= 2 * 192
+    green = (film == (40, 200, 80)).all(-1).any((1, 2))
+    assert not green[0] and green[-1]
+    assert np.array_equal(film[-1], film[longest])
+    path = write_video(tmp_path / "film.mp4", film)
+    with av.open(str(path)) as container:
+        images = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        assert container.streams.video[0].codec_context.name == "h264"
+    assert len(images) == len(film) and images[0].shape == film.shape[1:]
+    assert np.abs(images[0].astype(int) - film[0]).mean() < 4
+    assert [p.name for p in tmp_path.iterdir()] == ["film.mp4"]
+
+
+def test_video_of_nothing():
+    with pytest.raises(BadValue, match="no rollouts"):
+        compose(())

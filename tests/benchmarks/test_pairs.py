@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from worldmodel.benchmarks.pairs import sample_pairs
+from worldmodel.datasets.store import write_store
+from worldmodel.errors import BadFile, BadValue
+
+
+def test_pairs_are_held_out_and_what_the_demonstrator_did(store, task):
+    pairs = sample_pairs(store, task, 10, 30, seed=0)
+    assert len(pairs) == 30
+    assert set(pairs.episode) <= set(store.episodes("test"))
+    assert (np.diff(pairs.row) > 0).all()  # sorted, without replacement
+    for i, row in enumerate(pairs.row):
+        assert pairs.episode[i] == np.searchsorted(store.offsets, row, side="right") - 1
+        assert row + 10 < store.offsets[pairs.episode[i]] + store.lengths[pairs.episode[i]]
+        state = store.read("state", row, row + 11)
+        assert np.array_equal(pairs.starts[i], state[0]) and np.array_equal(pairs.goals[i], state[10])
+        assert np.array_equal(pairs.actions[i], store.read("action", row, row + 10))
+        assert pairs.hard[i] == task.hard(state[0], state[10])
+    assert np.isfinite(pairs.actions).all()
+
+
+def test_every_valid_row_is_taken_or_counted(store, task):
+    """Asking for all there is leaves out exactly the rows that are solved at the start or out of view."""
+    usable = solved = hidden = 0
+    for episode in store.episodes("test"):
+        states = store.read_episode("state", episode)
+        for start, goal in zip(states, states[25:]):
+            seen = task.in_view(start) and task.in_view(goal)
+            hidden += not seen
+            solved += seen and task.success(start, goal)
+            usable += seen and not task.success(start, goal)
+    assert solved and usable
+    with pytest.raises(BadValue, match=f"episodes: {usable + 1} pairs are more than the {usable}"):
+        sample_pairs(store, task, 25, usable + 1, seed=0)
+    pairs = sample_pairs(store, task, 25, usable, seed=3)
+    assert not any(task.success(start, goal) for start, goal in zip(pairs.starts, pairs.goals))
+    assert 0 < pairs.solved_at_start <= solved and 0 <= pairs.out_of_view <= hidden
+
+
+def test_seed_decides(store, task):
+    one, two, three = (sample_pairs(store, task, 10, 20, seed) for seed in (1, 1, 2))
+    assert np.array_equal(one.row, two.row)
+    assert not np.array_equal(one.row, three.row)
+
+
+def test_longest_offset_leaves_one_row_per_episode(store, task):
+    with pytest.raises(BadValue, match="offset: 61 steps do not fit into the 3 test episodes .* has 60"):
+        sample_pairs(store, task, 61, 1, seed=0)
+    pairs = sample_pairs(store, task, 60, 1, seed=0)
+    assert pairs.row[0] in store.offsets
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("offset", {"offset": 0}), ("episodes", {"n": 0}), ("seed", {"seed": -1})]
+)
+def test_bad_numbers(store, task, name, options):
+    with pytest.raises(BadValue, match=f"^{name}: expected"):
+        sample_pairs(store, task, **{"offset": 5, "n": 1, "seed": 0, **options})
+
+
+def test_dataset_without_fitting_states(tmp_path, task):
+    from worldmodel.datasets.store import EpisodeStore
+
+    episode = {"state": np.zeros((5, 7)), "action": np.zeros((5, 2), np.float32), "split": 2}
+    write_store(tmp_path / "foreign.h5", [episode], {"env": "two-room"})
+    with EpisodeStore(tmp_path / "foreign.h5") as store, pytest.raises(BadFile, match=r"TwoRoom needs 2 numbers"):
+        sample_pairs(store, task, 1, 1, seed=0)

@@ -1,0 +1,231 @@
+"""``wm-plan`` and ``benchmarks.horizons`` from the command line to the files, on a tiny untrained model."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from worldmodel.benchmarks import horizons
+from worldmodel.benchmarks.evaluate import evaluate
+from worldmodel.benchmarks.pairs import sample_pairs
+from worldmodel.checkpoint import save_model
+from worldmodel.cli import plan
+from worldmodel.config import EncoderConfig, ModelConfig, OneStepConfig, PrefixConfig
+from worldmodel.datasets.store import EpisodeStore, write_store
+from worldmodel.datasets.windows import action_statistics
+from worldmodel.model import WorldModel
+
+QUICK = ("--candidates", 8, "--elites", 2, "--iterations", 1)
+KEYS = """success n low high random noop replay solved_at_start ms_per_plan horizon predictor env
+    hard out_of_view offset budget episodes iterations candidates elites execute_steps jumps arrivals plans versions
+    hardware commit model dataset seed protocol"""
+
+
+def tiny(env: str = "two-room", image_size: int = 16, prefix: bool = True) -> WorldModel:
+    torch.manual_seed(0)
+    narrow = dict(depth=1, heads=2, mlp=8, action_hidden=8, head=8)
+    return WorldModel(
+        ModelConfig(
+            env=env,
+            image_size=image_size,
+            latent_dim=8,
+            encoder=EncoderConfig(width=4, depth=2, projector=8),
+            one_step=OneStepConfig(head_dim=4, **narrow),
+            prefix=PrefixConfig(max_prefix=4, blocks=1, block_inner=8, block_mlp=8, **narrow) if prefix else None,
+        )
+    )
+
+
+@pytest.fixture(scope="session")
+def workplace(dataset, tmp_path_factory) -> Path:
+    """A folder with data/ and runs/ as training leaves them; tests only add to it."""
+    folder = tmp_path_factory.mktemp("workplace")
+    (folder / "data").mkdir()
+    shutil.copy(dataset, folder / "data" / "two-room.h5")
+    model = tiny()
+    with EpisodeStore(dataset) as store:
+        model.set_actions(*action_statistics(store), -1, 1)
+        about = {"path": "data/two-room.h5", "fingerprint": store.fingerprint}
+    save_model(folder / "runs" / "two-room" / "model", model, env="two-room", dataset=about)
+    save_model(folder / "others" / "pusht" / "model", tiny("pusht"), env="pusht")
+    save_model(folder / "others" / "large" / "model", tiny(image_size=24), env="two-room")
+    save_model(folder / "others" / "one" / "model", tiny(prefix=False), env="two-room")
+    (folder / "others" / "unfinished").mkdir()
+    whole = dataset.read_bytes()
+    (folder / "cut.h5").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.h5").write_text("not HDF5")
+    episode = {"pixels": np.zeros((9, 16, 16, 3), np.uint8), "action": np.zeros((9, 2), np.float32), "split": 2}
+    write_store(folder / "pusht.h5", [episode], {"env": "pusht"})
+    return folder
+
+
+@pytest.fixture
+def command(workplace, monkeypatch, capsys):
+    """Run a command there; return exit code, stdout and stderr."""
+    monkeypatch.chdir(workplace)
+
+    def call(main, *arguments):
+        monkeypatch.setattr(sys, "argv", ["wm-plan", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def test_plan_prints_a_table_and_writes_numbers_and_video(command, workplace, tmp_path):
+    before, threads = dict(os.environ), torch.get_num_threads()
+    file = tmp_path / "numbers.json"
+    code, out, err = command(plan.main, "--episodes", 6, "--offset", 10, "--horizon", 8, "--json", file, *QUICK)
+    assert (code, err) == (0, "")
+    assert (dict(os.environ), torch.get_num_threads()) == (before, threads)
+    for text in ("success", "goal behind the wall", "random policy", "no-op policy", "action replay", "ms per plan"):
+        assert text in out
+    assert "8 model steps = 40 environment steps, 2 jumps composed, best arrival at 5, 8" in out
+    assert "100.0 %" in out and "the ceiling" in out
+    assert f"numbers: {file}" in out and "video: runs/two-room/plan.mp4" in out
+    assert (workplace / "runs" / "two-room" / "plan.mp4").stat().st_size > 1000
+
+    values = json.loads(file.read_text())
+    assert set(KEYS.split()) <= set(values)
+    assert (values["env"], values["predictor"], values["horizon"], values["jumps"]) == ("two-room", "prefix", 8, 2)
+    assert (values["n"], values["offset"], values["budget"]) == (6, 10, 20)
+    assert (values["replay"], values["noop"]) == (1.0, 0.0)
+    assert values["low"] <= values["success"] <= values["high"]
+    assert values["hard"]["label"] == "goal behind the wall" and {"success", "n", "low", "high"} <= set(values["hard"])
+    assert values["ms_per_plan"] > 0 and values["plans"] >= 6
+    assert len(values["model"]["fingerprint"]) == len(values["dataset"]["fingerprint"]) == 64
+    assert {"torch", "numpy", "python"} <= set(values["versions"])
+
+
+def test_plan_again_gives_the_same(command, tmp_path):
+    results = []
+    for name in ("a.json", "b.json"):
+        code, *_ = command(plan.main, "--episodes", 5, "--no-video", "--json", tmp_path / name, *QUICK)
+        assert code == 0
+        results.append(json.loads((tmp_path / name).read_text()))
+    for changing in ("ms_per_plan", "ms_one_plan", "date"):
+        assert [result.pop(changing) for result in results]
+    assert results[0] == results[1]
+    assert not list(tmp_path.glob("*.mp4"))
+
+
+def test_how_many_are_planned_together_changes_nothing(store, task):
+    pairs = sample_pairs(store, task, 10, 7, seed=0)
+    agent = tiny().agent(horizon=2, execute_steps=1, candidates=8, elites=2, iterations=2)
+    whole, parts = (evaluate(agent, "two-room", pairs, 20, 16, 7, together) for together in (50, 2))
+    assert np.array_equal(whole.steps, parts.steps)
+    for one, two in zip(whole.rollouts, parts.rollouts):
+        assert np.array_equal(one.frames, two.frames)
+
+
+def test_model_folder_gymnasium_id_and_one_step(command, tmp_path):
+    arguments = ["--env", "worldmodel/TwoRoom-v0", "--model", "others/one/model", "--video", tmp_path / "v.mp4"]
+    code, out, _ = command(plan.main, *arguments, "--episodes", 2, *QUICK)
+    assert code == 0
+    assert "one-step" in out and "5 jumps composed" in out and (tmp_path / "v.mp4").exists()
+
+
+def test_other_dataset_is_noted(command, tmp_path, workplace):
+    with EpisodeStore(workplace / "data" / "two-room.h5") as store:
+        columns = ("pixels", "action", "state")
+        episode = {name: store.read_episode(name, 5) for name in columns}
+        write_store(tmp_path / "other.h5", [{**episode, "split": 2}], {"env": "two-room"})
+    code, out, _ = command(plan.main, "--dataset", tmp_path / "other.h5", "--episodes", 2, "--no-video", *QUICK)
+    assert code == 0 and "may not be held out" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("--env pushh", "--env: unknown environment 'pushh': did you mean 'pusht'"),
+        ("--env pusht", "wm-train --env pusht"),
+        ("--predictor prefx", "--predictor: unknown predictor 'prefx': did you mean 'prefix'"),
+        ("--predictor prefix --model others/one", "--predictor: unknown predictor 'prefix'"),
+        ("--horizon 0", "--horizon: expected 1 or more, got 0"),
+        ("--horizon five", "--horizon"),
+        ("--horizn 5", "did you mean --horizon?"),
+        ("--elites 40 --candidates 30", "--elites: 40 cannot be kept of candidates: 30"),
+        ("--candidates 0", "--candidates: expected 1 or more"),
+        ("--correlation 1", "--correlation: expected"),
+        ("--execute-steps 0", "--execute-steps: expected 1 or more"),
+        ("--episodes 0", "--episodes: expected 1 or more"),
+        ("--episodes 100000", "--episodes: 100000 pairs are more than"),
+        ("--offset 0", "--offset: expected 1 or more"),
+        ("--offset 300", "--offset: 300 steps do not fit"),
+        ("--budget 0", "--budget: expected 1 or more"),
+        ("--seed -1", "--seed: expected 0 or more"),
+        ("--split tset", "--split: unknown split 'tset': did you mean 'test'"),
+        ("--device cudda", "unknown --device 'cudda': did you mean 'cuda'"),
+        ("--model nowhere", "--model: no such model or run folder: nowhere"),
+        ("--model others/unfinished", "--model: others/unfinished holds no model"),
+        ("--env two-room --model others/pusht", "--model: others/pusht was trained on pusht, not on two-room"),
+        ("--model others/large", "--dataset: data/two-room.h5 has 16 px images, the model was trained on 24 px"),
+        ("--model others/pusht", "--dataset: no such file: data/pusht.h5; make it with wm-data collect --env pusht"),
+        ("--dataset nowhere.h5", "--dataset: no such file: nowhere.h5; make it with wm-data collect --env two-room"),
+        ("--dataset cut.h5", "--dataset: cut.h5 is not a whole HDF5 file"),
+        ("--dataset text.h5", "--dataset: text.h5 is not a whole HDF5 file"),
+        ("--dataset pusht.h5", "--dataset: pusht.h5 holds episodes of pusht, not of two-room"),
+        ("--json data", "--json: data is a folder"),
+        ("--video data", "--video: data is a folder"),
+    ],
+)
+def test_a_mistake_is_one_line(command, arguments, says):
+    code, out, err = command(plan.main, *arguments.split())
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1 and err.startswith("wm-plan: ")
+    assert says in err
+
+
+def test_no_run_yet(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = command(plan.main)
+    assert code == 2 and "wm-train --env pusht" in err
+
+
+def test_ctrl_c_while_planning(command, monkeypatch):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("worldmodel.planners.agent.Agent.predict", interrupted)
+    code, out, err = command(plan.main, "--episodes", 2, *QUICK)
+    assert (code, out) == (130, "") and err.count("\n") == 1 and "interrupted" in err
+
+
+def test_horizons(command, tmp_path):
+    file = tmp_path / "h.json"
+    arguments = "--model runs/two-room --horizons 2 6 --windows 20 --repeats 1 --candidates 8 --iterations 1"
+    code, out, err = command(horizons.main, *arguments.split(), "--json", file)
+    assert (code, err) == (0, "")
+    assert "prefix ms" in out and "times faster" in out and len(out.splitlines()) == 4
+    values = json.loads(file.read_text())
+    assert values["horizons"] == [2, 6] and values["jumps"] == {"one-step": [2, 6], "prefix": [1, 2]}
+    for name in ("one-step", "prefix"):
+        assert all(x > 0 for x in values["ms_per_plan"][name] + values["error"][name])
+    assert {"hardware", "versions", "commit", "model", "dataset", "search"} <= set(values)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("--model nowhere", "--model: no such"),
+        ("--model runs/two-room --horizons 0", "--horizons"),
+        ("--model runs/two-room --horizons 500", "no test episode has the"),
+        ("--model runs/two-room --repeats 0", "--repeats"),
+        ("--model others/pusht", "--dataset"),
+        ("--model runs/two-room --dataset cut.h5", "--dataset: cut.h5"),
+    ],
+)
+def test_horizons_mistakes(command, arguments, says):
+    code, out, err = command(horizons.main, *arguments.split())
+    assert (code, out) == (2, "") and err.count("\n") == 1 and says in err

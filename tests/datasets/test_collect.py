@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from worldmodel.datasets.collect import PART, Recipe, collect, parts_folder, rollout, split_of
+from worldmodel.datasets.store import EpisodeStore
+from worldmodel.datasets.verify import verify
+from worldmodel.envs import registry
+from worldmodel.errors import BadFile, BadValue, UnknownName
+
+EPISODES, STEPS = 5 * PART, 30
+
+
+def collect_here(path: Path, episodes: int = 3, **options: Any) -> Path:
+    return collect("two-room", path, episodes, **{"steps": STEPS, "workers": 1, "image_size": 32} | options)
+
+
+def same(a: Path, b: Path) -> None:
+    with EpisodeStore(a) as one, EpisodeStore(b) as other:
+        assert one.fingerprint == other.fingerprint
+        for name in one.columns:
+            np.testing.assert_array_equal(one.read(name, 0, one.rows), other.read(name, 0, other.rows))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return collect_here(tmp_path_factory.mktemp("collect") / "whole.h5", EPISODES)
+
+
+@pytest.mark.parametrize("env", registry.TASKS)
+def test_a_dataset_of_each_task(env: str, tmp_path: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    path = collect(env, tmp_path / "a.h5", 4, STEPS, 5, 1, 48, progress=lambda *call: calls.append(call))
+    assert calls == [(0, 4), (4, 4)]
+    assert [item.name for item in tmp_path.iterdir()] == ["a.h5"]
+    with verify(path) as store:
+        assert store.env == env
+        assert store.attrs["seed"] == 5 and store.attrs["image_size"] == 48 and store.attrs["action_dim"] == 2
+        assert sum(store.attrs["policies"].values()) == 4
+        assert store.lengths.tolist() == [STEPS + 1] * 4
+        assert sorted(store.split.tolist()) == [0, 0, 1, 2]
+        assert store.columns["pixels"][0] == (4 * (STEPS + 1), 48, 48, 3)
+        last = store.offsets + store.lengths - 1
+        action = store.read("action", 0, store.rows)
+        assert np.flatnonzero(np.isnan(action).any(axis=1)).tolist() == last.tolist()
+        assert np.nanmax(np.abs(action)) <= 1 and np.nanstd(action) > 0.1
+        assert np.flatnonzero(store.read("truncated", 0, store.rows)).tolist() == last.tolist()
+        assert not store.read("terminated", 0, store.rows).any()
+
+
+@pytest.mark.parametrize("env", registry.TASKS)
+def test_actions_belong_to_their_rows(env: str, tmp_path: Path) -> None:
+    """Reset with the recorded seed and the recorded actions gives the recorded states and pictures, bit for bit."""
+    recipe = Recipe(env=env, steps=STEPS, seed=2, image_size=32)
+    task = registry.make(env, image_size=32, terminate_on_success=False, max_episode_steps=STEPS)
+    episode = rollout(task, recipe, 7)
+    obs, info = task.reset(seed=episode["seed"])
+    for row, action in enumerate(episode["action"]):
+        np.testing.assert_array_equal(info["state"], episode["state"][row])
+        np.testing.assert_array_equal(obs["pixels"], episode["pixels"][row])
+        if row < STEPS:
+            obs, reward, _, _, info = task.step(action)
+            assert np.float32(reward) == np.float32(episode["reward"][row + 1])
+
+
+def test_the_number_of_workers_does_not_matter(uninterrupted: Path, tmp_path: Path) -> None:
+    same(uninterrupted, collect_here(tmp_path / "b.h5", EPISODES, workers=2))
+
+
+def test_split_is_by_episode_and_seeded() -> None:
+    split = split_of(1000, 3)
+    assert np.bincount(split).tolist() == [900, 50, 50]
+    assert (split == split_of(1000, 3)).all() and (split != split_of(1000, 4)).any()
+    assert split_of(2, 0).tolist() == [0, 0] and sorted(split_of(3, 0).tolist()) == [0, 1, 2]
+
+
+def test_going_on_finds_what_was_finished(uninterrupted: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with pytest.raises(KeyboardInterrupt):
+        collect_here(path, EPISODES, progress=_interrupt_after(2 * PART))
+    parts = sorted(parts_folder(path).glob("part-*"))
+    assert len(parts) == 2 and not path.exists()
+    parts[0].write_bytes(parts[0].read_bytes()[:-1])  # a damaged part is collected again
+    calls: list[tuple[int, int]] = []
+    collect_here(path, EPISODES, progress=lambda *call: calls.append(call))
+    assert calls[0] == (PART, EPISODES) and len(calls) == 5
+    same(uninterrupted, path)
+
+
+def _interrupt_after(episodes: int) -> Any:
+    def progress(done: int, total: int) -> None:
+        if done >= episodes:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_other_arguments_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with pytest.raises(KeyboardInterrupt):
+        collect_here(path, PART + 1, progress=_interrupt_after(PART))
+    for option, value, says in (
+        ("seed", 1, "seed 0, not 1"),
+        ("steps", 9, "steps 30, not 9"),
+        ("image_size", 64, "image_size 32, not 64"),
+    ):
+        with pytest.raises(BadFile, match=f"unfinished collection with {says}"):
+            collect_here(path, PART + 1, **{option: value})
+    collect_here(path, PART + 1)
+    written = path.stat().st_mtime_ns
+    collect_here(path, PART + 1)  # complete: left as it is
+    assert path.stat().st_mtime_ns == written
+    with pytest.raises(BadFile, match="already there with episodes 21, not 22"):
+        collect_here(path, PART + 2)
+    with pytest.raises(BadFile, match="already there with env 'two-room', not 'pusht'"):
+        collect("pusht", path, PART + 1, STEPS, workers=1, image_size=32)
+
+
+def test_bad_arguments(tmp_path: Path) -> None:
+    for option, value in (("episodes", 0), ("steps", 0), ("workers", 0), ("seed", -1), ("image_size", 2)):
+        with pytest.raises(BadValue, match=f"{option} must be at least .*, not {value}"):
+            collect_here(tmp_path / "a.h5", **{option: value})
+    with pytest.raises(UnknownName, match="did you mean 'two-room'"):
+        collect("tworoom", tmp_path / "a.h5", 3)
+    assert not list(tmp_path.iterdir())
+
+
+def _command(path: Path) -> list[str]:
+    options = f"--env two-room --episodes {EPISODES} --steps {STEPS} --image-size 32 --workers 2 --out {path}"
+    return [sys.executable, "-m", "worldmodel.cli.data", "collect", *options.split()]
+
+
+def _start(path: Path) -> subprocess.Popen[str]:
+    """Start collecting in a process (group) of its own; return when the first part is there."""
+    process = subprocess.Popen(
+        _command(path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while not list(parts_folder(path).glob("part-*")):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.002)
+    return process
+
+
+def _group_is_gone(group: int) -> bool:
+    for _ in range(200):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs POSIX process groups")
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_killed_midway_and_continued(sent: signal.Signals, uninterrupted: Path, tmp_path: Path) -> None:
+    """No worker outlives the command, nothing finished is lost, and the result is that of an uninterrupted run."""
+    path = tmp_path / "a.h5"
+    process = _start(path)
+    if sent == signal.SIGKILL:
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == (130 if sent == signal.SIGINT else -signal.SIGKILL)
+    if sent == signal.SIGINT:  # after SIGKILL Python itself may warn of semaphores that it cleans up
+        assert len(err.splitlines()) == 1, err
+    assert _group_is_gone(process.pid)
+    kept = len(list(parts_folder(path).glob("part-*")))
+    assert kept >= 1 and not path.exists()
+
+    again = subprocess.run(_command(path), capture_output=True, text=True, timeout=120)
+    assert again.returncode == 0 and again.stderr == ""
+    assert f"going on: {PART * kept} of {EPISODES} episodes were found" in again.stdout
+    same(uninterrupted, path)
+    assert [item.name for item in tmp_path.iterdir()] == ["a.h5"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds workers through /proc")
+def test_a_killed_worker_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    process = _start(path)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}
+    os.kill(next(pid for pid, command in commands.items() if b"spawn_main" in command), signal.SIGKILL)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2 and len(err.splitlines()) == 1 and "a worker process was killed" in err
+    assert _group_is_gone(process.pid) and list(parts_folder(path).glob("part-*"))

@@ -1,0 +1,152 @@
+"""Behaviours: they act within bounds, do what they are for, and depend on the generator only."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+
+from worldmodel.datasets import pushing
+from worldmodel.datasets.policies import BEHAVIOURS, ThroughTheDoor, Weak, mixture
+from worldmodel.envs import pusht, registry
+from worldmodel.errors import UnknownName
+
+ALL = [(name, kind) for name, kinds in BEHAVIOURS.items() for kind in kinds]
+EPISODES, STEPS, OFFSET = 5, 200, 25
+
+
+@functools.cache
+def played(name: str, kind: type) -> tuple[np.ndarray, np.ndarray]:
+    """States (E, 201, S) and actions (E, 200, 2)."""
+    task, behaviour = registry.task_class(name)(image_size=8, terminate_on_success=False), kind()
+    states, actions = [], []
+    for seed in range(EPISODES):
+        task.reset(seed=seed)
+        behaviour.reset(task, np.random.default_rng(seed))
+        states.append([task.get_state()])
+        actions.append([])
+        for _ in range(STEPS):
+            actions[-1].append(behaviour.act(task))
+            states[-1].append(task.step(actions[-1][-1])[4]["state"])
+    return np.array(states), np.array(actions)
+
+
+@pytest.mark.parametrize(("name", "kind"), ALL)
+def test_actions_are_in_bounds_and_repeatable(name: str, kind: type) -> None:
+    _, actions = played(name, kind)
+    assert actions.dtype == np.float32 and actions.shape == (EPISODES, STEPS, 2) and np.abs(actions).max() <= 1
+    env, behaviour = registry.make(name, image_size=8), kind()  # wrapped, as the collector has it
+    env.reset(seed=2)
+    behaviour.reset(env, np.random.default_rng(2))
+    for expected in actions[2, :50]:
+        action = behaviour.act(env)
+        assert np.array_equal(action, expected)
+        env.step(action)
+    assert not np.array_equal(actions[0], actions[1])
+
+
+@pytest.mark.parametrize("kind", BEHAVIOURS["pusht"])
+def test_pusht_windows_are_worth_learning_from(kind: type) -> None:
+    states, _ = played("pusht", kind)
+    gaps = np.linalg.norm(states[:, OFFSET:, 2:4] - states[:, :-OFFSET, 2:4], axis=-1)
+    moved = gaps > 20
+    in_view = np.array([[pusht.PushT.in_view(state) for state in episode] for episode in states])
+    assert 0.35 < moved.mean() < 0.85
+    assert 20 < np.median(gaps[moved]) < 110
+    assert in_view.mean() > 0.9
+
+
+@pytest.mark.parametrize("kind", [pushing.Pusher, pushing.GoalPusher])
+def test_pushers_go_round_the_block_without_touching_it(kind: type) -> None:
+    task, behaviour = registry.task_class("pusht")(image_size=8), kind()
+    touched = []
+    for seed in range(3):
+        task.reset(seed=seed)
+        behaviour.reset(task, np.random.default_rng(seed))
+        for _ in range(150):
+            before, action = task.get_state(), behaviour.act(task)
+            after = task.step(action)[4]["state"]
+            if behaviour.way:
+                touched.append(np.linalg.norm(after[2:4] - before[2:4]) > 1.0)
+    assert len(touched) > 100 and np.mean(touched) < 0.2  # it steps back from where the last push ended
+
+
+def test_goal_pusher_reaches_poses() -> None:
+    task, behaviour = registry.task_class("pusht")(image_size=8, terminate_on_success=False), pushing.GoalPusher()
+    behaviour.stroll = 0.0
+    reached = 0
+    for seed in range(5):
+        task.reset(seed=seed)
+        behaviour.reset(task, np.random.default_rng(seed))
+        behaviour.tries, pose, steps = 1000, behaviour.pose, 0
+        while behaviour.pose is pose and steps < 300:  # a new one is taken when this one is reached
+            task.step(behaviour.act(task))
+            steps += 1
+        reached += behaviour.pose is not pose
+    assert reached >= 3
+
+
+def test_predicted_twist_is_the_physical_one() -> None:
+    """A short push along the normal moves and turns the block as `twists` says."""
+    task, rng = registry.task_class("pusht")(image_size=8), np.random.default_rng(0)
+    checked = 0
+    for share in rng.uniform(size=30):
+        start = np.array([0, 0, 256, 256, rng.uniform(0, 6), 0, 0, 0, 0, 0])
+        point, normal = (array[0] for array in pushing.outline_points(start, np.array([share])))
+        start[:2] = point - (pusht.AGENT_RADIUS + 0.01) * normal
+        if pusht.clearance(start, start[:2]) < pusht.AGENT_RADIUS:  # an inner corner: two contacts
+            continue
+        after = task.advance(start, 0.15 * normal)
+        pushed = float((after[:2] - start[:2]) @ normal)
+        shift = pushing.centre(after) - pushing.centre(start)
+        turn = (after[4] - start[4] + np.pi) % (2 * np.pi) - np.pi
+        expected = pushing.twists(start, point[None], normal[None])[0] * pushed
+        assert np.linalg.norm(np.append(shift, turn * pushing.RADIUS_OF_GYRATION) - expected) < 0.35 * pushed
+        checked += 1
+    assert checked > 15
+
+
+def test_routes_keep_off_the_block() -> None:
+    rng = np.random.default_rng(0)
+    task = registry.task_class("pusht")(image_size=8)
+    found = 0
+    for _ in range(20):
+        state, goals = task.sample(rng), list(rng.uniform(*pushing.ROOM, (4, 2)))
+        for goal, way in zip(goals, pushing.routes(state, goals)):
+            if way is None or pusht.clearance(state, state[:2]) < pushing.KEEP_OFF:
+                continue
+            found += 1
+            assert np.array_equal(way[-1], goal)
+            stops = np.array([state[:2], *way])
+            points = np.concatenate([np.linspace(a, b, 100) for a, b in zip(stops[:-1], stops[1:])])
+            assert pusht.clearance(state, points).min() > pusht.AGENT_RADIUS
+    assert found > 50
+    inside = pushing.centre(state)
+    assert pushing.routes(state, [inside]) == [None] and pushing.routes(state, []) == []
+
+
+def test_weak_targets_stay_around_the_block() -> None:
+    states, actions = played("pusht", Weak)
+    targets = states[:, :-1, :2] + 100 * actions
+    far = np.abs(targets - states[:, :-1, 2:4]).max(-1) > 101
+    assert far[:, 20:].mean() < 0.1  # only while coming from elsewhere, or when the block is beside a wall
+
+
+def test_two_room_crosses_the_wall() -> None:
+    states, _ = played("two-room", ThroughTheDoor)
+    left = states[:, :, 0] < 112
+    assert (left[:, OFFSET:] != left[:, :-OFFSET]).mean() > 0.3
+
+
+def test_mixture_draws_by_weight() -> None:
+    rng = np.random.default_rng(0)
+    for name, kinds in BEHAVIOURS.items():
+        assert sum(kinds.values()) == pytest.approx(1.0)
+        assert len({kind.name for kind in kinds}) == len(kinds)
+        drawn = [type(mixture(name, rng)) for _ in range(400)]
+        for kind, weight in kinds.items():
+            assert drawn.count(kind) / 400 == pytest.approx(weight, abs=0.08)
+    assert BEHAVIOURS.keys() == registry.TASKS.keys()
+    with pytest.raises(UnknownName, match="did you mean 'pusht'"):
+        mixture("push", rng)

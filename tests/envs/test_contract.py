@@ -1,0 +1,214 @@
+"""What every task in the table must do. A new line in TASKS is tested by this file as it is."""
+
+from __future__ import annotations
+
+import warnings
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from worldmodel.envs import registry
+from worldmodel.errors import BadValue, UnknownName
+
+pytestmark = pytest.mark.parametrize("name", registry.TASKS)
+
+
+def actions(task, count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-1, 1, (count, *task.action_space.shape)).astype(np.float32)
+
+
+def play(task, moves: np.ndarray) -> list[np.ndarray]:
+    return [task.step(move)[4]["state"] for move in moves]
+
+
+def samples(task, count: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(1)
+    return [task.sample(rng) for _ in range(count)]
+
+
+def busy_states(task, count: int) -> list[np.ndarray]:
+    """States in the midst of things: moving, touching, against walls."""
+    states = []
+    for seed in range(count):
+        task.reset(seed=seed)
+        states.append(play(task, actions(task, 30, seed))[-1])
+    return states
+
+
+def test_gymnasium_accepts_it(name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(registry.make(name).unwrapped)
+
+
+def test_stable_baselines_accepts_it(name: str) -> None:
+    checker = pytest.importorskip("stable_baselines3.common.env_checker")
+    checker.check_env(registry.make(name), warn=True)
+
+
+def test_spaces_and_names(name: str) -> None:
+    task = registry.make(name, image_size=32).unwrapped
+    assert task.action_space == gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+    assert {key: box.shape for key, box in task.observation_space.items()} == dict.fromkeys(
+        ("goal", "pixels"), (32, 32, 3)
+    )
+    assert len(task.state_names) == task.state_dim == len(task.get_state())
+    assert task.hard_label
+
+
+def test_gymnasium_make_and_ours_make_the_same(name: str) -> None:
+    registry.register()
+    registry.register()  # a second time is nothing
+    theirs, ours = gymnasium.make(registry.gym_id(name)), registry.make(name)
+    assert theirs.spec.max_episode_steps == ours.spec.max_episode_steps == 200
+    assert registry.task_class(registry.gym_id(name)) is registry.task_class(name) is type(theirs.unwrapped)
+    a, b = theirs.reset(seed=3)[0], ours.reset(seed=3)[0]
+    assert all(np.array_equal(a[key], b[key]) for key in a)
+
+
+def test_time_limit(name: str) -> None:
+    env = registry.make(name, max_episode_steps=3, terminate_on_success=False)
+    env.reset(seed=0)
+    assert [env.step(move)[2:4] for move in actions(env, 3)] == [(False, False), (False, False), (False, True)]
+
+
+def test_equal_seeds_equal_episodes(name: str) -> None:
+    first, second = registry.make(name).unwrapped, registry.make(name).unwrapped
+    for seed in (0, 7):
+        a, b = first.reset(seed=seed), second.reset(seed=seed)
+        for move in actions(first, 20):
+            assert all(np.array_equal(a[0][key], b[0][key]) for key in a[0])
+            assert np.array_equal(a[-1]["state"], b[-1]["state"])
+            a, b = first.step(move), second.step(move)
+            assert a[1:4] == b[1:4]
+    assert not np.array_equal(first.reset(seed=1)[1]["state"], first.reset(seed=2)[1]["state"])
+
+
+def test_state_reads_back_to_the_last_bit(name: str) -> None:
+    task, other = registry.make(name).unwrapped, registry.make(name).unwrapped
+    for state in samples(task, 50) + busy_states(task, 10):
+        other.set_state(state)
+        assert np.array_equal(other.get_state(), state)
+        state[:] = 0  # neither a view on what is inside ...
+        other.get_state()[:] = 0
+        assert other.get_state().any()
+
+
+def test_the_future_depends_on_the_state_only(name: str) -> None:
+    """A state from the middle of an episode, set in a task with another past, replays to the last bit."""
+    task, other = registry.make(name).unwrapped, registry.make(name).unwrapped
+    other.reset(seed=99)
+    for seed in range(5):
+        task.reset(seed=seed)
+        play(task, actions(task, 40, seed))
+        middle, moves = task.get_state(), actions(task, 40, seed + 100)
+        other.set_state(middle)
+        assert np.array_equal(play(task, moves), play(other, moves))
+
+
+def test_replay_from_reset(name: str) -> None:
+    task = registry.make(name).unwrapped
+    start, moves = task.reset(seed=4)[1]["state"], actions(task, 100)
+    first = play(task, moves)
+    task.reset(options={"state": start})
+    assert np.array_equal(play(task, moves), first)
+
+
+def test_two_at_once_do_not_disturb_each_other(name: str) -> None:
+    together = [registry.make(name).unwrapped for _ in range(2)]
+    for seed, task in enumerate(together):
+        task.reset(seed=seed)
+    mixed = [[task.step(move)[4]["state"] for task in together] for move in actions(together[0], 30)]
+    for seed, task in enumerate(together):
+        task.reset(seed=seed)
+        assert np.array_equal(play(task, actions(task, 30)), [both[seed] for both in mixed])
+
+
+def test_drawing_changes_nothing_and_depends_on_the_state_only(name: str) -> None:
+    task = registry.make(name, image_size=48).unwrapped
+    task.reset(seed=0)
+    state, elsewhere = task.get_state(), task.sample(np.random.default_rng(5))
+    before = task.render()
+    picture = task.draw(elsewhere)
+    task.set_goal(elsewhere)  # the goal is never in the picture
+    assert before.dtype == np.uint8 and before.shape == (48, 48, 3)
+    assert np.array_equal(task.get_state(), state) and np.array_equal(task.render(), before)
+    task.set_state(elsewhere)
+    assert np.array_equal(task.render(), picture) and not np.array_equal(picture, before)
+    picture[:] = 0
+    assert task.render().any()
+
+
+def test_pictures_are_the_same_scene_at_every_size(name: str) -> None:
+    import cv2
+
+    small, large = registry.make(name, image_size=64).unwrapped, registry.make(name, image_size=224).unwrapped
+    for state in samples(small, 5):
+        shrunk = cv2.resize(large.draw(state), (64, 64), interpolation=cv2.INTER_AREA).astype(float)
+        assert np.abs(shrunk - small.draw(state)).mean() < 2.0  # of 255
+
+
+def test_goals(name: str) -> None:
+    task = registry.make(name).unwrapped
+    for seed in range(20):
+        obs, info = task.reset(seed=seed)
+        goal = info["goal_state"]
+        assert np.array_equal(obs["goal"], task.draw(goal)) and np.array_equal(task.goal_image, obs["goal"])
+        assert np.array_equal(task.goal_state, goal)
+        assert task.in_view(info["state"]) and task.in_view(goal)
+        assert not info["success"] and info["distance"] > 0
+        assert task.success(goal, goal) and task.distance(goal, goal) == 0 and not task.hard(goal, goal)
+
+
+def test_success_ends_the_episode_only_if_asked(name: str) -> None:
+    for ends in (True, False):
+        task = registry.make(name, terminate_on_success=ends).unwrapped
+        place = task.sample(np.random.default_rng(2))
+        task.reset(seed=0, options={"state": place, "goal_state": place})
+        _, reward, terminated, truncated, info = task.step(np.zeros(2, np.float32))
+        assert info["success"] and terminated is ends and not truncated
+        assert reward == -info["distance"] == -task.distance(info["state"], place)
+
+
+def test_reset_options(name: str) -> None:
+    task = registry.make(name).unwrapped
+    state, goal = samples(task, 2)
+    obs, info = task.reset(seed=0, options={"state": state, "goal_state": goal.tolist()})
+    assert np.array_equal(info["state"], state) and np.array_equal(info["goal_state"], goal)
+    assert np.array_equal(obs["pixels"], task.draw(state)) and np.array_equal(obs["goal"], task.draw(goal))
+    with pytest.raises(UnknownName, match=r"'goal'.*did you mean 'goal_state'"):
+        task.reset(options={"goal": goal})
+
+
+@pytest.mark.parametrize("wrong", ["shape", "nan", "text"])
+def test_wrong_states_are_refused(name: str, wrong: str) -> None:
+    task = registry.make(name).unwrapped
+    before = task.get_state()
+    size = task.state_dim
+    bad = {"shape": np.zeros(size + 1), "nan": np.full(size, np.nan), "text": ["a"] * size}[wrong]
+    for put in (task.set_state, task.set_goal):
+        with pytest.raises(BadValue, match=f"must be {size} finite numbers"):
+            put(bad)
+    assert np.array_equal(task.get_state(), before)
+
+
+def test_wrong_actions_are_refused_and_large_ones_clipped(name: str) -> None:
+    task = registry.make(name).unwrapped
+    start = task.get_state()
+    for bad in (np.zeros(3), np.array([np.nan, 0.0])):
+        with pytest.raises(BadValue, match="action must be 2 finite numbers"):
+            task.step(bad)
+    clipped = play(task, np.array([[1.0, -1.0]]))
+    task.set_state(start)
+    assert np.array_equal(play(task, np.array([[50.0, -1.5]])), clipped)
+
+
+def test_wrong_options_are_refused(name: str) -> None:
+    with pytest.raises(BadValue, match="image_size"):
+        registry.make(name, image_size=0)
+    with pytest.raises(BadValue, match="max_episode_steps"):
+        registry.make(name, max_episode_steps=0)
+    with pytest.raises(UnknownName, match="rgb_array"):
+        registry.task_class(name)(render_mode="human")

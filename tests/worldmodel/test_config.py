@@ -1,0 +1,55 @@
+"""Settings: what is written is what is read, and a slip is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worldmodel.config import LossConfig, ModelConfig, OneStepConfig, PrefixConfig, TrainConfig, from_dict, to_dict
+from worldmodel.errors import BadFile, BadValue, UnknownName
+from worldmodel.run import RunConfig, read_config, write_config
+
+
+@given(
+    st.builds(
+        RunConfig,
+        env=st.sampled_from(["pusht", "two-room"]),
+        recipe=st.just("wm"),
+        preset=st.just("nano"),
+        dataset=st.text(st.characters(categories=("L", "N")), max_size=20),
+        model=st.builds(
+            ModelConfig,
+            latent_dim=st.integers(1, 512),
+            one_step=st.none() | st.builds(OneStepConfig, dropout=st.floats(0, 0.9)),
+            prefix=st.none() | st.builds(PrefixConfig, max_prefix=st.integers(1, 64)),
+        ),
+        loss=st.builds(LossConfig, sigreg=st.floats(0, 10)),
+        train=st.builds(TrainConfig, minutes=st.floats(0, 1e4), lr=st.floats(1e-8, 1)),
+    )
+)
+def test_round_trip(tmp_path_factory: pytest.TempPathFactory, config: RunConfig) -> None:
+    assert from_dict(RunConfig, to_dict(config)) == config
+    path = tmp_path_factory.mktemp("config") / "config.yaml"
+    write_config(path, config)
+    assert read_config(path) == config
+
+
+def test_a_slip_is_named_with_the_nearest_setting() -> None:
+    with pytest.raises(UnknownName, match="unknown setting encoder 'widht': did you mean 'width'"):
+        from_dict(ModelConfig, {"encoder": {"widht": 3}})
+    with pytest.raises(BadValue, match="encoder.width: expected int, got 'wide'"):
+        from_dict(ModelConfig, {"encoder": {"width": "wide"}})
+    with pytest.raises(BadValue, match="expected a table of settings"):
+        from_dict(ModelConfig, [1])
+
+
+def test_a_file_that_is_no_configuration(tmp_path: Path) -> None:
+    with pytest.raises(BadFile, match="no such configuration"):
+        read_config(tmp_path / "config.yaml")
+    for text in ("a: [", "a: 1", "\x00"):
+        (tmp_path / "config.yaml").write_text(text)
+        with pytest.raises(BadFile, match="config.yaml"):
+            read_config(tmp_path / "config.yaml")

@@ -1,0 +1,113 @@
+"""The model: encoding, actions, sizes of the published models, bad input."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.worldmodel.tiny import dot_batch, tiny_config, tiny_model
+from worldmodel.config import EncoderConfig, LossConfig
+from worldmodel.encoders import ENCODERS, Pixels
+from worldmodel.errors import BadValue, UnknownName
+from worldmodel.model import WorldModel
+from worldmodel.recipes import PRESETS, RECIPES, settings
+from worldmodel.terms import Loss
+
+
+def parameters(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_lewm_has_the_published_size() -> None:
+    config, _, _ = settings("lewm", "paper")
+    model = WorldModel(config)
+    assert parameters(model) == 18_034_478
+    assert parameters(model.encoder) == 5_501_376
+    assert parameters(model.projector) == 792_768
+    assert parameters(WorldModel(replace(config, action_dim=5))) == 18_034_628
+
+
+def test_fast_lewm_has_the_published_size() -> None:
+    model = WorldModel(settings("fast-lewm", "paper")[0])
+    assert round(parameters(model) / 1e6, 2) == 17.91
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_recipe_fits_every_preset(recipe: str, preset: str) -> None:
+    config, loss, train = settings(recipe, preset)
+    model = WorldModel(config)
+    assert train.window > config.context
+    Loss(loss, {name.replace("-", "_") for name in model.predictors})
+    if preset == "small":
+        assert parameters(model) <= 7_000_000
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_encoding_is_per_frame_and_independent_of_company(kind: str) -> None:
+    encoder = EncoderConfig(kind=kind, width=8, depth=2, heads=2, patch=4, projector=32)
+    model = tiny_model(encoder=encoder)
+    pixels = dot_batch(0)["pixels"]
+    with torch.no_grad():
+        z = model.encode({"pixels": pixels})
+        assert z.shape == (8, 5, 16)
+        for b, t in ((0, 0), (3, 4)):
+            assert torch.equal(model.encode({"pixels": pixels[b : b + 1, t : t + 1]})[0, 0], z[b, t])
+
+
+def test_pixels_are_normalised_by_imagenet_statistics() -> None:
+    frames = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    expected = frames.permute(0, 3, 1, 2) / 255
+    expected = (expected - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    torch.testing.assert_close(Pixels(16)(frames), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_wrong_image_size_is_named() -> None:
+    with pytest.raises(BadValue, match=r"expected \(B, T, 16, 16, 3\) uint8, got \(1, 1, 8, 8, 3\)"):
+        tiny_model().encode({"pixels": torch.zeros(1, 1, 8, 8, 3, dtype=torch.uint8)})
+
+
+def test_actions_survive_normalisation_and_bounds_follow() -> None:
+    model = tiny_model()
+    model.set_actions([0.5, -1.0], [2.0, 0.0], [-1.0, -2.0], [1.0, 2.0])
+    blocks = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    blocks[:, 1::2] = -1.0  # a constant action has no spread to divide by, and must not become NaN
+    torch.testing.assert_close(model.denormalise(model.normalise(blocks)), blocks)
+    torch.testing.assert_close(model.denormalise(model.low), torch.tensor([-1.0, -2.0]).repeat(3))
+    torch.testing.assert_close(model.denormalise(model.high), torch.tensor([1.0, 2.0]).repeat(3))
+
+
+def test_unknown_parts_are_named() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'prefix'"):
+        tiny_model().predictor("prefx")
+    with pytest.raises(UnknownName, match="did you mean 'vit'"):
+        tiny_model(encoder=EncoderConfig(kind="vitt"))
+    with pytest.raises(UnknownName, match="did you mean 'lewm'"):
+        settings("lewn", "nano")
+    with pytest.raises(BadValue, match="at least one predictor"):
+        WorldModel(tiny_config(one_step=None, prefix=None))
+
+
+def test_terms_and_weights_must_match() -> None:
+    with pytest.raises(BadValue, match=r"\['inverse', 'prefix'\].*\['one_step'\]"):
+        Loss(LossConfig(inverse=1.0), {"one_step"})
+
+
+def test_a_weight_of_zero_leaves_the_term_out_and_the_sum_is_weighted() -> None:
+    model = tiny_model(inverse=8)
+    step = model.step(dot_batch(0))
+    loss = Loss(LossConfig(one_step=2.0, prefix=0.0, sigreg=0.5, inverse=0.1), {"one_step", "prefix", "inverse"})
+    total, parts = loss(step, torch.Generator().manual_seed(0))
+    assert set(parts) == {"one_step", "sigreg", "inverse"}
+    expected = 2.0 * parts["one_step"] + 0.5 * parts["sigreg"] + 0.1 * parts["inverse"]
+    torch.testing.assert_close(total, expected)
+
+
+def test_gradient_flows_into_the_targets() -> None:
+    model = tiny_model()
+    step = model.step(dot_batch(0))
+    assert step.prefix is not None
+    (gradient,) = torch.autograd.grad(step.prefix.target.sum(), model.projector[-1].bias)
+    assert float(gradient.abs().sum()) > 0

@@ -1,0 +1,130 @@
+"""Both predictors: causality, agreement with slow twins, composition, windows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.oracles import one_step_rollout_slow, prefix_rollout_slow
+from tests.worldmodel.tiny import tiny_model
+from worldmodel.interfaces import Context
+from worldmodel.model import WorldModel
+
+
+def context_and_plans(model: WorldModel, b: int = 2, n: int = 3, h: int = 7, frames: int | None = None) -> tuple:
+    generator = torch.Generator().manual_seed(0)
+    frames = model.config.context if frames is None else frames
+    z = torch.randn(b, frames, model.config.latent_dim, generator=generator)
+    actions = torch.randn(b, frames - 1, len(model.low), generator=generator)
+    return Context(z, actions), torch.randn(b, n, h, len(model.low), generator=generator)
+
+
+@pytest.mark.parametrize("context", [1, 2, 3])
+@pytest.mark.parametrize("name", ["one-step", "prefix"])
+def test_rollout_agrees_with_its_slow_twin(name: str, context: int) -> None:
+    model = tiny_model(context)
+    past, plans = context_and_plans(model)
+    slow = one_step_rollout_slow if name == "one-step" else prefix_rollout_slow
+    with torch.no_grad():
+        fast = model.predictor(name).rollout(past, plans)
+        torch.testing.assert_close(fast, slow(model.predictor(name), past, plans), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("context", [1, 2, 3])
+@pytest.mark.parametrize("name", ["one-step", "prefix"])
+@pytest.mark.parametrize("horizon", [1, 4, 5, 9])  # within one jump, exactly one, composed
+def test_final_and_arrivals_read_the_rollout(name: str, context: int, horizon: int) -> None:
+    model = tiny_model(context)
+    past, plans = context_and_plans(model, h=horizon)
+    predictor = model.predictor(name)
+    with torch.no_grad():
+        path = predictor.rollout(past, plans)
+        assert path.shape == (2, 3, horizon, 16)
+        torch.testing.assert_close(predictor.final(past, plans), path[:, :, -1], rtol=1e-4, atol=1e-5)
+        steps = tuple(sorted({1, (horizon + 1) // 2, horizon}))
+        chosen = predictor.arrivals(past, plans, steps)
+        torch.testing.assert_close(chosen, path[:, :, [s - 1 for s in steps]], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["one-step", "prefix"])
+def test_a_later_action_changes_nothing_before_it(name: str) -> None:
+    model = tiny_model().double()
+    past, plans = context_and_plans(model, h=4)
+    past, plans = Context(past.z.double(), past.actions.double()), plans.double()
+    with torch.no_grad():
+        before = model.predictor(name).rollout(past, plans)
+        for t in range(4):
+            changed = plans.clone()
+            changed[:, :, t] += 1.0
+            after = model.predictor(name).rollout(past, changed)
+            assert torch.equal(after[:, :, :t], before[:, :, :t])
+            assert not torch.allclose(after[:, :, t:], before[:, :, t:], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["one-step", "prefix"])
+def test_rows_do_not_depend_on_their_company(name: str) -> None:
+    model = tiny_model()
+    past, plans = context_and_plans(model, b=3, n=40, h=4)
+    predictor = model.predictor(name)
+    with torch.no_grad():
+        together = predictor.final(past, plans)
+        for n in (1, 2, 7):
+            assert torch.equal(predictor.final(past, plans[:, :n]), together[:, :n])
+        for b in range(3):
+            alone = predictor.final(Context(past.z[b : b + 1], past.actions[b : b + 1]), plans[b : b + 1])
+            assert torch.equal(alone[0], together[b])
+
+
+def test_a_missing_history_is_the_first_frame_repeated() -> None:
+    model = tiny_model(context=3)
+    past, plans = context_and_plans(model, frames=1)
+    repeated = Context(past.z.expand(-1, 3, -1), torch.zeros(2, 2, len(model.low)))
+    with torch.no_grad():
+        torch.testing.assert_close(
+            model.predictor("prefix").rollout(past, plans), model.predictor("prefix").rollout(repeated, plans)
+        )
+
+
+def test_prefix_windows_hold_every_start_and_every_length() -> None:
+    model = tiny_model(context=2)
+    generator = torch.Generator().manual_seed(1)
+    z, actions = torch.randn(2, 6, 16, generator=generator), torch.randn(2, 5, 6, generator=generator)
+    prefix = model.predictor("prefix")
+    with torch.no_grad():
+        z_hat, target = prefix.predict_windows(z, actions)
+        z_hat, target = z_hat.unflatten(0, (2, -1)), target.unflatten(0, (2, -1))
+        pairs = [(s, k) for s in range(5) for k in range(1, 5) if s + k <= 5]
+        assert z_hat.shape[1] == len(pairs)
+        for i, (s, k) in enumerate(pairs):
+            torch.testing.assert_close(target[:, i], z[:, s + k])
+            past = Context(z[:, max(0, s - 1) : s + 1], actions[:, max(0, s - 1) : s])
+            expected = prefix.rollout(past, actions[:, None, s : s + k])[:, 0, -1]
+            torch.testing.assert_close(z_hat[:, i], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_one_step_windows_are_every_stretch_of_context_and_one() -> None:
+    model = tiny_model(context=3)
+    generator = torch.Generator().manual_seed(2)
+    z, actions = torch.randn(2, 5, 16, generator=generator), torch.randn(2, 4, 6, generator=generator)
+    one_step = model.predictor("one-step")
+    with torch.no_grad():
+        z_hat, target = one_step.predict_windows(z, actions)
+        assert z_hat.shape == target.shape == (2 * 2, 3, 16)
+        for b in range(2):
+            for s in range(2):
+                row = 2 * b + s
+                torch.testing.assert_close(target[row], z[b, s + 1 : s + 4])
+                expected = one_step(z[b : b + 1, s : s + 3], actions[b : b + 1, s : s + 3])[0]
+                torch.testing.assert_close(z_hat[row], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_at_the_start_the_prefix_prediction_ignores_the_actions() -> None:
+    from tests.worldmodel.tiny import tiny_config
+
+    torch.manual_seed(0)
+    model = WorldModel(tiny_config(context=1)).eval()  # AdaLN-zero and a zero fusion, untouched
+    past, plans = context_and_plans(model)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            model.predictor("prefix").final(past, plans), model.predictor("prefix").final(past, -plans)
+        )

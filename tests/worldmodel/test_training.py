@@ -1,0 +1,134 @@
+"""Training: learns, resumes bit for bit, warns of collapse, names what broke."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.worldmodel.tiny import LOSS, TRAIN, dot_batch, tiny_config
+from worldmodel.config import TrainConfig
+from worldmodel.diagnostics import collapse_warning, mean_std
+from worldmodel.errors import BadFile, BadValue, WorldModelError
+from worldmodel.model import WorldModel
+from worldmodel.terms import Loss
+from worldmodel.training import check_train, native_bf16, train
+
+
+def fit(folder: Path, config: TrainConfig, sigreg: float = 0.09) -> WorldModel:
+    torch.manual_seed(config.seed)
+    model = WorldModel(tiny_config())
+    train(model, Loss(replace(LOSS, sigreg=sigreg), {"one_step", "prefix"}), config, dot_batch, folder)
+    return model
+
+
+def assert_equal(a: WorldModel, b: WorldModel) -> None:
+    for (name, x), y in zip(a.state_dict().items(), b.state_dict().values()):
+        assert torch.equal(x, y), name
+
+
+def test_resuming_is_the_same_run(tmp_path: Path) -> None:
+    whole = fit(tmp_path / "whole", TRAIN)
+    interrupted = tmp_path / "interrupted"
+    with pytest.raises(KeyboardInterrupt):
+        fit_and_interrupt(interrupted, at=7)
+    resumed = fit(interrupted, TRAIN)
+    assert_equal(whole, resumed)
+    assert (interrupted / "metrics.jsonl").read_text() == (tmp_path / "whole" / "metrics.jsonl").read_text()
+
+
+def fit_and_interrupt(folder: Path, at: int) -> None:
+    torch.manual_seed(TRAIN.seed)
+    model = WorldModel(tiny_config())
+
+    def sample(step: int) -> dict[str, torch.Tensor]:
+        if step == at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return dot_batch(step)
+
+    train(model, Loss(LOSS, {"one_step", "prefix"}), TRAIN, sample, folder)
+
+
+_VICTIM = """
+import sys, torch
+from pathlib import Path
+from tests.worldmodel.test_training import fit
+from tests.worldmodel.tiny import TRAIN
+torch.set_num_threads(1)
+fit(Path(sys.argv[1]), TRAIN)
+"""
+
+
+def test_resuming_after_sigkill_is_the_same_run(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    folder = tmp_path / "killed"
+    victim = subprocess.Popen([sys.executable, "-c", _VICTIM, str(folder)])
+    deadline = time.monotonic() + 60
+    while not (folder / "state" / "state.pt").exists() and victim.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    victim.kill()
+    victim.wait()
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write('{"step": 9, "lo')  # a line cut in half
+    assert_equal(fit(tmp_path / "whole", TRAIN), fit(folder, TRAIN))
+    assert [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()] == [*range(1, 13)]
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    fit(tmp_path, replace(TRAIN, steps=150, lr=3e-3, log_every=10))
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["loss"] < 0.75 * lines[0]["loss"]
+
+
+def test_the_collapse_detector_fires_without_sigreg(tmp_path: Path) -> None:
+    config = replace(TRAIN, steps=200, lr=3e-3, log_every=50)
+    pixels = torch.cat([dot_batch(10_000 + i)["pixels"] for i in range(8)])
+    healthy, collapsed = fit(tmp_path / "with", config, sigreg=1.0), fit(tmp_path / "without", config, sigreg=0.0)
+    with torch.no_grad():
+        healthy, collapsed = (model.encode({"pixels": pixels}).flatten(0, 1) for model in (healthy, collapsed))
+    assert collapse_warning(healthy) is None and mean_std(healthy) > 0.4
+    assert "collapsed" in str(collapse_warning(collapsed))
+
+
+def test_a_diverging_term_is_named_and_the_state_kept(tmp_path: Path) -> None:
+    fit(tmp_path, replace(TRAIN, steps=4))
+    before = (tmp_path / "state" / "state.pt").read_bytes()
+    torch.manual_seed(0)
+    model = WorldModel(tiny_config())
+
+    def sample(step: int) -> dict[str, torch.Tensor]:
+        batch = dot_batch(step)
+        batch["action"][0, 0, 0] = float("nan")
+        return batch
+
+    with pytest.raises(WorldModelError, match=r"step 4: loss term one_step, prefix is not finite"):
+        train(model, Loss(LOSS, {"one_step", "prefix"}), TRAIN, sample, tmp_path)
+    assert (tmp_path / "state" / "state.pt").read_bytes() == before
+
+
+def test_minutes_stop_it_and_anneal_the_rate(tmp_path: Path) -> None:
+    fit(tmp_path, replace(TRAIN, steps=10**7, minutes=0.03))
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["lr"] < 0.6 * max(line["lr"] for line in lines)
+
+
+def test_a_foreign_state_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "state.pt").write_bytes(b"not a state")
+    with pytest.raises(BadFile, match="cannot be resumed"):
+        fit(tmp_path, TRAIN)
+
+
+def test_bad_settings_are_named() -> None:
+    with pytest.raises(BadValue, match="--train.batch: expected at least 2"):
+        check_train(replace(TRAIN, batch=1))
+    with pytest.raises(WorldModelError, match="unknown precision 'bf8': did you mean 'bf16'"):
+        native_bf16("bf8", torch.device("cpu"))

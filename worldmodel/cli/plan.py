@@ -1,0 +1,205 @@
+"""``wm-plan --env pusht``: plan on held-out start and goal pairs, and say how well that works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from worldmodel.cli import common
+from worldmodel.errors import BadFile, BadValue, UnknownName
+from worldmodel.planners.config import AgentConfig, CEMConfig
+
+if TYPE_CHECKING:
+    from worldmodel.datasets.store import EpisodeStore
+
+PREDICTORS = ("one-step", "prefix")
+WATCHED = 9  # rollouts in the video
+TOGETHER = 50  # environments in lock-step at most
+PLAN_STEPS = 100_000  # candidates * horizon * environments held in memory at once, about
+
+
+def text(metavar: str, default: str) -> Any:
+    """How an option that may be left out is shown."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Plan with a trained world model on held-out start and goal pairs: one table, a video, and JSON if asked for."""
+
+    env: Annotated[str | None, text("NAME", "the model's")] = None
+    """Task, such as pusht or two-room."""
+    predictor: Annotated[str | None, text("NAME", "prefix if the model has it")] = None
+    """Which predictor of the model plans: prefix or one-step."""
+    horizon: int = AgentConfig.horizon
+    """Model steps planned ahead."""
+    model: Annotated[str | None, text("PATH", "newest run of the task")] = None
+    """Run folder or model folder."""
+    dataset: Annotated[str | None, text("PATH", "what the model was trained on, else data/<env>.h5")] = None
+    """Episodes to take starts and goals from."""
+    split: str = "test"
+    """Which of its episodes: test, validation or train."""
+    episodes: int = 20
+    """Start and goal pairs."""
+    offset: int = 25
+    """Environment steps from start to goal, in the demonstration."""
+    budget: Annotated[int | None, text("INT", "twice the offset")] = None
+    """Environment steps allowed."""
+    candidates: int = CEMConfig.candidates
+    """Plans scored in each iteration of the search."""
+    elites: int = CEMConfig.elites
+    """Cheapest ones that the next iteration is drawn around."""
+    iterations: int = CEMConfig.iterations
+    """Iterations of the search."""
+    correlation: float = CEMConfig.correlation
+    """Of the noise between consecutive actions, from 0 to below 1."""
+    execute_steps: int = AgentConfig.execute_steps
+    """Model steps executed before planning again."""
+    seed: int = 0
+    """Of the pairs, the search and the random policy."""
+    device: str = "auto"
+    """auto, cpu, or an accelerator's name."""
+    json: Annotated[str | None, text("FILE", "none")] = None
+    """Write every number here."""
+    video: Annotated[str | None, text("FILE", "plan.mp4 in the run folder")] = None
+    """Write rollouts beside their goals here."""
+    no_video: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Write no video."""
+
+
+def main() -> None:
+    """Entry point of ``wm-plan``."""
+    common.run(lambda: plan(common.parse(Options)))
+
+
+def plan(options: Options) -> None:
+    """Do what the options say; what is cheap to check is checked first."""
+    search = check(options)
+    folder, about, env = choose_model(options)
+
+    from worldmodel.benchmarks import report
+    from worldmodel.benchmarks.evaluate import evaluate, floors_and_ceiling, time_one_plan
+    from worldmodel.benchmarks.pairs import sample_pairs
+    from worldmodel.benchmarks.provenance import file_fingerprint, provenance
+    from worldmodel.checkpoint import load_model
+    from worldmodel.envs.registry import task_class
+    from worldmodel.files import write_json
+
+    device = common.device(options.device)
+    with common.option("--model"):
+        model = load_model(folder, device)
+    predictor = options.predictor or ("prefix" if "prefix" in model.predictors else model.predictors[0])
+    with common.option("--predictor"):
+        max_prefix = model.predictor(predictor).max_prefix
+    size, trained_on = model.config.image_size, about.get("dataset") or {}
+    with dataset(options, env, trained_on.get("path"), size) as store:
+        pairs = sample_pairs(store, task_class(env), options.offset, options.episodes, options.seed, options.split)
+        data = {"path": str(store.path), "fingerprint": store.fingerprint}
+
+    chosen = {"horizon": options.horizon, "execute_steps": options.execute_steps, "seed": options.seed}
+    agent = model.agent(predictor=predictor, goal_offset=options.offset, **chosen, **search)
+    budget = options.budget or 2 * options.offset
+    together = min(TOGETHER, max(1, PLAN_STEPS // (options.candidates * options.horizon)))
+    watch = 0 if options.no_video else WATCHED
+    with common.bar(len(pairs) * budget, "step", f"plan {env}") as bar:
+        outcome = evaluate(agent, env, pairs, budget, size, watch, together, bar.update)
+    planning = report.Planning(
+        predictor=predictor,
+        max_prefix=max_prefix,
+        action_block=model.config.action_block,
+        horizon=options.horizon,
+        execute_steps=agent.execute_steps,
+        arrivals=tuple(agent.objective.steps),
+        search=search,
+        plans=agent.stats.plans,
+        ms_per_plan=agent.stats.ms_per_plan,
+        ms_one_plan=time_one_plan(agent, env, pairs, size),
+    )
+    with common.bar(3 * len(pairs) * budget, "step", "floors and ceiling") as bar:
+        baselines = floors_and_ceiling(env, pairs, budget, options.seed, bar.update)
+    values = {"env": env, **report.as_dict(pairs, budget, options.seed, outcome, baselines, planning)}
+    print(common.aligned(report.rows(values)))
+    if trained_on.get("fingerprint") not in (None, data["fingerprint"]):
+        print("note: the model learned from another dataset; these episodes may not be held out from it")
+
+    if options.json is not None:
+        model_facts = {"path": str(folder), "fingerprint": file_fingerprint(folder / "model.safetensors")}
+        write_json(options.json, {**values, "model": model_facts, "dataset": data, **provenance(device)})
+        print(f"numbers: {options.json}")
+    if not options.no_video:
+        from worldmodel.benchmarks.video import compose, write_video
+
+        film = options.video or (folder.parent if folder.name == "model" else folder) / "plan.mp4"
+        print(f"video: {write_video(film, compose(outcome.rollouts))}")
+
+
+def check(options: Options) -> dict[str, Any]:
+    """Check every number and name that needs no file; return the options of the search."""
+    search = {f.name: getattr(options, f.name) for f in fields(CEMConfig) if hasattr(options, f.name)}
+    with common.options_as_fields():
+        CEMConfig(**search)
+        AgentConfig(horizon=options.horizon, execute_steps=options.execute_steps, seed=options.seed)
+    for name in ("episodes", "offset", "budget"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise BadValue(f"--{name}: expected 1 or more, got {value}")
+    if options.predictor not in (None, *PREDICTORS):
+        with common.option("--predictor"):
+            raise UnknownName("predictor", options.predictor, PREDICTORS)
+    for name in ("json", "video"):
+        if getattr(options, name) is not None and Path(getattr(options, name)).is_dir():
+            raise BadValue(f"--{name}: {getattr(options, name)} is a folder, expected a file")
+    return search
+
+
+def choose_model(options: Options) -> tuple[Path, dict[str, Any], str]:
+    """Find the model folder, what it says of itself, and its task, which ``--env`` must agree with."""
+    env = None
+    if options.env is not None:
+        with common.option("--env"):
+            env = common.short_name(options.env)
+    path = common.newest_run(env) if options.model is None else Path(options.model)
+
+    from worldmodel.checkpoint import model_folder, read_about
+
+    with common.option("--model"):
+        folder, about = model_folder(path), read_about(path)
+        trained_on = common.short_name(str(about.get("env")))
+        if env not in (None, trained_on):
+            raise BadFile(f"{path} was trained on {trained_on}, not on {env}")
+    return folder, about, trained_on
+
+
+@contextmanager
+def dataset(options: Options, env: str, trained_on: str | None, image_size: int) -> Iterator[EpisodeStore]:
+    """Open the episodes and check that they are the task's and of the model's image size."""
+    from worldmodel.datasets.store import EpisodeStore, split_number
+
+    with common.option("--split"):
+        split_number(options.split)
+    path = Path(options.dataset or f"data/{env}.h5")
+    if options.dataset is None and trained_on is not None and Path(trained_on).is_file():
+        path = Path(trained_on)
+    again = f"wm-data collect --env {env} --out {path}"
+    if not path.is_file():
+        raise BadFile(f"--dataset: no such file: {path}; make it with {again}, or wm-train --env {env} does")
+    try:
+        store = EpisodeStore(path)
+    except BadFile as error:
+        raise BadFile(f"--dataset: {error}; remove it and make it again with {again}") from error
+    with store, common.option("--dataset"), common.options_as_fields():
+        if store.env != env:
+            raise BadFile(f"{path} holds episodes of {store.env}, not of {env}")
+        size = store.columns["pixels"][0][1]
+        if size != image_size:
+            raise BadFile(f"{path} has {size} px images, the model was trained on {image_size} px")
+        yield store
+
+
+if __name__ == "__main__":
+    main()
