@@ -53,17 +53,16 @@ class Pusher:
         """Return the next action, (2,) float32."""
         state = env.unwrapped.get_state()
         agent = state[:2]
+        self.patience -= 1
         while self.way and np.linalg.norm(self.way[0] - agent) < 8.0:
             self.way.pop(0)
         if self.way:
             offset = _at_most(self.way[0] - agent, self.haste)
-            self.patience -= 1
         else:
             offset = self.push.direction * self.speed
             if self.began is None and pusht.clearance(state, agent) < pusht.AGENT_RADIUS + 2.0:
                 self.began = agent
             gone = 0.0 if self.began is None else float((agent - self.began) @ self.push.direction)
-            self.patience -= 1
             if gone + 0.25 * self.speed > self.push.length or _would_leave(state, self.push.direction):
                 self.patience = 0
         if self.patience <= 0:

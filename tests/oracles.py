@@ -30,7 +30,7 @@ def windows_slow(episodes: list[dict[str, Any]], length: int, stride: int) -> li
 
 
 def epps_pulley_slow(h: torch.Tensor, knots: int = 17, end: float = 3.0) -> torch.Tensor:
-    """Integrate |mean exp(ith) - exp(-t^2/2)|^2 exp(-t^2/2) over [-end, end] by the trapezoid rule, one knot at a time."""
+    """Integrate |mean exp(ith) - exp(-t^2/2)|^2 exp(-t^2/2) over [-end, end], trapezoid rule, a knot at a time."""
     spacing = end / (knots - 1)
     total = torch.zeros(h.shape[:-2] + h.shape[-1:], dtype=torch.float64)
     for q in range(-(knots - 1), knots):

@@ -35,7 +35,7 @@ class _SourceCheckoutFinder:
 
 
 if (_ROOT / "pyproject.toml").exists() and (_ROOT / "planners").is_dir():
-    sys.meta_path.append(_SourceCheckoutFinder)  # type: ignore[arg-type]
+    sys.meta_path.append(_SourceCheckoutFinder)
 
 
 def load(path: str, device: str = "cpu") -> WorldModel:

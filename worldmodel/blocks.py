@@ -98,8 +98,8 @@ class TransformerBlock(nn.Module):
 class AdaLNBlock(nn.Module):
     """A residual block conditioned by adaptive layer norm, starting as the identity (AdaLN-zero).
 
-    Two branches, ``mixer`` then feed-forward, each ``x + gate * branch(norm(x) * (1 + scale) + shift)`` with gate, scale and
-    shift linear in ``SiLU(condition)``. The branches hold a second, affine norm of their own, as the released LeWM does.
+    Two branches, ``mixer`` then feed-forward, each ``x + gate * branch(norm(x) * (1 + scale) + shift)`` with gate,
+    scale and shift linear in ``SiLU(condition)``. The branches hold a second, affine norm, as in the released LeWM.
     """
 
     def __init__(self, width: int, mixer: nn.Module, mlp: int, dropout: float) -> None:
@@ -132,8 +132,8 @@ FEW = 16  # rows below which a processor's matrix product takes other kernels, w
 def padded_rows(x: Tensor) -> tuple[Tensor, int]:
     """Repeat rows until there are at least 16, and say how many are real: (M, ...) -> (max(M, 16), ...), M.
 
-    Products of few rows take kernels that round differently; with 16 they are the same as with many, so that a plan does not
-    depend on how many others are solved beside it (measured: 15 is the last number of rows that differs).
+    Products of few rows take kernels that round differently; with 16 they are the same as with many, so that a plan
+    does not depend on how many others are solved beside it (measured: 15 is the last number of rows that differs).
     """
     m = len(x)
     return (x.repeat(-(-FEW // m), *[1] * (x.ndim - 1)), m) if m < FEW else (x, m)

@@ -84,5 +84,7 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> WorldMod
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise BadFile(f"{folder}: weights do not fit the configuration: {str(error).splitlines()[-1].strip()}") from error
+        raise BadFile(
+            f"{folder}: weights do not fit the configuration: {str(error).splitlines()[-1].strip()}"
+        ) from error
     return model.to(device).eval()

@@ -17,7 +17,7 @@ _PIXEL_STD = (0.229, 0.224, 0.225)
 
 
 class ViT(nn.Module):
-    """A vision transformer that returns its CLS token: (M, 3, S, S) -> (M, W). Structure of 2603.19312 (ViT-tiny there)."""
+    """A vision transformer that returns its CLS token: (M, 3, S, S) -> (M, W). Structure of 2603.19312."""
 
     def __init__(self, config: EncoderConfig, image_size: int) -> None:
         super().__init__()
@@ -52,15 +52,15 @@ class ViT(nn.Module):
 class CNN(nn.Module):
     """Strided convolutions, flattened so that places stay apart: (M, 3, S, S) -> (M, W).
 
-    Ours, for processors without an accelerator, where a layer costs the memory it writes: an 8 x 8 stem of stride 4, then
-    3 x 3 convolutions of stride 2 with BatchNorm, channels doubled each time.
+    Ours, for processors without an accelerator, where a layer costs the memory it writes: an 8 x 8 stem of stride 4,
+    then 3 x 3 convolutions of stride 2 with BatchNorm, channels doubled each time.
     """
 
     def __init__(self, config: EncoderConfig, image_size: int) -> None:
         super().__init__()
         stride = 2 ** (config.depth + 1)
         if image_size % stride:
-            raise BadValue(f"encoder.depth {config.depth} shrinks by {stride}, which does not divide {image_size} pixels")
+            raise BadValue(f"encoder.depth {config.depth}: {image_size} pixels cannot be shrunk {stride}-fold")
         channels = [config.width * 2**i for i in range(config.depth)]
         layers: list[nn.Module] = [nn.Conv2d(3, channels[0], 8, 4, 2), nn.ReLU(inplace=True)]
         for c, d in zip(channels, channels[1:]):

@@ -8,7 +8,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from worldmodel.blocks import AdaLNBlock, FeedForward, ProjectionHead, TransformerBlock, ValueOnly, sinusoid, padded_rows
+from worldmodel.blocks import (
+    AdaLNBlock,
+    ProjectionHead,
+    TransformerBlock,
+    ValueOnly,
+    padded_rows,
+    sinusoid,
+)
 from worldmodel.config import PrefixConfig
 from worldmodel.interfaces import Context
 from worldmodel.one_step import Prediction
@@ -19,9 +26,9 @@ _SMOOTH = 32  # first width of the action token in the released code
 class Prefix(nn.Module):
     """z_{t+k} from z_t and a token that has seen actions 1..k only.
 
-    A causal transformer over [state, a_1, .., a_L] gives prefix tokens p_1 .. p_L; each (z_t, p_k) passes on its own through
-    pointwise AdaLN blocks, so that a prefix costs the same whatever its length. With C > 1 the state token also sees the
-    latent differences z_t - z_{t-1}, ..., which make velocity visible; with C = 1 it is the published model.
+    A causal transformer over [state, a_1, .., a_L] gives prefix tokens p_1 .. p_L; each (z_t, p_k) passes on its own
+    through pointwise AdaLN blocks, so that a prefix costs the same whatever its length. With C > 1 the state token also
+    sees the latent differences z_t - z_{t-1}, ..., which make velocity visible; with C = 1 it is the published model.
     """
 
     position: Tensor
@@ -45,8 +52,8 @@ class Prefix(nn.Module):
         self.fusion = nn.Sequential(
             nn.LayerNorm(3 * d), nn.Linear(3 * d, config.mlp), nn.GELU(), nn.Linear(config.mlp, d)
         )
-        nn.init.zeros_(self.fusion[-1].weight)
-        nn.init.zeros_(self.fusion[-1].bias)
+        for parameter in self.fusion[-1].parameters():  # the anchor alone, at first
+            nn.init.zeros_(parameter)
         self.blocks = nn.ModuleList(
             AdaLNBlock(d, ValueOnly(d, config.block_inner, config.dropout), config.block_mlp, config.dropout)
             for _ in range(config.blocks)
@@ -112,7 +119,9 @@ class Prefix(nn.Module):
             now = anchor[:, -1:].expand(-1, len(order), -1)
             z_hat = self(now.flatten(0, 1), tokens.flatten(0, 1)).unflatten(0, (len(now), len(order)))
             found.update(zip(order, z_hat.unbind(1)))
-            path = torch.cat([anchor, z_hat], dim=1)  # its last C entries are one step apart whenever another jump follows
+            path = torch.cat(
+                [anchor, z_hat], dim=1
+            )  # its last C entries are one step apart whenever another jump follows
             anchor = path[:, -self.context :]
         return torch.stack([found[step] for step in steps], dim=1)[:real].unflatten(0, (b, n))
 

@@ -35,12 +35,11 @@ class Preset:
 RECIPES = {
     # 2603.19312: three frames of context, windows of four, teacher forcing, lambda 0.09 (text: 0.1).
     "lewm": Recipe(context=3, window=4, one_step=True, prefix=False, loss=LossConfig(prefix=0.0)),
-    # 2606.26217: one frame of context, prefixes of one to five model steps. Here every start in the window is supervised.
-    "fast-lewm": Recipe(
-        context=1, window=6, one_step=False, prefix=True, max_prefix=5, loss=LossConfig(one_step=0.0)
-    ),
-    # Ours: both predictors on one encoder; two frames make velocity visible; jumps of up to eight model steps.
-    "wm": Recipe(context=2, window=9, one_step=True, prefix=True, max_prefix=8, loss=LossConfig()),
+    # 2606.26217: one frame of context, prefixes of one to five model steps. Every start of a window is supervised.
+    "fast-lewm": Recipe(context=1, window=6, one_step=False, prefix=True, max_prefix=5, loss=LossConfig(one_step=0.0)),
+    # Ours: both predictors on one encoder; two frames make velocity visible; jumps of up to eight model steps; reading
+    # the actions back from neighbouring latents keeps what they move, which short runs otherwise miss.
+    "wm": Recipe(context=2, window=9, one_step=True, prefix=True, max_prefix=8, loss=LossConfig(inverse=0.5)),
 }
 
 PRESETS = {
@@ -55,13 +54,21 @@ PRESETS = {
             encoder=EncoderConfig(kind="vit", width=192, depth=6, heads=3, patch=8, projector=768),
             one_step=OneStepConfig(depth=2, heads=6, mlp=384, dropout=0.1, action_hidden=384, head=384),
             prefix=PrefixConfig(
-                depth=2, heads=6, mlp=512, action_hidden=384, blocks=2, block_inner=256, block_mlp=512, dropout=0.1, head=384
+                depth=2,
+                heads=6,
+                mlp=512,
+                action_hidden=384,
+                blocks=2,
+                block_inner=256,
+                block_mlp=512,
+                dropout=0.1,
+                head=384,
             ),
         ),
         train=TrainConfig(steps=40_000, batch=128, lr=3e-4),
         projections=512,
     ),
-    # Layer by layer the published models: 18,034,478 (LeWM) and 17,914,912 (Fast-LeWM) parameters for two-number actions.
+    # Layer by layer the published models: 18,034,478 (LeWM) and 17,914,912 (Fast-LeWM) parameters where a = 2.
     "paper": Preset(
         model=ModelConfig(
             image_size=224,
@@ -103,5 +110,6 @@ def settings(recipe: str, preset: str) -> tuple[ModelConfig, LossConfig, TrainCo
         context=what.context,
         one_step=size.model.one_step if what.one_step else None,
         prefix=replace(size.model.prefix, max_prefix=what.max_prefix) if what.prefix else None,
+        inverse=2 * size.model.latent_dim if what.loss.inverse else 0,
     )
     return model, replace(what.loss, projections=size.projections), replace(size.train, window=what.window)

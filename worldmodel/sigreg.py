@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 def quadrature(knots: int = 17, end: float = 3.0) -> tuple[Tensor, Tensor]:
-    """Knots t (Q,) on [0, end] and weights (Q,) of the trapezoid rule, doubled for the symmetric half, windowed by exp(-t^2/2)."""
+    """Knots t (Q,) on [0, end] and trapezoid weights (Q,), doubled for the symmetric half, windowed by exp(-t^2/2)."""
     t = torch.linspace(0.0, end, knots)
     weight = torch.full((knots,), 2 * end / (knots - 1))
     weight[[0, -1]] /= 2
@@ -37,7 +37,7 @@ class _EppsPulley(torch.autograd.Function):
         return h.shape[-2] * (gap.abs().square() @ weight[1:])
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         base, gap, t, weight = ctx.saved_tensors
         # d/dh_b of B w |gap|^2 = 2 w t (Im gap cos(t h_b) - Re gap sin(t h_b)) = -2 w t Im(exp(i t h_b) conj(gap)).
         factor = (gap * (2 * t * weight)[1:]).conj()

@@ -84,7 +84,9 @@ def train(
             total.backward()
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
             if not torch.isfinite(norm):
-                raise WorldModelError(f"training diverged at step {step}: {_culprit(parts)}; the last good state is kept")
+                raise WorldModelError(
+                    f"training diverged at step {step}: {_culprit(parts)}; the last good state is kept"
+                )
             optimizer.step()
             step += 1
 

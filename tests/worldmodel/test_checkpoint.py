@@ -35,7 +35,10 @@ def folder(tmp_path: Path) -> Path:
 def test_another_process_loads_the_same_model(folder: Path, tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    subprocess.run([sys.executable, "-c", "import torch; torch.set_num_threads(1)" + _ELSEWHERE, folder, tmp_path / "z.pt"], check=True)
+    subprocess.run(
+        [sys.executable, "-c", "import torch; torch.set_num_threads(1)" + _ELSEWHERE, folder, tmp_path / "z.pt"],
+        check=True,
+    )
     with torch.no_grad():
         assert torch.equal(torch.load(tmp_path / "z.pt"), load_model(folder).encode(dot_batch(0)))
     torch.set_num_threads(threads)

@@ -60,7 +60,9 @@ def test_encoding_is_per_frame_and_independent_of_company(kind: str) -> None:
 def test_pixels_are_normalised_by_imagenet_statistics() -> None:
     frames = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     expected = frames.permute(0, 3, 1, 2) / 255
-    expected = (expected - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    expected = (expected - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
+        [0.229, 0.224, 0.225]
+    ).view(3, 1, 1)
     torch.testing.assert_close(Pixels(16)(frames), expected, rtol=1e-5, atol=1e-5)
 
 

@@ -23,7 +23,16 @@ def tiny_config(context: int = 2, **changes: object) -> ModelConfig:
         encoder=EncoderConfig(kind="cnn", width=8, depth=2, projector=32),
         one_step=OneStepConfig(depth=1, heads=2, head_dim=8, mlp=32, dropout=0.1, action_hidden=16, head=32),
         prefix=PrefixConfig(
-            depth=2, heads=2, mlp=32, action_hidden=16, blocks=2, block_inner=16, block_mlp=32, dropout=0.1, head=32, max_prefix=4
+            depth=2,
+            heads=2,
+            mlp=32,
+            action_hidden=16,
+            blocks=2,
+            block_inner=16,
+            block_mlp=32,
+            dropout=0.1,
+            head=32,
+            max_prefix=4,
         ),
     )
     return replace(config, **changes)  # type: ignore[arg-type]

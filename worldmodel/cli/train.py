@@ -60,7 +60,7 @@ class Options:
 
 def main() -> None:
     """Entry point of ``wm-train``."""
-    common.run("wm-train", lambda: train(parse(sys.argv[1:])))
+    common.run(lambda: train(parse(sys.argv[1:])))
 
 
 def parse(arguments: list[str]) -> Options:
@@ -186,7 +186,9 @@ def _same_run(old: RunConfig, new: RunConfig, out: Path) -> RunConfig:
     longer = replace(old, train=replace(old.train, steps=new.train.steps, minutes=new.train.minutes))
     if replace(new, dataset=longer.dataset) != longer:
         changed = [k for k, v in to_dict(new).items() if to_dict(longer)[k] != v and k != "dataset"]
-        raise BadValue(f"--resume: {', '.join(changed)} differ from {out / 'config.yaml'}; resume with --config {out / 'config.yaml'}")
+        raise BadValue(
+            f"--resume: {', '.join(changed)} differ from those of {out}; give --config {out / 'config.yaml'}"
+        )
     return longer
 
 
@@ -221,7 +223,9 @@ def _data(
 
     def sample(step: int) -> dict[str, torch.Tensor]:
         return tensors(
-            windows.batch(np.random.default_rng((config.train.seed, step)).integers(len(windows), size=config.train.batch))
+            windows.batch(
+                np.random.default_rng((config.train.seed, step)).integers(len(windows), size=config.train.batch)
+            )
         )
 
     def validate(model: WorldModel) -> dict[str, float]:
@@ -267,10 +271,15 @@ class _Progress:
 
 
 def _summary(out: Path, model: WorldModel, steps: int, report: Mapping[str, float], config: RunConfig) -> None:
-    rows = [("steps", f"{steps}"), ("latent", f"std {report['std']:.2f}, effective rank {report['rank']:.0f} of {config.model.latent_dim}")]
+    rows = [
+        ("steps", f"{steps}"),
+        ("latent", f"std {report['std']:.2f}, effective rank {report['rank']:.0f} of {config.model.latent_dim}"),
+    ]
     for name in model.predictors:
         errors = ", ".join(f"{report[f'{name}_error_{h}']:.3f}" for h in HORIZONS)
-        rows.append((name, f"open-loop error {errors} of copy-last at {', '.join(map(str, HORIZONS))} model steps, held out"))
+        rows.append(
+            (name, f"open-loop error {errors} of copy-last at {', '.join(map(str, HORIZONS))} model steps, held out")
+        )
     rows.append(("model", f"{out / 'model'}"))
     print(common.aligned(rows))
     print(f"next: wm-plan --env {config.env} --model {out}")
