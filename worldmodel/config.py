@@ -17,7 +17,7 @@ class EncoderConfig:
     """Pixels to features. ``vit``: patch tokens and a CLS token; ``cnn``: strided convolutions, then flattened."""
 
     kind: str = "cnn"  # vit | cnn
-    width: int = 64  # vit: token width; cnn: channels after the first convolution, doubled by each further one
+    width: int = 32  # vit: token width; cnn: channels after the first convolution, doubled by each further one
     depth: int = 3  # vit: transformer blocks; cnn: convolutions
     heads: int = 4  # vit only
     patch: int = 8  # vit only, pixels
@@ -61,7 +61,7 @@ class ModelConfig:
     image_size: int = 64  # pixels, square
     action_dim: int = 2  # a, numbers in one primitive action
     action_block: int = 5  # F, primitive actions concatenated into one model step (equals the frame stride)
-    latent_dim: int = 128  # D
+    latent_dim: int = 64  # D
     context: int = 2  # C, frames given to the predictors; 2 makes velocity visible
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     one_step: OneStepConfig | None = field(default_factory=OneStepConfig)
@@ -87,9 +87,9 @@ class TrainConfig:
 
     steps: int = 10_000  # optimiser steps, which the schedule is fitted to
     minutes: float = 0.0  # wall clock at which to stop earlier, 0 for never; the schedule then follows the clock
-    batch: int = 64  # windows in a batch
+    batch: int = 128  # windows in a batch
     window: int = 9  # T, frames in a window
-    lr: float = 5e-4
+    lr: float = 1e-3
     weight_decay: float = 1e-3
     warmup: float = 0.01  # share of the run
     final_lr: float = 0.0  # share of lr left at the end of the cosine

@@ -110,6 +110,6 @@ def settings(recipe: str, preset: str) -> tuple[ModelConfig, LossConfig, TrainCo
         context=what.context,
         one_step=size.model.one_step if what.one_step else None,
         prefix=replace(size.model.prefix, max_prefix=what.max_prefix) if what.prefix else None,
-        inverse=2 * size.model.latent_dim if what.loss.inverse else 0,
+        inverse=4 * size.model.latent_dim if what.loss.inverse else 0,
     )
     return model, replace(what.loss, projections=size.projections), replace(size.train, window=what.window)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 PREDICTORS = ("one-step", "prefix")
 WATCHED = 9  # rollouts in the video
 TOGETHER = 50  # environments in lock-step at most
-PLAN_STEPS = 100_000  # candidates * horizon * environments held in memory at once, about
+# candidates * horizon * environments predicted at once, about: what a processor's caches hold, an accelerator's memory
+PLAN_STEPS = {"cpu": 12_000, "accelerator": 1_000_000}
 
 
 def text(metavar: str, default: str) -> Any:
@@ -104,7 +105,8 @@ def plan(options: Options) -> None:
     chosen = {"horizon": options.horizon, "execute_steps": options.execute_steps, "seed": options.seed}
     agent = model.agent(predictor=predictor, goal_offset=options.offset, **chosen, **search)
     budget = options.budget or 2 * options.offset
-    together = min(TOGETHER, max(1, PLAN_STEPS // (options.candidates * options.horizon)))
+    plan_steps = PLAN_STEPS["cpu" if device.type == "cpu" else "accelerator"]
+    together = min(TOGETHER, max(1, plan_steps // (options.candidates * options.horizon)))
     watch = 0 if options.no_video else WATCHED
     with common.bar(len(pairs) * budget, "step", f"plan {env}") as bar:
         outcome = evaluate(agent, env, pairs, budget, size, watch, together, bar.update)

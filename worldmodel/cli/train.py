@@ -64,10 +64,13 @@ def main() -> None:
 
 
 def parse(arguments: list[str]) -> Options:
-    """Parse the command line on top of the defaults that its recipe, preset and config name."""
-    peek = {name: _peek(arguments, name) for name in ("config", "recipe", "preset")}
+    """Parse the command line on top of what its run to resume, or config, or recipe and preset say."""
+    peek = {name: _peek(arguments, name) for name in ("env", "out", "config", "recipe", "preset")}
+    if "--resume" in arguments and not peek["config"]:
+        peek["config"] = str(_folder(peek["out"], peek["env"] or Options.env) / "config.yaml")
     if peek["config"]:
-        base = read_config(Path(peek["config"]))
+        with common.option("--resume" if "--resume" in arguments else "--config"):
+            base = read_config(Path(peek["config"]))
         default = Options(**{name: getattr(base, name) for name in RunConfig.__dataclass_fields__})
     else:
         preset = peek["preset"] or "auto"
@@ -87,6 +90,10 @@ def parse(arguments: list[str]) -> Options:
     return replace(options, train=replace(options.train, **flat))
 
 
+def _folder(out: str | None, env: str) -> Path:
+    return Path(out or f"runs/{env}")
+
+
 def _peek(arguments: list[str], name: str) -> str | None:
     for i, argument in enumerate(arguments):
         if argument.startswith(f"--{name}="):
@@ -100,12 +107,13 @@ def train(options: Options) -> None:
     """Do what the options say."""
     from worldmodel.envs.registry import task_class
 
-    task_class(options.env)  # an unknown name fails here, before anything is done
-    out = Path(options.out or f"runs/{options.env}")
+    with common.option("--env"):  # a slip fails here, before anything is done
+        task_class(options.env)
+    out = _folder(options.out, options.env)
     if (out / "config.yaml").exists() and not options.resume:
         raise BadValue(f"--out: {out} already holds a run; add --resume to go on with it, or give another folder")
     if options.resume and not (out / "config.yaml").exists():
-        raise BadFile(f"--resume: {out} holds no run")
+        raise BadFile(f"--resume: {out} holds no run to go on with")
 
     import torch
 
@@ -157,16 +165,18 @@ def train(options: Options) -> None:
 def _open_or_collect(options: Options) -> EpisodeStore:
     from worldmodel.datasets.store import EpisodeStore
 
-    path = Path(options.dataset or f"data/{options.env}.h5")
-    if not path.exists():
-        if options.dataset is not None and options.config is None and not path.parent.exists():
-            raise BadFile(f"--dataset: no such file: {path}")
-        from worldmodel.cli.data import collect_with_bar
+    default = f"data/{options.env}.h5"
+    path = Path(options.dataset or default)
+    with common.option("--dataset"):
+        if not path.exists():
+            if str(path) != default:
+                raise BadFile(f"no such file: {path} (leave the option out to collect {default})")
+            from worldmodel.cli.data import collect_with_bar
 
-        collect_with_bar(options.env, path, episodes=options.episodes, image_size=options.model.image_size)
-    store = EpisodeStore(path)
-    if store.env != options.env:
-        raise BadFile(f"--dataset: {path} holds episodes of {store.env}, not of {options.env}")
+            collect_with_bar(options.env, path, episodes=options.episodes, image_size=options.model.image_size)
+        store = EpisodeStore(path)
+        if store.env != options.env:
+            raise BadFile(f"{path} holds episodes of {store.env}, not of {options.env}")
     return store
 
 
@@ -193,8 +203,7 @@ def _same_run(old: RunConfig, new: RunConfig, out: Path) -> RunConfig:
 
 
 def _available(config: ModelConfig) -> set[str]:
-    parts = {"one_step": config.one_step, "prefix": config.prefix, "inverse": config.inverse}
-    return {name for name, part in parts.items() if part}
+    return {name for name in ("one_step", "prefix", "inverse") if getattr(config, name)}
 
 
 def _data(

@@ -1,0 +1,118 @@
+"""``wm-train`` from end to end on a small scale, and one line for every mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from worldmodel.cli import train
+from worldmodel.cli.data import collect_with_bar
+from worldmodel.run import read_config
+
+SMALL = (
+    "--env two-room --dataset {data} --train.batch 4 --train.window 5 --train.log-every 1 --train.precision fp32 "
+    "--train.save-every 2 --train.validate-every 4 --model.encoder.width 8 --model.encoder.projector 32 "
+    "--model.latent-dim 16 --model.one-step.mlp 16 --model.prefix.mlp 16 --model.prefix.max-prefix 4"
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "two-room.h5"
+    collect_with_bar("two-room", path, 4, steps=70, workers=1)
+    return path
+
+
+def wm_train(monkeypatch: pytest.MonkeyPatch, line: str, data: Path | None = None) -> int:
+    """Run the command in this process and return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["wm-train", *line.format(data=data).split()])
+    try:
+        train.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def test_train_then_resume_longer_is_the_run_itself(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert wm_train(monkeypatch, SMALL + " --steps 4 --out whole", data) == 0
+    out, err = capsys.readouterr()
+    assert "open-loop error" in out and out.splitlines()[-1] == "next: wm-plan --env two-room --model whole"
+    assert err == ""
+    assert sorted(p.name for p in Path("whole/model").iterdir()) == ["config.json", "model.safetensors"]
+    steps = [json.loads(line)["step"] for line in Path("whole/metrics.jsonl").read_text().splitlines()]
+    assert steps == [1, 2, 3, 4, 4]  # the last is the validation
+    # The configuration alone reruns it, and a finished run resumes as itself.
+    assert wm_train(monkeypatch, "--config whole/config.yaml --out again") == 0
+    assert wm_train(monkeypatch, "--resume --out again") == 0
+    assert Path("again/metrics.jsonl").read_text() == Path("whole/metrics.jsonl").read_text()
+    assert Path("again/model/model.safetensors").read_bytes() == Path("whole/model/model.safetensors").read_bytes()
+    assert read_config(Path("again/config.yaml")) == read_config(Path("whole/config.yaml"))
+
+
+def test_ctrl_c_saves_and_resume_goes_on(data: Path, tmp_path: Path) -> None:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    line = (SMALL + " --steps 100000 --out run").format(data=data).split()
+    command = [sys.executable, "-m", "worldmodel.cli.train", *line]
+    run = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    while run.poll() is None and not metrics.exists():
+        pass
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 130, said
+    assert len(said.splitlines()) == 1 and "nothing is lost" in said
+    state = torch.load(tmp_path / "run" / "state" / "state.pt", weights_only=True)
+    assert state["step"] == len(metrics.read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("--env push", "--env: unknown environment 'push': did you mean 'pusht'?"),
+        ("--recipe wmm", "unknown recipe 'wmm': did you mean 'wm'?"),
+        ("--preset nan", "unknown preset 'nan': did you mean 'nano'?"),
+        ("--steps 0", "--steps: expected more than 0, got 0"),
+        ("--minutes -1", "--minutes: expected more than 0, got -1.0"),
+        ("--stepz 3", "--steps"),
+        ("--device tpu", "unknown --device 'tpu': did you mean 'xpu'?"),
+        ("--dataset missing.h5", "--dataset: no such file: missing.h5"),
+        ("--dataset cut.h5", "--dataset: cut.h5 is not a whole HDF5 file"),
+        ("--env pusht --dataset {data}", "two-room, not of pusht"),
+        ("--env two-room --dataset {data} --model.image-size 32", "has 64 px images, the model takes 32 px"),
+        ("--env two-room --dataset {data} --train.window 60", "no train episode has the 296 rows"),
+        ("--env two-room --dataset {data} --loss.prefix 1 --recipe lewm", "loss terms ['prefix'] have a weight"),
+        ("--resume", "--resume: no such configuration: runs/pusht/config.yaml"),
+        ("--config missing.yaml", "--config: no such configuration: missing.yaml"),
+        ("--config list.yaml", "--config: list.yaml is not the configuration of a training run"),
+        ("--out taken", "--out: taken already holds a run"),
+        ("--model.encoder.kind vitt --env two-room --dataset {data}", "unknown encoder 'vitt': did you mean 'vit'?"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(
+    line: str,
+    says: str,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("cut.h5").write_bytes(data.read_bytes()[:2000])
+    Path("list.yaml").write_text("[1]")
+    Path("taken").mkdir()
+    Path("taken/config.yaml").write_text("")
+    assert wm_train(monkeypatch, line, data) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and len(err.splitlines()) == 1
+    assert says in err
+    assert not Path("runs").exists() and not Path("data").exists()
