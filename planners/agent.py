@@ -69,9 +69,8 @@ class Agent:
         if name == "auto":
             name = "prefix" if "prefix" in model.predictors else model.predictors[0]
         self.predictor = model.predictor(name)
-        block = model.config.action_block
-        default = default_objective(config.horizon, block, config.goal_offset)
-        self.objective = objective or (GoalDistance(config.arrivals) if config.arrivals else default)
+        self.fixed_objective = objective or (GoalDistance(config.arrivals) if config.arrivals else None)
+        self.objective = self._objective(0)  # of the first plan
         self.execute_steps = min(config.execute_steps, config.horizon)
         self.low, self.high = _action_bounds(model, env)
         self.stats = Stats()
@@ -126,47 +125,58 @@ class Agent:
 
     @torch.no_grad()
     def _plan(self, rows: list[Row], pixels: np.ndarray, goal: np.ndarray) -> list[Row]:
-        """Encode what is new and the goals in one call, then solve for all rows at once."""
+        """Encode what is new and the goals in one call, then solve for all rows that see equally far at once."""
         begun = time.perf_counter()
-        model, H, R = self.model, self.config.horizon, self.execute_steps
-        device = model.device
+        model, device = self.model, self.model.device
         seen = [np.stack([*row.frames, frame]) for row, frame in zip(rows, pixels)]
         images = torch.from_numpy(np.concatenate([*seen, goal])).to(device)
         z = model.encode({"pixels": images[:, None]})[:, 0]
         *z_new, z_goal = torch.split(z, [*map(len, seen), len(rows)])
         rows = [row.remembered(new, self._executed(row), model.config.context) for row, new in zip(rows, z_new)]
 
-        fresh = torch.zeros(H, len(model.low), device=device)
-        keep = self.config.warm_start
-        start = [fresh if row.plan is None or not keep else shift_plan(row.plan.to(device), R) for row in rows]
-        generators = [torch.Generator(device) for _ in rows]
-        for generator, row in zip(generators, rows):
-            generator.set_state(row.noise)
-        cost = make_cost(self.predictor, self.objective, self._context(rows), z_goal)
-        plan = self.planner.solve(cost, torch.stack(start), generators).actions
-
-        queue = model.denormalise(plan[:, :R]).reshape(len(rows), R * model.config.action_block, -1)
-        queue = np.clip(queue.cpu().numpy(), self.low, self.high).astype(np.float32)
+        # Rows with as many frames behind them and the same objective make one batch: usually that is all of them.
+        groups: dict[tuple[int, Objective], list[int]] = {}
+        for i, row in enumerate(rows):
+            groups.setdefault((len(row.z), self._objective(row.steps)), []).append(i)
+        for (_, objective), group in groups.items():
+            for i, row in zip(group, self._solve([rows[i] for i in group], z_goal[group], objective)):
+                rows[i] = row
         self.stats.milliseconds.append(1000 * (time.perf_counter() - begun))
         self.stats.rows.append(len(rows))
+        return rows
+
+    def _solve(self, rows: list[Row], z_goal: Tensor, objective: Objective) -> list[Row]:
+        """Search for the rows' plans together, each with its own noise, and queue the steps to execute."""
+        model, H, R = self.model, self.config.horizon, self.execute_steps
+        fresh = torch.zeros(H, len(model.low), device=z_goal.device)
+        warm = self.config.warm_start
+        start = [shift_plan(row.plan.to(fresh), R) if warm and row.plan is not None else fresh for row in rows]
+        generators = [torch.Generator(z_goal.device) for _ in rows]
+        for generator, row in zip(generators, rows):
+            generator.set_state(row.noise)
+        context = Context(torch.stack([row.z for row in rows]), torch.stack([row.actions for row in rows]))
+        cost = make_cost(self.predictor, objective, context, z_goal)
+        plan = self.planner.solve(cost, torch.stack(start), generators).actions
+        queue = model.denormalise(plan[:, :R]).reshape(len(rows), R * model.config.action_block, -1)
+        queue = np.clip(queue.cpu().numpy(), self.low, self.high).astype(np.float32)
         return [
             replace(row, plan=plan[i], queue=queue[i], executed=0, noise=generators[i].get_state())
             for i, row in enumerate(rows)
         ]
+
+    def _objective(self, steps: int) -> Objective:
+        """What makes a plan good after so many steps of the episode: the way to the goal has become shorter by them."""
+        if self.fixed_objective is not None:
+            return self.fixed_objective
+        way = self.config.goal_offset
+        left = None if way is None else max(way - steps, 0)
+        return default_objective(self.config.horizon, self.model.config.action_block, left)
 
     def _executed(self, row: Row) -> Tensor:
         """Normalise the blocks (R, A) that were executed since the row's last plan; none before the first."""
         width = len(self.model.low)
         blocks = torch.from_numpy(row.queue).to(self.model.device).reshape(-1, width)
         return self.model.normalise(blocks)
-
-    def _context(self, rows: list[Row]) -> Context:
-        """Join histories to C frames each; a young one is filled up with its first frame, held by a zero action."""
-        C = self.model.config.context
-        hold = self.model.normalise(torch.zeros_like(self.model.low))
-        z = [torch.cat([row.z[:1].expand(C - len(row.z), -1), row.z]) for row in rows]
-        actions = [torch.cat([hold.expand(C - len(row.z), -1), row.actions]) for row in rows]
-        return Context(torch.stack(z), torch.stack(actions))
 
     def _restart(self, state: AgentState, episode_start: Any, count: int) -> list[Row]:
         if len(state.rows) != count:

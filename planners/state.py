@@ -22,6 +22,7 @@ class Row:
     plan: Tensor | None = None  # (H, A) the last plan, normalised; None before the first
     queue: np.ndarray  # (R * F, a) float32 primitive actions of the last plan, environment units
     executed: int = 0  # how many of the queue were executed
+    steps: int = 0  # environment steps acted since the episode began
     frames: tuple[np.ndarray, ...] = ()  # uint8 images seen since the last plan, at every F-th step, not yet encoded
     z: Tensor  # (c, D) latents up to the last plan, one model step apart, oldest first, c <= C
     actions: Tensor  # (c - 1, A) normalised blocks executed between them
@@ -39,7 +40,7 @@ class Row:
 
     def acted(self) -> Row:
         """Take the next action off the queue."""
-        return replace(self, executed=self.executed + 1)
+        return replace(self, executed=self.executed + 1, steps=self.steps + 1)
 
     def remembered(self, z: Tensor, blocks: Tensor, context: int) -> Row:
         """Append the latents (k, D) of the recorded frames and of now, and the blocks (R, A) executed meanwhile."""

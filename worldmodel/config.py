@@ -67,6 +67,7 @@ class ModelConfig:
     one_step: OneStepConfig | None = field(default_factory=OneStepConfig)
     prefix: PrefixConfig | None = field(default_factory=PrefixConfig)
     inverse: int = 0  # hidden width of the inverse-dynamics head, 0 for none
+    reconstruction: int = 0  # hidden width of the thumbnail decoder, 0 for none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,7 @@ class LossConfig:
     prefix: float = 1.0
     sigreg: float = 0.09  # lambda of 2603.19312, as in the released configuration
     inverse: float = 0.0
+    reconstruction: float = 0.0
     projections: int = 256  # P, random directions of SIGReg, redrawn each step
     knots: int = 17  # quadrature points of its integral over [0, 3]
 

@@ -23,6 +23,14 @@ class Context(NamedTuple):
     actions: Tensor  # (B, C - 1, A) normalised action blocks; actions[:, i] leads from z[:, i] to z[:, i + 1]
 
 
+class Prediction(NamedTuple):
+    """What a training step predicted, and what it should have been."""
+
+    hat: Tensor  # (M, ..., D)
+    target: Tensor  # (M, ..., D)
+    weight: Tensor | None = None  # (M,), of each row in the mean; None for equal ones
+
+
 class Plan(NamedTuple):
     """What a planner found for every environment, in normalised action units."""
 

@@ -9,18 +9,38 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from worldmodel.blocks import ProjectionHead, padded_rows
 from worldmodel.config import ModelConfig
 from worldmodel.encoders import Pixels, make_encoder
 from worldmodel.errors import BadValue, UnknownName
+from worldmodel.interfaces import Prediction
 from worldmodel.one_step import OneStep
 from worldmodel.prefix import Prefix
 from worldmodel.terms import Step
 
 if TYPE_CHECKING:
     from worldmodel.planners.agent import Agent
+
+
+class Thumbnail(nn.Sequential):
+    """Decodes a latent into a picture of 32 x 32 pixels: (M, D) -> (M, 3072). A training aid; planning never uses it.
+
+    Two linear layers on purpose: in a short run convolutions upwards take far longer to show where anything is.
+    """
+
+    side = 32
+
+    def __init__(self, config: ModelConfig) -> None:
+        hidden = config.reconstruction
+        super().__init__(nn.Linear(config.latent_dim, hidden), nn.GELU(), nn.Linear(hidden, 3 * self.side**2))
+
+    def predict_windows(self, z: Tensor, pixels: Tensor) -> Prediction:
+        """Decode the first and the last frame of each window: z (B, T, D), pixels uint8 (B, T, S, S, 3)."""
+        ends = pixels[:, [0, -1]].flatten(0, 1).permute(0, 3, 1, 2).float() / 255
+        return Prediction(self(z[:, [0, -1]].flatten(0, 1)), F.adaptive_avg_pool2d(ends, self.side).flatten(1))
 
 
 class WorldModel(nn.Module):
@@ -58,6 +78,7 @@ class WorldModel(nn.Module):
             if config.inverse
             else None
         )
+        self.decoder = Thumbnail(config) if config.reconstruction else None
         a = config.action_dim
         for name, start in (("mean", 0.0), ("std", 1.0), ("low", -1.0), ("high", 1.0)):
             self.register_buffer(f"action_{name}", torch.full((a,), start))
@@ -110,7 +131,8 @@ class WorldModel(nn.Module):
         z, actions = self.encode(batch), self.normalise(batch["action"])
         predictions = {name.replace("-", "_"): self.predictor(name).predict_windows(z, actions) for name in self.parts}
         inverse = None if self.inverse is None else self.inverse(torch.cat([z[:, :-1], z[:, 1:]], dim=-1))
-        return Step(z=z, actions=actions, actions_hat=inverse, **predictions)
+        thumbnail = None if self.decoder is None else self.decoder.predict_windows(z, batch["pixels"])
+        return Step(z=z, actions=actions, actions_hat=inverse, thumbnail=thumbnail, **predictions)
 
     # Actions
 

@@ -5,23 +5,14 @@ Shapes: M rows, L <= C tokens, D latent width, A = F * a action-block width.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
 from worldmodel.blocks import AdaLNBlock, Attention, ProjectionHead, padded_rows
 from worldmodel.config import OneStepConfig
-from worldmodel.interfaces import Context
+from worldmodel.interfaces import Context, Prediction
 
 _SMOOTH = 10  # channels the action block is squeezed to first; a default of the released code that every task keeps
-
-
-class Prediction(NamedTuple):
-    """Predicted latents and what they should have been, both (..., D)."""
-
-    z_hat: Tensor
-    target: Tensor
 
 
 class OneStep(nn.Module):

@@ -17,8 +17,7 @@ from worldmodel.blocks import (
     sinusoid,
 )
 from worldmodel.config import PrefixConfig
-from worldmodel.interfaces import Context
-from worldmodel.one_step import Prediction
+from worldmodel.interfaces import Context, Prediction
 
 _SMOOTH = 32  # first width of the action token in the released code
 
@@ -84,7 +83,8 @@ class Prefix(nn.Module):
     def predict_windows(self, z: Tensor, actions: Tensor) -> Prediction:
         """Predictions from every start of the window to every later frame within K: z (B, T, D), actions (B, T-1, A).
 
-        The frames are encoded anyway, so T - 1 anchors cost little more than one.
+        The frames are encoded anyway, so T - 1 anchors cost little more than one. A window holds more short prefixes
+        than long ones; weights make every length count the same, as in 2606.26217.
         """
         b, t, _ = z.shape
         history = torch.cat([z[:, :1].expand(-1, self.context - 1, -1), z[:, :-1]], dim=1)
@@ -95,7 +95,8 @@ class Prefix(nn.Module):
         pairs = [(s, k) for s in range(t - 1) for k in range(min(self.max_prefix, t - 1 - s))]
         start, length = torch.tensor(pairs, device=z.device).T
         z_hat = self(z[:, start].flatten(0, 1), tokens[:, start, length].flatten(0, 1))
-        return Prediction(z_hat, z[:, start + length + 1].flatten(0, 1))
+        weight = 1 / torch.bincount(length)[length]
+        return Prediction(z_hat, z[:, start + length + 1].flatten(0, 1), weight.repeat(b))
 
     def arrivals(self, context: Context, plans: Tensor, steps: tuple[int, ...]) -> Tensor:
         """Latents after the chosen steps, counted from 1: (B, N, H, A) -> (B, N, S, D).

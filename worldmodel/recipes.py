@@ -39,7 +39,9 @@ RECIPES = {
     "fast-lewm": Recipe(context=1, window=6, one_step=False, prefix=True, max_prefix=5, loss=LossConfig(one_step=0.0)),
     # Ours: both predictors on one encoder; two frames make velocity visible; jumps of up to eight model steps; reading
     # the actions back from neighbouring latents keeps what they move, which short runs otherwise miss.
-    "wm": Recipe(context=2, window=9, one_step=True, prefix=True, max_prefix=8, loss=LossConfig(inverse=0.5)),
+    "wm": Recipe(
+        context=2, window=9, one_step=True, prefix=True, max_prefix=8, loss=LossConfig(inverse=0.5, reconstruction=1.0)
+    ),
 }
 
 PRESETS = {
@@ -51,7 +53,7 @@ PRESETS = {
     "small": Preset(
         model=ModelConfig(
             latent_dim=192,
-            encoder=EncoderConfig(kind="vit", width=192, depth=6, heads=3, patch=8, projector=768),
+            encoder=EncoderConfig(kind="vit", width=192, depth=4, heads=3, patch=8, projector=768),
             one_step=OneStepConfig(depth=2, heads=6, mlp=384, dropout=0.1, action_hidden=384, head=384),
             prefix=PrefixConfig(
                 depth=2,
@@ -111,5 +113,6 @@ def settings(recipe: str, preset: str) -> tuple[ModelConfig, LossConfig, TrainCo
         one_step=size.model.one_step if what.one_step else None,
         prefix=replace(size.model.prefix, max_prefix=what.max_prefix) if what.prefix else None,
         inverse=4 * size.model.latent_dim if what.loss.inverse else 0,
+        reconstruction=512 if what.loss.reconstruction else 0,
     )
     return model, replace(what.loss, projections=size.projections), replace(size.train, window=what.window)

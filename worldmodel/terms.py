@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from worldmodel.config import LossConfig
 from worldmodel.errors import BadValue
-from worldmodel.one_step import Prediction
+from worldmodel.interfaces import Prediction
 from worldmodel.sigreg import SIGReg
 
 
@@ -28,16 +28,25 @@ class Step:
     one_step: Prediction | None = None
     prefix: Prediction | None = None
     actions_hat: Tensor | None = None  # (B, T-1, A) from the inverse-dynamics head
+    thumbnail: Prediction | None = None  # small pictures decoded from latents, (M, pixels)
 
 
 def prediction_error(prediction: Prediction) -> Tensor:
-    """Squared error, averaged over predictions and latent dimensions: a scalar."""
-    return F.mse_loss(prediction.z_hat.float(), prediction.target.float())
+    """Squared error, averaged over predictions (by weight, if any) and latent dimensions: a scalar."""
+    error = (prediction.hat.float() - prediction.target.float()).square().flatten(1).mean(dim=1)
+    return error.mean() if prediction.weight is None else (error * prediction.weight).sum() / prediction.weight.sum()
 
 
 def inverse_error(step: Step) -> Tensor:
     """Squared error of the action blocks read back from pairs of neighbouring latents: a scalar."""
     return F.mse_loss(_present(step, "actions_hat").float(), step.actions.float())
+
+
+def reconstruction_error(step: Step) -> Tensor:
+    """Squared error of thumbnails less the mean one, over its variance: 1 for the mean itself, a scalar."""
+    hat, target, _ = _present(step, "thumbnail")
+    difference = target - target.mean(dim=0)
+    return F.mse_loss(hat.float(), difference) / difference.square().mean().clamp(min=1e-6)
 
 
 def _present(step: Step, name: str) -> Any:
@@ -66,6 +75,7 @@ class Loss(nn.Module):
             "prefix": lambda step, generator: prediction_error(_present(step, "prefix")),
             "sigreg": lambda step, generator: regulariser(step.z, generator),
             "inverse": lambda step, generator: inverse_error(step),
+            "reconstruction": lambda step, generator: reconstruction_error(step),
         }
         self.regulariser = regulariser
         self.weights = {name: getattr(config, name) for name in terms if getattr(config, name) != 0}

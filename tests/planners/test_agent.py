@@ -133,27 +133,32 @@ def test_history_frames_are_one_model_step_apart(context, R):
     actions, _ = run(a, 4 * R * F + 1)
     for k, seen in enumerate(model.contexts):
         now = k * R * F
-        times = [max(now - F * back, 0) for back in reversed(range(context))]
-        assert seen.z.shape == (1, context, 2) and seen.actions.shape == (1, context - 1, 6)
+        age = min(context, k * R + 1)  # frames there are since the start
+        times = [now - F * back for back in reversed(range(age))]
+        assert seen.z.shape == (1, age, 2) and seen.actions.shape == (1, age - 1, 6)
         assert seen.z[0, :, 0].tolist() == times
         executed = model.denormalise(seen.actions[0]).reshape(-1, F, 2)
         for i, block in enumerate(executed):
-            start = now - F * (context - 1 - i)
-            expected = actions[start : start + F, 0] if start >= 0 else np.zeros((F, 2))  # held before the start
-            np.testing.assert_allclose(block, expected, atol=1e-6)
+            start = now - F * (age - 1 - i)
+            np.testing.assert_allclose(block, actions[start : start + F, 0], atol=1e-6)
     assert len(model.contexts) == 5
     assert all(len(pixels) <= context + 1 for pixels in model.encoded)
 
 
-def test_rows_of_different_age_share_a_solve():
+def test_rows_of_different_age_see_what_each_of_them_has():
     model = FakeModel(context=3)
     a = agent(model, horizon=2, execute_steps=1)
     run(a, 7, rows=2, starts={3: [1]})  # F = 3, so both plan at 3 and at 6
     assert a.stats.rows == [2, 2, 2]
-    assert model.contexts[1].z[:, :, 0].tolist() == [[0, 0, 3], [3, 3, 3]]
-    assert model.contexts[2].z[:, :, 0].tolist() == [[0, 3, 6], [3, 3, 6]]
-    hold = model.denormalise(model.contexts[1].actions[1])
-    torch.testing.assert_close(hold, torch.zeros_like(hold))
+    seen = [context.z[:, :, 0].tolist() for context in model.contexts]
+    assert seen == [[[0], [0]], [[0, 3]], [[3]], [[0, 3, 6]], [[3, 6]]]
+
+
+def test_the_way_to_the_goal_becomes_shorter():
+    a = agent(horizon=6, execute_steps=2, goal_offset=18)  # F = 3: six model steps
+    assert a.objective.reads == "final"
+    assert a._objective(5).steps == (5, 6)  # 13 steps are left, which is five model steps
+    assert agent(horizon=6, execute_steps=2, arrivals=(3,))._objective(5).steps == (3,)
 
 
 @pytest.mark.parametrize("warm", [True, False])

@@ -40,7 +40,7 @@ def test_every_recipe_fits_every_preset(recipe: str, preset: str) -> None:
     config, loss, train = settings(recipe, preset)
     model = WorldModel(config)
     assert train.window > config.context
-    Loss(loss, {name for name in ("one_step", "prefix", "inverse") if getattr(config, name)})
+    Loss(loss, {name for name in ("one_step", "prefix", "inverse", "reconstruction") if getattr(config, name)})
     if preset == "small":
         assert parameters(model) <= 7_000_000
 

@@ -91,10 +91,14 @@ def test_prefix_windows_hold_every_start_and_every_length() -> None:
     z, actions = torch.randn(2, 6, 16, generator=generator), torch.randn(2, 5, 6, generator=generator)
     prefix = model.predictor("prefix")
     with torch.no_grad():
-        z_hat, target = prefix.predict_windows(z, actions)
+        z_hat, target, weight = prefix.predict_windows(z, actions)
         z_hat, target = z_hat.unflatten(0, (2, -1)), target.unflatten(0, (2, -1))
         pairs = [(s, k) for s in range(5) for k in range(1, 5) if s + k <= 5]
         assert z_hat.shape[1] == len(pairs)
+        by_length = [
+            sum(float(w) for w, (_, k) in zip(weight[: len(pairs)], pairs) if k == length) for length in range(1, 5)
+        ]
+        assert by_length == pytest.approx([1.0] * 4)  # every length counts the same
         for i, (s, k) in enumerate(pairs):
             torch.testing.assert_close(target[:, i], z[:, s + k])
             past = Context(z[:, max(0, s - 1) : s + 1], actions[:, max(0, s - 1) : s])
@@ -108,7 +112,7 @@ def test_one_step_windows_are_every_stretch_of_context_and_one() -> None:
     z, actions = torch.randn(2, 5, 16, generator=generator), torch.randn(2, 4, 6, generator=generator)
     one_step = model.predictor("one-step")
     with torch.no_grad():
-        z_hat, target = one_step.predict_windows(z, actions)
+        z_hat, target, _ = one_step.predict_windows(z, actions)
         assert z_hat.shape == target.shape == (2 * 2, 3, 16)
         for b in range(2):
             for s in range(2):

@@ -105,10 +105,8 @@ def _peek(arguments: list[str], name: str) -> str | None:
 
 def train(options: Options) -> None:
     """Do what the options say."""
-    from worldmodel.envs.registry import task_class
-
     with common.option("--env"):  # a slip fails here, before anything is done
-        task_class(options.env)
+        options = replace(options, env=common.short_name(options.env))
     out = _folder(options.out, options.env)
     if (out / "config.yaml").exists() and not options.resume:
         raise BadValue(f"--out: {out} already holds a run; add --resume to go on with it, or give another folder")
@@ -203,7 +201,7 @@ def _same_run(old: RunConfig, new: RunConfig, out: Path) -> RunConfig:
 
 
 def _available(config: ModelConfig) -> set[str]:
-    return {name for name in ("one_step", "prefix", "inverse") if getattr(config, name)}
+    return {name for name in ("one_step", "prefix", "inverse", "reconstruction") if getattr(config, name)}
 
 
 def _data(
