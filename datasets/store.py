@@ -117,6 +117,18 @@ class EpisodeStore:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    @property
+    def image_size(self) -> int:
+        """Side of the square pictures.
+
+        Raises:
+            BadFile: there are none.
+        """
+        shape, _ = self.columns.get("pixels", ((), None))
+        if len(shape) != 4 or shape[1:] != (shape[1], shape[1], 3):
+            raise BadFile(f"{self.path} has no column 'pixels' of square colour pictures")
+        return int(shape[1])
+
     def __enter__(self) -> EpisodeStore:
         return self
 

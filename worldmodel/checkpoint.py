@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 import worldmodel
 from worldmodel.config import ModelConfig, from_dict, to_dict
@@ -28,7 +28,8 @@ def save_model(folder: str | Path, model: WorldModel, **about: Any) -> None:
     """
     with replacing(folder) as temporary:
         temporary.mkdir()
-        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, temporary / "model.safetensors")
+        weights = save({name: value.contiguous() for name, value in model.state_dict().items()})
+        (temporary / "model.safetensors").write_bytes(weights)
         about = {"format": FORMAT, "worldmodel": worldmodel.__version__, **about, "model": to_dict(model.config)}
         write_json(temporary / "config.json", about)
 
@@ -58,8 +59,10 @@ def read_about(path: str | Path) -> dict[str, Any]:
     about = read_json(folder / "config.json")
     if not isinstance(about, dict) or "model" not in about:
         raise BadFile(f"{folder / 'config.json'} does not describe a world model")
-    if about.get("format", 0) > FORMAT:
-        raise BadFile(f"{folder} has format {about['format']}, this version reads up to {FORMAT}: upgrade worldmodel")
+    if not isinstance(about.get("format"), int) or about["format"] > FORMAT:
+        raise BadFile(
+            f"{folder} has format {about.get('format')}, this version reads up to {FORMAT}: upgrade worldmodel"
+        )
     return about
 
 

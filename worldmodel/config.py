@@ -69,6 +69,20 @@ class ModelConfig:
     inverse: int = 0  # hidden width of the inverse-dynamics head, 0 for none
     reconstruction: int = 0  # hidden width of the thumbnail decoder, 0 for none
 
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("image_size", 8),
+            ("action_dim", 1),
+            ("action_block", 1),
+            ("latent_dim", 2),
+            ("context", 1),
+        ):
+            _at_least(least, f"model.{name}", getattr(self, name))
+        if self.prefix is not None:
+            _at_least(1, "model.prefix.max_prefix", self.prefix.max_prefix)
+            if self.latent_dim % 2:
+                raise BadValue(f"model.latent_dim: expected an even number (sines and cosines), got {self.latent_dim}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
@@ -81,6 +95,12 @@ class LossConfig:
     reconstruction: float = 0.0
     projections: int = 256  # P, random directions of SIGReg, redrawn each step
     knots: int = 17  # quadrature points of its integral over [0, 3]
+
+    def __post_init__(self) -> None:
+        _at_least(1, "loss.projections", self.projections)
+        _at_least(2, "loss.knots", self.knots)
+        if not any((self.one_step, self.prefix, self.sigreg, self.inverse, self.reconstruction)):
+            raise BadValue("loss: expected at least one weight other than 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +121,41 @@ class TrainConfig:
     save_every: int = 500  # steps between resumable states
     validate_every: int = 1000  # steps
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "log_every", "save_every", "validate_every"):
+            _at_least(1, f"train.{name}", getattr(self, name))
+        _at_least(2, "train.batch", self.batch)  # batch statistics need two windows
+        _at_least(2, "train.window", self.window)
+        _at_least(0, "train.seed", self.seed)
+        for name in ("lr", "clip"):
+            if not getattr(self, name) > 0:
+                raise BadValue(f"train.{name}: expected more than 0, got {getattr(self, name)}")
+
+
+def check(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:
+    """Refuse parts that would be saved without having been trained.
+
+    Raises:
+        BadValue: names the settings that do not fit each other.
+    """
+    if model.prefix is not None and train.window <= model.prefix.max_prefix:
+        raise BadValue(
+            f"train.window: {train.window} frames cannot train prefixes of model.prefix.max_prefix = "
+            f"{model.prefix.max_prefix} steps; expected at least {model.prefix.max_prefix + 1}"
+        )
+    if model.one_step is not None and train.window <= model.context:
+        raise BadValue(f"train.window: expected more frames than model.context = {model.context}, got {train.window}")
+    for name in ("one_step", "prefix"):
+        if getattr(model, name) is not None and not getattr(loss, name):
+            raise BadValue(
+                f"loss.{name}: 0 would leave a predictor untrained; choose --recipe lewm or fast-lewm instead"
+            )
+
+
+def _at_least(least: int, name: str, value: int) -> None:
+    if value < least:
+        raise BadValue(f"{name}: expected at least {least}, got {value}")
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def effective_rank(z: Tensor) -> float:
 
     Read it beside :func:`mean_std`: the noise of a collapsed latent has full rank.
     """
-    values = torch.linalg.svdvals((z - z.mean(dim=0)).double())
+    values = torch.linalg.svdvals((z - z.mean(dim=0)).cpu().double())
     p = values / values.sum().clamp(min=1e-12)
     return float(torch.special.entr(p).sum().exp())
 
@@ -62,7 +62,7 @@ def linear_probe(z: Tensor, y: Tensor, z_test: Tensor, y_test: Tensor, ridge: fl
         y_test: what to read from those.
         ridge: penalty, relative to the mean variance of the latents.
     """
-    z, y, z_test, y_test = (x.double() for x in (z, y, z_test, y_test))
+    z, y, z_test, y_test = (x.cpu().double() for x in (z, y, z_test, y_test))
     centre, mean = z.mean(dim=0), y.mean(dim=0)
     gram = (z - centre).T @ (z - centre)
     penalty = ridge * gram.diagonal().mean() * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)

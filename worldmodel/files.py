@@ -32,7 +32,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
         if temporary.is_dir() and path.is_dir():  # a folder cannot be renamed over another
             old = path.with_name(f".{path.name}.{os.getpid()}.old")
             path.rename(old)
-            temporary.rename(path)
+            try:
+                temporary.rename(path)
+            except BaseException:
+                old.rename(path)
+                raise
             shutil.rmtree(old)
         else:
             os.replace(temporary, path)

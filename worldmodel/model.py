@@ -97,8 +97,9 @@ class WorldModel(nn.Module):
             BadValue: the frames have another size than the model was trained on.
         """
         frames, size = obs["pixels"], self.config.image_size
-        if frames.ndim != 5 or frames.shape[2:] != (size, size, 3):
-            raise BadValue(f"pixels: expected (B, T, {size}, {size}, 3) uint8, got {tuple(frames.shape)}")
+        if frames.ndim != 5 or frames.shape[2:] != (size, size, 3) or frames.dtype != torch.uint8:
+            got = f"{tuple(frames.shape)} {str(frames.dtype).removeprefix('torch.')}"
+            raise BadValue(f"pixels: expected (B, T, {size}, {size}, 3) uint8, got {got}")
         rows, real = padded_rows(frames.flatten(0, 1))
         z: Tensor = self.projector(self.encoder(self.pixels(rows)))
         return z[:real].unflatten(0, frames.shape[:2])
@@ -168,7 +169,7 @@ class WorldModel(nn.Module):
         """Build an agent that plans with this model, ready for ``agent.predict(obs)``.
 
         Args:
-            env: the environment to act in; its action bounds and image size are checked against the model's.
+            env: the environment to act in; what is returned is clipped to its action bounds.
             options: fields of ``worldmodel.planners.config.AgentConfig`` and ``CEMConfig``.
         """
         from worldmodel.planners.agent import make_agent

@@ -54,15 +54,15 @@ PRESETS = {
         model=ModelConfig(
             latent_dim=192,
             encoder=EncoderConfig(kind="vit", width=192, depth=4, heads=3, patch=8, projector=768),
-            one_step=OneStepConfig(depth=2, heads=6, mlp=384, dropout=0.1, action_hidden=384, head=384),
+            one_step=OneStepConfig(depth=2, heads=6, mlp=384, dropout=0.1, action_hidden=256, head=384),
             prefix=PrefixConfig(
                 depth=2,
                 heads=6,
-                mlp=512,
-                action_hidden=384,
+                mlp=384,
+                action_hidden=256,
                 blocks=2,
                 block_inner=256,
-                block_mlp=512,
+                block_mlp=384,
                 dropout=0.1,
                 head=384,
             ),
@@ -113,6 +113,6 @@ def settings(recipe: str, preset: str) -> tuple[ModelConfig, LossConfig, TrainCo
         one_step=size.model.one_step if what.one_step else None,
         prefix=replace(size.model.prefix, max_prefix=what.max_prefix) if what.prefix else None,
         inverse=4 * size.model.latent_dim if what.loss.inverse else 0,
-        reconstruction=512 if what.loss.reconstruction else 0,
+        reconstruction=256 if what.loss.reconstruction else 0,
     )
     return model, replace(what.loss, projections=size.projections), replace(size.train, window=what.window)

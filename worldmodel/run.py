@@ -25,6 +25,7 @@ class RunConfig:
     recipe: str
     preset: str
     dataset: str
+    fingerprint: str = ""  # of the dataset, so that a run is not resumed on other data
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     train: TrainConfig = field(default_factory=TrainConfig)

@@ -5,8 +5,8 @@ Shapes: B windows, T frames.
 
 from __future__ import annotations
 
+import io
 import json
-import logging
 import math
 import pickle
 import signal
@@ -20,12 +20,10 @@ import torch
 from torch import Tensor
 
 from worldmodel.config import TrainConfig
-from worldmodel.errors import BadFile, BadValue, UnknownName, WorldModelError
+from worldmodel.errors import BadFile, UnknownName, WorldModelError
 from worldmodel.files import replacing
 from worldmodel.model import WorldModel
 from worldmodel.terms import Loss
-
-logger = logging.getLogger(__name__)
 
 Sample = Callable[[int], Mapping[str, Tensor]]  # step -> batch
 Validate = Callable[[WorldModel], Mapping[str, float]]
@@ -112,9 +110,12 @@ def native_bf16(precision: str, device: torch.device) -> bool:
     """
     if precision not in ("fp32", "bf16", "auto"):
         raise UnknownName("precision", precision, ("fp32", "bf16", "auto"))
-    if precision == "auto" and device.type == "cpu":
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cpu":
         return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
-    return precision != "fp32"
+    supported = getattr(torch.get_device_module(device), "is_bf16_supported", None)
+    return supported is not None and bool(supported(including_emulation=False))
 
 
 def validated(model: WorldModel, validate: Validate) -> dict[str, float]:
@@ -162,7 +163,9 @@ def save_state(folder: Path, model: WorldModel, optimizer: torch.optim.Optimizer
     """Write ``folder/state/state.pt`` atomically: weights, optimiser, step and seconds trained."""
     with replacing(folder / "state" / "state.pt") as temporary:
         state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "elapsed": elapsed}
-        torch.save(state, temporary)
+        whole = io.BytesIO()  # torch.save itself does not say that a disk is full
+        torch.save(state, whole)
+        temporary.write_bytes(whole.getvalue())
 
 
 def _resume(folder: Path, model: WorldModel, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
@@ -201,18 +204,3 @@ def _step_of(line: str) -> float:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
         return math.inf  # a line cut short by a kill
-
-
-def check_train(config: TrainConfig) -> None:
-    """Refuse settings that cannot work.
-
-    Raises:
-        BadValue: names the option.
-    """
-    for name in ("steps", "batch", "log_every", "save_every", "validate_every"):
-        if getattr(config, name) < 1:
-            raise BadValue(f"--train.{name}: expected at least 1, got {getattr(config, name)}")
-    if config.batch < 2:
-        raise BadValue(f"--train.batch: expected at least 2 (batch statistics need two windows), got {config.batch}")
-    if config.lr <= 0:
-        raise BadValue(f"--train.lr: expected more than 0, got {config.lr}")

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -65,14 +66,30 @@ def test_ctrl_c_saves_and_resume_goes_on(data: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "worldmodel.cli.train", *line]
     run = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     metrics = tmp_path / "run" / "metrics.jsonl"
-    while run.poll() is None and not metrics.exists():
-        pass
+    deadline = time.monotonic() + 60
+    while run.poll() is None and not metrics.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
     run.send_signal(signal.SIGINT)
     _, said = run.communicate(timeout=60)
     assert run.returncode == 130, said
     assert len(said.splitlines()) == 1 and "nothing is lost" in said
     state = torch.load(tmp_path / "run" / "state" / "state.pt", weights_only=True)
-    assert state["step"] == len(metrics.read_text().splitlines())
+    assert state["step"] == json.loads(metrics.read_text().splitlines()[-1])["step"]
+
+
+def test_a_run_is_not_resumed_on_other_data(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    other = Path("data/two-room.h5")
+    other.write_bytes(data.read_bytes())
+    assert wm_train(monkeypatch, SMALL + " --steps 2 --out run", other) == 0
+    other.unlink()
+    collect_with_bar("two-room", other, 4, steps=70, seed=1, workers=1)
+    capsys.readouterr()
+    assert wm_train(monkeypatch, "--resume --out run --steps 3") == 2
+    assert "--resume: fingerprint differ" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -91,6 +108,10 @@ def test_ctrl_c_saves_and_resume_goes_on(data: Path, tmp_path: Path) -> None:
         ("--env two-room --dataset {data} --model.image-size 32", "has 64 px images, the model takes 32 px"),
         ("--env two-room --dataset {data} --train.window 60", "no train episode has the 296 rows"),
         ("--env two-room --dataset {data} --loss.prefix 1 --recipe lewm", "loss terms ['prefix'] have a weight"),
+        ("--env two-room --dataset {data} --loss.prefix 0", "--loss.prefix: 0 would leave a predictor untrained"),
+        ("--env two-room --dataset {data} --train.window 5", "--train.window: 5 frames cannot train prefixes"),
+        ("--seed -1", "--train.seed: expected at least 0, got -1"),
+        ("--config taken/config.yaml --recipe lewm", "--recipe: taken/config.yaml already says what is trained"),
         ("--resume", "--resume: no such configuration: runs/pusht/config.yaml"),
         ("--config missing.yaml", "--config: no such configuration: missing.yaml"),
         ("--config list.yaml", "--config: list.yaml is not the configuration of a training run"),

@@ -65,3 +65,20 @@ def test_names_are_suggested() -> None:
 def test_errors_travel_between_processes() -> None:
     error = UnknownName("environment", "tworoom", ["pusht", "two-room"])
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_a_folder_swap_that_fails_half_way_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "good").write_text("good")
+    rename = Path.rename
+
+    def fails_into_place(self: Path, target: Path) -> Path:
+        if target == path and self.suffix == ".tmp":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails_into_place)
+    with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
+        temporary.mkdir()
+    assert [p.name for p in tmp_path.iterdir()] == ["model"] and [p.name for p in path.iterdir()] == ["good"]

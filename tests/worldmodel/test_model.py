@@ -67,8 +67,10 @@ def test_pixels_are_normalised_by_imagenet_statistics() -> None:
 
 
 def test_a_wrong_image_size_is_named() -> None:
-    with pytest.raises(BadValue, match=r"expected \(B, T, 16, 16, 3\) uint8, got \(1, 1, 8, 8, 3\)"):
+    with pytest.raises(BadValue, match=r"expected \(B, T, 16, 16, 3\) uint8, got \(1, 1, 8, 8, 3\) uint8"):
         tiny_model().encode({"pixels": torch.zeros(1, 1, 8, 8, 3, dtype=torch.uint8)})
+    with pytest.raises(BadValue, match="got .* float32"):
+        tiny_model().encode({"pixels": torch.zeros(1, 1, 16, 16, 3)})
 
 
 def test_actions_survive_normalisation_and_bounds_follow() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -15,12 +16,13 @@ import pytest
 import torch
 
 from tests.worldmodel.tiny import LOSS, TRAIN, dot_batch, tiny_config
-from worldmodel.config import TrainConfig
+from worldmodel.checkpoint import save_model
+from worldmodel.config import LossConfig, TrainConfig, check
 from worldmodel.diagnostics import collapse_warning, mean_std
-from worldmodel.errors import BadFile, BadValue, WorldModelError
+from worldmodel.errors import BadFile, BadValue, UnknownName, WorldModelError
 from worldmodel.model import WorldModel
 from worldmodel.terms import Loss
-from worldmodel.training import check_train, native_bf16, train
+from worldmodel.training import native_bf16, save_state, train
 
 
 def fit(folder: Path, config: TrainConfig, sigreg: float = 0.09) -> WorldModel:
@@ -128,7 +130,48 @@ def test_a_foreign_state_is_refused(tmp_path: Path) -> None:
 
 
 def test_bad_settings_are_named() -> None:
-    with pytest.raises(BadValue, match="--train.batch: expected at least 2"):
-        check_train(replace(TRAIN, batch=1))
-    with pytest.raises(WorldModelError, match="unknown precision 'bf8': did you mean 'bf16'"):
+    with pytest.raises(BadValue, match="train.batch: expected at least 2, got 1"):
+        replace(TRAIN, batch=1)
+    with pytest.raises(BadValue, match="train.seed: expected at least 0, got -1"):
+        replace(TRAIN, seed=-1)
+    with pytest.raises(BadValue, match="loss.knots: expected at least 2"):
+        LossConfig(knots=1)
+    with pytest.raises(BadValue, match="model.context: expected at least 1"):
+        tiny_config(context=0)
+    with pytest.raises(UnknownName, match="unknown precision 'bf8': did you mean 'bf16'"):
         native_bf16("bf8", torch.device("cpu"))
+
+
+def test_nothing_is_saved_that_was_not_trained() -> None:
+    check(tiny_config(), LOSS, TRAIN)
+    with pytest.raises(
+        BadValue, match="train.window: 4 frames cannot train prefixes of .* = 4 steps; expected at least 5"
+    ):
+        check(tiny_config(), LOSS, replace(TRAIN, window=4))
+    with pytest.raises(BadValue, match="train.window: expected more frames than model.context = 5, got 5"):
+        check(tiny_config(context=5), LOSS, TRAIN)
+    with pytest.raises(BadValue, match="loss.prefix: 0 would leave a predictor untrained"):
+        check(tiny_config(), replace(LOSS, prefix=0.0), TRAIN)
+
+
+@pytest.mark.parametrize("what", ["state", "model"])
+def test_a_full_disk_is_one_line_and_keeps_what_was_there(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = fit(tmp_path, replace(TRAIN, steps=4))
+    save_model(tmp_path / "model", model)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def full(path: Path, data: bytes) -> int:
+        with open(path, "wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(BadFile, match="disk full"):
+        if what == "state":
+            save_state(tmp_path, model, torch.optim.AdamW(model.parameters()), 5, 1.0)
+        else:
+            save_model(tmp_path / "model", model)
+    monkeypatch.undo()
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

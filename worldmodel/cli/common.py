@@ -158,7 +158,7 @@ def options_as_fields() -> Iterator[None]:
         yield
     except BadValue as error:
         field, colon, rest = str(error).partition(": ")
-        if not (colon and field.isidentifier()):
+        if not (colon and field.replace(".", "").isidentifier()):
             raise
         raise BadValue(f"--{field.replace('_', '-')}: {rest}") from error
 
@@ -179,8 +179,8 @@ def device(name: str) -> torch.device:
     import torch
 
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    if name == "auto":
-        return torch.device("cpu") if found is None else torch.device(found.type)
+    if name == "auto":  # not mps: nothing of this has been tried there
+        return torch.device("cpu") if found is None or found.type == "mps" else torch.device(found.type)
     if kind != "cpu" and (found is None or found.type != kind):
         has = "no accelerator" if found is None else f"only {found.type}"
         raise BadValue(f"--device: {name} is not available here, PyTorch sees {has}")
@@ -189,9 +189,9 @@ def device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def auto_preset() -> str:
-    """The preset that suits this machine: ``nano`` on a CPU, ``small`` with an accelerator."""
-    return "nano" if device("auto").type == "cpu" else "small"
+def auto_preset(name: str = "auto") -> str:
+    """The preset that suits a device: ``nano`` for a CPU, ``small`` for an accelerator."""
+    return "nano" if device(name).type == "cpu" else "small"
 
 
 # Showing

@@ -197,7 +197,7 @@ def dataset(options: Options, env: str, trained_on: str | None, image_size: int)
     with store, common.option("--dataset"), common.options_as_fields():
         if store.env != env:
             raise BadFile(f"{path} holds episodes of {store.env}, not of {env}")
-        size = store.columns["pixels"][0][1]
+        size = store.image_size
         if size != image_size:
             raise BadFile(f"{path} has {size} px images, the model was trained on {image_size} px")
         yield store

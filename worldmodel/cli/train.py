@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from worldmodel.cli import common
-from worldmodel.config import LossConfig, ModelConfig, TrainConfig, to_dict
+from worldmodel.config import LossConfig, ModelConfig, TrainConfig, check, to_dict
 from worldmodel.errors import BadFile, BadValue
 from worldmodel.recipes import settings
 from worldmodel.run import RunConfig, read_config, write_config
@@ -65,20 +65,24 @@ def main() -> None:
 
 def parse(arguments: list[str]) -> Options:
     """Parse the command line on top of what its run to resume, or config, or recipe and preset say."""
-    peek = {name: _peek(arguments, name) for name in ("env", "out", "config", "recipe", "preset")}
+    peek = {name: _peek(arguments, name) for name in ("env", "out", "config", "recipe", "preset", "device")}
     if "--resume" in arguments and not peek["config"]:
         peek["config"] = str(_folder(peek["out"], peek["env"] or Options.env) / "config.yaml")
     if peek["config"]:
+        for name in ("recipe", "preset"):
+            if peek[name]:
+                raise BadValue(f"--{name}: {peek['config']} already says what is trained; leave one of the two out")
         with common.option("--resume" if "--resume" in arguments else "--config"):
             base = read_config(Path(peek["config"]))
-        default = Options(**{name: getattr(base, name) for name in RunConfig.__dataclass_fields__})
+        default = Options(**{k: getattr(base, k) for k in RunConfig.__dataclass_fields__ if k != "fingerprint"})
     else:
         preset = peek["preset"] or "auto"
         asks_help = any(argument in ("-h", "--help") for argument in arguments)
-        size = common.auto_preset() if preset == "auto" and not asks_help else preset
+        size = common.auto_preset(peek["device"] or "auto") if preset == "auto" and not asks_help else preset
         model, loss, train = settings(peek["recipe"] or "wm", "nano" if size == "auto" else size)
         default = Options(preset=size, model=model, loss=loss, train=train)
-    options = common.parse(Options, arguments, default)
+    with common.options_as_fields():
+        options = common.parse(Options, arguments, default)
     if options.preset == "auto":
         options = replace(options, preset=default.preset)
     flat = {name: getattr(options, name) for name in ("steps", "minutes", "seed") if getattr(options, name) is not None}
@@ -87,7 +91,10 @@ def parse(arguments: list[str]) -> Options:
             raise BadValue(f"--{name}: expected more than 0, got {flat[name]}")
     if "minutes" in flat and "steps" not in flat:
         flat["steps"] = 10**7  # the clock decides
-    return replace(options, train=replace(options.train, **flat))
+    if "steps" in flat and "minutes" not in flat:
+        flat["minutes"] = 0.0
+    with common.options_as_fields():
+        return replace(options, train=replace(options.train, **flat))
 
 
 def _folder(out: str | None, env: str) -> Path:
@@ -118,11 +125,11 @@ def train(options: Options) -> None:
     from worldmodel.checkpoint import save_model
     from worldmodel.model import WorldModel
     from worldmodel.terms import Loss
-    from worldmodel.training import check_train
     from worldmodel.training import train as fit
 
     device = common.device(options.device)
-    check_train(options.train)
+    with common.options_as_fields():
+        check(options.model, options.loss, options.train)
     store = _open_or_collect(options)
     model_config = _fit_to_data(options.model, store)
     config = RunConfig(
@@ -130,6 +137,7 @@ def train(options: Options) -> None:
         recipe=options.recipe,
         preset=options.preset,
         dataset=str(store.path),
+        fingerprint=store.fingerprint,
         model=model_config,
         loss=options.loss,
         train=options.train,
@@ -180,7 +188,7 @@ def _open_or_collect(options: Options) -> EpisodeStore:
 
 def _fit_to_data(config: ModelConfig, store: EpisodeStore) -> ModelConfig:
     """Take from the data what it decides: image and action size."""
-    size = store.columns["pixels"][0][1]
+    size = store.image_size
     if size != config.image_size:
         raise BadFile(
             f"--dataset: {store.path} has {size} px images, the model takes {config.image_size} px; "
@@ -192,8 +200,8 @@ def _fit_to_data(config: ModelConfig, store: EpisodeStore) -> ModelConfig:
 def _same_run(old: RunConfig, new: RunConfig, out: Path) -> RunConfig:
     """A resumed run may be made longer, nothing else."""
     longer = replace(old, train=replace(old.train, steps=new.train.steps, minutes=new.train.minutes))
-    if replace(new, dataset=longer.dataset) != longer:
-        changed = [k for k, v in to_dict(new).items() if to_dict(longer)[k] != v and k != "dataset"]
+    if new != longer:
+        changed = [k for k, v in to_dict(new).items() if to_dict(longer)[k] != v]
         raise BadValue(
             f"--resume: {', '.join(changed)} differ from those of {out}; give --config {out / 'config.yaml'}"
         )
