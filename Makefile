@@ -10,8 +10,8 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 
 # Minutes of training in the demo, per task.
-DEMO_MINUTES_two-room ?= 3
-DEMO_MINUTES_pusht ?= 6
+DEMO_MINUTES_two-room ?= 4
+DEMO_MINUTES_pusht ?= 5
 
 BIN := $(abspath $(VENV))/bin
 INSTALLED := $(VENV)/.installed

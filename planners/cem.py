@@ -67,7 +67,8 @@ class CEM:
         std = torch.full_like(mean, self.config.init_std)
         best, best_cost = mean, mean.new_full((B,), torch.inf)
         for iteration in range(self.config.iterations):
-            noise = correlate(white_noise(generators, (N, H, A), like=mean), self.config.correlation, self.action_block)
+            correlation = self.config.correlation * (1 - iteration / self.config.iterations)
+            noise = correlate(white_noise(generators, (N, H, A), like=mean), correlation, self.action_block)
             plans = mean[:, None] + std[:, None] * noise
             plans[:, 0] = mean
             if iteration == 0 and proposals is not None:

@@ -11,7 +11,7 @@ from worldmodel.interfaces import Context
 from worldmodel.planners.objectives import GoalDistance, make_cost
 from worldmodel.planners.registry import planner_class
 
-BUDGET = {"cem": dict(candidates=300, elites=30, iterations=30)}  # to the optimum
+BUDGET = {"cem": dict(candidates=300, elites=30, iterations=30, correlation=0.0)}  # to the optimum
 QUICK = {"cem": dict(candidates=32, elites=6, iterations=3)}
 INF = float("inf")
 

@@ -58,7 +58,7 @@ class Options:
     iterations: int = CEMConfig.iterations
     """Iterations of the search."""
     correlation: float = CEMConfig.correlation
-    """Of the noise between consecutive actions, from 0 to below 1."""
+    """Of the first iteration's noise between consecutive actions, from 0 to below 1; it fades."""
     execute_steps: int = AgentConfig.execute_steps
     """Model steps executed before planning again."""
     seed: int = 0
