@@ -109,7 +109,7 @@ class TrainConfig:
 
     steps: int = 10_000  # optimiser steps, which the schedule is fitted to
     minutes: float = 0.0  # wall clock at which to stop earlier, 0 for never; the schedule then follows the clock
-    batch: int = 128  # windows in a batch
+    batch: int = 64  # windows in a batch
     window: int = 9  # T, frames in a window
     lr: float = 1e-3
     weight_decay: float = 1e-3
