@@ -162,6 +162,7 @@ def train(options: Options) -> None:
         recipe=config.recipe,
         preset=config.preset,
         steps=done,
+        seed=config.train.seed,
         dataset={"path": str(store.path), "fingerprint": store.fingerprint},
         protocol={"offset": 25, "budget": 50, "split": "test"},
     )
