@@ -132,7 +132,7 @@ def plan(options: Options) -> None:
     if options.json is not None:
         trained = {name: about[name] for name in ("recipe", "preset", "steps", "seed") if name in about}
         weights = file_fingerprint(folder / "model.safetensors")
-        model_facts = {"path": str(folder), "fingerprint": weights, **trained}
+        model_facts: dict[str, Any] = {"path": str(folder), "fingerprint": weights, **trained}
         write_json(options.json, {**values, "model": model_facts, "dataset": data, **provenance(device)})
         print(f"numbers: {options.json}")
     if not options.no_video:
