@@ -130,9 +130,9 @@ def plan(options: Options) -> None:
         print("note: the model learned from another dataset; these episodes may not be held out from it")
 
     if options.json is not None:
-        trained = {name: about[name] for name in ("recipe", "preset", "steps", "seed") if name in about}
-        weights = file_fingerprint(folder / "model.safetensors")
-        model_facts: dict[str, Any] = {"path": str(folder), "fingerprint": weights, **trained}
+        trained = ("recipe", "preset", "steps", "seed")
+        model_facts: dict[str, Any] = {name: about.get(name) for name in trained}
+        model_facts |= {"path": str(folder), "fingerprint": file_fingerprint(folder / "model.safetensors")}
         write_json(options.json, {**values, "model": model_facts, "dataset": data, **provenance(device)})
         print(f"numbers: {options.json}")
     if not options.no_video:
