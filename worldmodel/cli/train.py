@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from worldmodel.cli import common
+from worldmodel.cli.progress import Progress
 from worldmodel.config import LossConfig, ModelConfig, TrainConfig, check, to_dict
 from worldmodel.errors import BadFile, BadValue
 from worldmodel.recipes import settings
@@ -151,7 +152,7 @@ def train(options: Options) -> None:
     sample, validate = _data(store, config, model)
     model.to(device)
     write_config(out / "config.yaml", config)
-    with _Progress(out, config) as progress:
+    with Progress(out, config) as progress:
         done = fit(model, loss, config.train, sample, out, validate, progress)
     with torch.inference_mode():
         report = validate(model)
@@ -259,31 +260,6 @@ def _data(
         return values
 
     return sample, validate
-
-
-class _Progress:
-    """A bar on the terminal and TensorBoard files in the run folder."""
-
-    def __init__(self, out: Path, config: RunConfig) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.writer = SummaryWriter(str(out))
-        timed = config.train.minutes > 0
-        self.bar = common.bar(total=None if timed else config.train.steps, unit="step", desc=f"train {config.env}")
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.close()
-        self.writer.close()
-
-    def __call__(self, step: int, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            self.writer.add_scalar(name, value, step)
-        self.bar.update(step - self.bar.n)
-        if "loss" in values:
-            self.bar.set_postfix(loss=f"{values['loss']:.3f}", refresh=False)
 
 
 def _summary(out: Path, model: WorldModel, steps: int, report: Mapping[str, float], config: RunConfig) -> None:
