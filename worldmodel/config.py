@@ -51,6 +51,7 @@ class PrefixConfig:
     dropout: float = 0.0
     head: int = 256
     max_prefix: int = 8  # longest prefix trained, in model steps; longer plans are composed
+    shapes_encoder: bool = True  # False: it learns on latents that the other terms shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,6 @@ class ModelConfig:
     one_step: OneStepConfig | None = field(default_factory=OneStepConfig)
     prefix: PrefixConfig | None = field(default_factory=PrefixConfig)
     inverse: int = 0  # hidden width of the inverse-dynamics head, 0 for none
-    reconstruction: int = 0  # hidden width of the thumbnail decoder, 0 for none
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -92,14 +92,13 @@ class LossConfig:
     prefix: float = 1.0
     sigreg: float = 0.09  # lambda of 2603.19312, as in the released configuration
     inverse: float = 0.0
-    reconstruction: float = 0.0
     projections: int = 256  # P, random directions of SIGReg, redrawn each step
     knots: int = 17  # quadrature points of its integral over [0, 3]
 
     def __post_init__(self) -> None:
         _at_least(1, "loss.projections", self.projections)
         _at_least(2, "loss.knots", self.knots)
-        if not any((self.one_step, self.prefix, self.sigreg, self.inverse, self.reconstruction)):
+        if not any((self.one_step, self.prefix, self.sigreg, self.inverse)):
             raise BadValue("loss: expected at least one weight other than 0")
 
 
@@ -109,8 +108,9 @@ class TrainConfig:
 
     steps: int = 10_000  # optimiser steps, which the schedule is fitted to
     minutes: float = 0.0  # wall clock at which to stop earlier, 0 for never; the schedule then follows the clock
-    batch: int = 64  # windows in a batch
-    window: int = 9  # T, frames in a window
+    batch: int = 144  # windows in a batch, each from another place in the data
+    window: int = 9  # T, frames in a long window
+    long_share: float = 1.0  # of the windows that are long; the others hold C + 1 frames
     lr: float = 1e-3
     weight_decay: float = 1e-3
     warmup: float = 0.01  # share of the run
@@ -127,6 +127,11 @@ class TrainConfig:
             _at_least(1, f"train.{name}", getattr(self, name))
         _at_least(2, "train.batch", self.batch)  # batch statistics need two windows
         _at_least(2, "train.window", self.window)
+        if not 0 < self.long_share <= 1 or round(self.batch * self.long_share) < 1:
+            raise BadValue(
+                f"train.long_share: expected a share above 0 and up to 1 that leaves a long window in a batch of "
+                f"{self.batch}, got {self.long_share}"
+            )
         _at_least(0, "train.seed", self.seed)
         for name in ("lr", "clip"):
             if not getattr(self, name) > 0:

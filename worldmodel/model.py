@@ -5,11 +5,10 @@ Shapes: B windows or environments, T frames, S pixels, D latent width, a action 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from worldmodel.blocks import ProjectionHead, padded_rows
@@ -19,28 +18,24 @@ from worldmodel.errors import BadValue, UnknownName
 from worldmodel.interfaces import Prediction
 from worldmodel.one_step import OneStep
 from worldmodel.prefix import Prefix
-from worldmodel.terms import Step
+from worldmodel.terms import Step, joined
 
 if TYPE_CHECKING:
     from worldmodel.planners.agent import Agent
 
 
-class Thumbnail(nn.Sequential):
-    """Decodes a latent into a picture of 32 x 32 pixels: (M, D) -> (M, 3072). A training aid; planning never uses it.
+class Inverse(nn.Sequential):
+    """Reads the action block back from two neighbouring latents, (M, 2D) -> (M, A), so that they keep what it moves."""
 
-    Two linear layers on purpose: in a short run convolutions upwards take far longer to show where anything is.
-    """
+    reach = 1
 
-    side = 32
+    def __init__(self, hidden: int, latent_dim: int, action_width: int) -> None:
+        super().__init__(nn.Linear(2 * latent_dim, hidden), nn.GELU(), nn.Linear(hidden, action_width))
 
-    def __init__(self, config: ModelConfig) -> None:
-        hidden = config.reconstruction
-        super().__init__(nn.Linear(config.latent_dim, hidden), nn.GELU(), nn.Linear(hidden, 3 * self.side**2))
-
-    def predict_windows(self, z: Tensor, pixels: Tensor) -> Prediction:
-        """Decode the first and the last frame of each window: z (B, T, D), pixels uint8 (B, T, S, S, 3)."""
-        ends = pixels[:, [0, -1]].flatten(0, 1).permute(0, 3, 1, 2).float() / 255
-        return Prediction(self(z[:, [0, -1]].flatten(0, 1)), F.adaptive_avg_pool2d(ends, self.side).flatten(1))
+    def predict_windows(self, z: Tensor, actions: Tensor) -> Prediction:
+        """Actions between all neighbouring frames: z (B, T, D), actions (B, T-1, A)."""
+        pairs = torch.cat([z[:, :-1], z[:, 1:]], dim=-1)
+        return Prediction(self(pairs.flatten(0, 1)), actions.flatten(0, 1))
 
 
 class WorldModel(nn.Module):
@@ -73,12 +68,7 @@ class WorldModel(nn.Module):
             self.parts["prefix"] = Prefix(config.prefix, config.latent_dim, width, config.context)
         if not self.parts:
             raise BadValue("a world model needs at least one predictor: one_step or prefix")
-        self.inverse = (
-            nn.Sequential(nn.Linear(2 * config.latent_dim, config.inverse), nn.GELU(), nn.Linear(config.inverse, width))
-            if config.inverse
-            else None
-        )
-        self.decoder = Thumbnail(config) if config.reconstruction else None
+        self.inverse = Inverse(config.inverse, config.latent_dim, width) if config.inverse else None
         a = config.action_dim
         for name, start in (("mean", 0.0), ("std", 1.0), ("low", -1.0), ("high", 1.0)):
             self.register_buffer(f"action_{name}", torch.full((a,), start))
@@ -123,17 +113,31 @@ class WorldModel(nn.Module):
         assert isinstance(part, OneStep | Prefix)
         return part
 
-    def step(self, batch: Mapping[str, Tensor]) -> Step:
+    def step(self, groups: Sequence[Mapping[str, Tensor]]) -> Step:
         """Run one training step forward, without branches on what is trained.
 
+        All frames are encoded in one call, so that batch statistics are those of the whole step. Each part then learns
+        from every group of windows that are longer than its ``reach``.
+
         Args:
-            batch: ``pixels`` uint8 (B, T, S, S, 3) and ``action`` (B, T-1, A) in the environment's units.
+            groups: windows of one length each: ``pixels`` uint8 (B, T, S, S, 3) and ``action`` (B, T-1, A) in the
+                environment's units.
         """
-        z, actions = self.encode(batch), self.normalise(batch["action"])
-        predictions = {name.replace("-", "_"): self.predictor(name).predict_windows(z, actions) for name in self.parts}
-        inverse = None if self.inverse is None else self.inverse(torch.cat([z[:, :-1], z[:, 1:]], dim=-1))
-        thumbnail = None if self.decoder is None else self.decoder.predict_windows(z, batch["pixels"])
-        return Step(z=z, actions=actions, actions_hat=inverse, thumbnail=thumbnail, **predictions)
+        frames = [group["pixels"] for group in groups]
+        z = self.encode({"pixels": torch.cat([x.flatten(0, 1) for x in frames])[:, None]})[:, 0]
+        rows = z.split([x.shape[0] * x.shape[1] for x in frames])
+        windows = [
+            (part.unflatten(0, x.shape[:2]), self.normalise(group["action"]))
+            for part, x, group in zip(rows, frames, groups)
+        ]
+        parts = {name.replace("-", "_"): self.predictor(name) for name in self.parts}
+        if self.inverse is not None:
+            parts["inverse"] = self.inverse
+        predictions = {
+            name: joined([part.predict_windows(z, a) for z, a in windows if z.shape[1] > part.reach])
+            for name, part in parts.items()
+        }
+        return Step(z=tuple(z for z, _ in windows), **predictions)
 
     # Actions
 

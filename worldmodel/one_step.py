@@ -26,7 +26,7 @@ class OneStep(nn.Module):
 
     def __init__(self, config: OneStepConfig, latent_dim: int, action_width: int, context: int) -> None:
         super().__init__()
-        self.context = context
+        self.context = self.reach = context
         self.action = nn.Sequential(
             nn.Linear(action_width, _SMOOTH),
             nn.Linear(_SMOOTH, config.action_hidden),

@@ -35,7 +35,8 @@ class Prefix(nn.Module):
     def __init__(self, config: PrefixConfig, latent_dim: int, action_width: int, context: int) -> None:
         super().__init__()
         d = latent_dim
-        self.max_prefix, self.context = config.max_prefix, context
+        self.max_prefix, self.context, self.reach = config.max_prefix, context, config.max_prefix
+        self.shapes_encoder = config.shapes_encoder
         self.action = nn.Sequential(
             nn.Linear(action_width, _SMOOTH),
             nn.Linear(_SMOOTH, config.action_hidden),
@@ -86,6 +87,7 @@ class Prefix(nn.Module):
         The frames are encoded anyway, so T - 1 anchors cost little more than one. A window holds more short prefixes
         than long ones; weights make every length count the same, as in 2606.26217.
         """
+        z = z if self.shapes_encoder else z.detach()
         b, t, _ = z.shape
         history = torch.cat([z[:, :1].expand(-1, self.context - 1, -1), z[:, :-1]], dim=1)
         anchors = history.unfold(1, self.context, 1).transpose(2, 3).flatten(0, 1)  # (B * (T - 1), C, D)

@@ -5,12 +5,10 @@ Shapes: B windows, T frames in a window, D latent width, A = F * a action-block 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from worldmodel.config import LossConfig
@@ -23,37 +21,31 @@ from worldmodel.sigreg import SIGReg
 class Step:
     """Everything one training step produced. A term reads what it needs."""
 
-    z: Tensor  # (B, T, D), gradient flows: targets are not detached (2603.19312)
-    actions: Tensor  # (B, T-1, A), normalised
+    z: tuple[Tensor, ...]  # (B, T, D) of each group of windows, longest first; gradient flows into targets (2603.19312)
     one_step: Prediction | None = None
     prefix: Prediction | None = None
-    actions_hat: Tensor | None = None  # (B, T-1, A) from the inverse-dynamics head
-    thumbnail: Prediction | None = None  # small pictures decoded from latents, (M, pixels)
+    inverse: Prediction | None = None  # (M, A), normalised actions read back from neighbouring latents
 
 
 def prediction_error(prediction: Prediction) -> Tensor:
-    """Squared error, averaged over predictions (by weight, if any) and latent dimensions: a scalar."""
+    """Squared error, averaged over predictions (by weight, if any) and the rest: a scalar."""
     error = (prediction.hat.float() - prediction.target.float()).square().flatten(1).mean(dim=1)
     return error.mean() if prediction.weight is None else (error * prediction.weight).sum() / prediction.weight.sum()
 
 
-def inverse_error(step: Step) -> Tensor:
-    """Squared error of the action blocks read back from pairs of neighbouring latents: a scalar."""
-    return F.mse_loss(_present(step, "actions_hat").float(), step.actions.float())
+def joined(predictions: Sequence[Prediction]) -> Prediction:
+    """Predictions of several groups of windows as one."""
+    hat, target, weight = zip(*predictions)
+    return Prediction(torch.cat(hat), torch.cat(target), None if weight[0] is None else torch.cat(weight))
 
 
-def reconstruction_error(step: Step) -> Tensor:
-    """Squared error of thumbnails less the mean one, over its variance: 1 for the mean itself, a scalar."""
-    hat, target, _ = _present(step, "thumbnail")
-    difference = target - target.mean(dim=0)
-    return F.mse_loss(hat.float(), difference) / difference.square().mean().clamp(min=1e-6)
+def side_by_side(groups: Sequence[Tensor]) -> Tensor:
+    """Join windows of different lengths into one batch, (B, T, D) each; the shorter ones repeat their frames.
 
-
-def _present(step: Step, name: str) -> Any:
-    value = getattr(step, name)
-    if value is None:
-        raise BadValue(f"a loss term needs {name!r}, which this model does not produce")
-    return value
+    Every time step then holds one frame of every window: as many independent samples as there are windows.
+    """
+    longest = max(z.shape[1] for z in groups)
+    return torch.cat([z[:, [t % z.shape[1] for t in range(longest)]] for z in groups])
 
 
 class Loss(nn.Module):
@@ -73,9 +65,8 @@ class Loss(nn.Module):
         terms: dict[str, Callable[[Step, torch.Generator | None], Tensor]] = {
             "one_step": lambda step, generator: prediction_error(_present(step, "one_step")),
             "prefix": lambda step, generator: prediction_error(_present(step, "prefix")),
-            "sigreg": lambda step, generator: regulariser(step.z, generator),
-            "inverse": lambda step, generator: inverse_error(step),
-            "reconstruction": lambda step, generator: reconstruction_error(step),
+            "sigreg": lambda step, generator: regulariser(side_by_side(step.z), generator),
+            "inverse": lambda step, generator: prediction_error(_present(step, "inverse")),
         }
         self.regulariser = regulariser
         self.weights = {name: getattr(config, name) for name in terms if getattr(config, name) != 0}
@@ -88,3 +79,10 @@ class Loss(nn.Module):
         """Return the weighted sum and each unweighted part; SIGReg's directions come from ``generator``."""
         parts = {name: term(step, generator) for name, term in self.terms.items()}
         return torch.stack([self.weights[name] * part for name, part in parts.items()]).sum(), parts
+
+
+def _present(step: Step, name: str) -> Prediction:
+    value: Prediction | None = getattr(step, name)
+    if value is None:
+        raise BadValue(f"a loss term needs {name!r}, which this model does not produce")
+    return value

@@ -11,7 +11,7 @@ import math
 import pickle
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from worldmodel.files import replacing
 from worldmodel.model import WorldModel
 from worldmodel.terms import Loss
 
-Sample = Callable[[int], Mapping[str, Tensor]]  # step -> batch
+Sample = Callable[[int], Sequence[Mapping[str, Tensor]]]  # step -> groups of windows of one length each
 Validate = Callable[[WorldModel], Mapping[str, float]]
 Record = Callable[[int, Mapping[str, float]], None]  # step, numbers
 
@@ -45,7 +45,7 @@ def train(
         model: trained in place.
         loss: the weighted terms.
         config: the optimisation.
-        sample: returns the batch of a step; must depend on the step only.
+        sample: returns the windows of a step, in groups of one length each; must depend on the step only.
         folder: run folder; receives ``metrics.jsonl`` and ``state/``.
         validate: numbers of held-out data, called now and then with the model in evaluation mode.
         record: called with every line of numbers, for a progress bar or TensorBoard.

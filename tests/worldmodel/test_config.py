@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worldmodel.config import LossConfig, ModelConfig, OneStepConfig, PrefixConfig, TrainConfig, from_dict, to_dict
@@ -13,6 +13,7 @@ from worldmodel.errors import BadFile, BadValue, UnknownName
 from worldmodel.run import RunConfig, read_config, write_config
 
 
+@settings(deadline=None)
 @given(
     st.builds(
         RunConfig,

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.worldmodel.tiny import dot_batch, tiny_config, tiny_model
+from tests.worldmodel.tiny import dot_batch, dot_groups, tiny_config, tiny_model
 from worldmodel.config import EncoderConfig, LossConfig
 from worldmodel.encoders import ENCODERS, Pixels
 from worldmodel.errors import BadValue, UnknownName
 from worldmodel.model import WorldModel
 from worldmodel.recipes import PRESETS, RECIPES, settings
-from worldmodel.terms import Loss
+from worldmodel.terms import Loss, side_by_side
 
 
 def parameters(module: torch.nn.Module) -> int:
@@ -40,7 +40,7 @@ def test_every_recipe_fits_every_preset(recipe: str, preset: str) -> None:
     config, loss, train = settings(recipe, preset)
     model = WorldModel(config)
     assert train.window > config.context
-    Loss(loss, {name for name in ("one_step", "prefix", "inverse", "reconstruction") if getattr(config, name)})
+    Loss(loss, {name for name in ("one_step", "prefix", "inverse") if getattr(config, name)})
     if preset == "small":
         assert parameters(model) <= 7_000_000
 
@@ -101,7 +101,7 @@ def test_terms_and_weights_must_match() -> None:
 
 def test_a_weight_of_zero_leaves_the_term_out_and_the_sum_is_weighted() -> None:
     model = tiny_model(inverse=8)
-    step = model.step(dot_batch(0))
+    step = model.step(dot_groups(0))
     loss = Loss(LossConfig(one_step=2.0, prefix=0.0, sigreg=0.5, inverse=0.1), {"one_step", "prefix", "inverse"})
     total, parts = loss(step, torch.Generator().manual_seed(0))
     assert set(parts) == {"one_step", "sigreg", "inverse"}
@@ -111,7 +111,37 @@ def test_a_weight_of_zero_leaves_the_term_out_and_the_sum_is_weighted() -> None:
 
 def test_gradient_flows_into_the_targets() -> None:
     model = tiny_model()
-    step = model.step(dot_batch(0))
+    step = model.step(dot_groups(0))
     assert step.prefix is not None
     (gradient,) = torch.autograd.grad(step.prefix.target.sum(), model.projector[-1].bias)
     assert float(gradient.abs().sum()) > 0
+
+
+def test_a_prefix_predictor_may_learn_without_shaping_the_encoder() -> None:
+    prefix = tiny_config().prefix
+    assert prefix is not None
+    step = tiny_model(prefix=replace(prefix, shapes_encoder=False)).step(dot_groups(0))
+    assert step.prefix is not None and step.one_step is not None
+    assert step.prefix.hat.requires_grad and not step.prefix.target.requires_grad
+    assert step.one_step.target.requires_grad
+
+
+def test_every_part_learns_from_the_windows_that_are_long_enough() -> None:
+    model = tiny_model(inverse=8)
+    long, short = dot_groups(0)  # four windows of five frames, four of three; context 2, prefixes up to 4
+    step = model.step([long, short])
+    assert [z.shape for z in step.z] == [(4, 5, 16), (4, 3, 16)]
+    assert step.prefix is not None and step.one_step is not None and step.inverse is not None
+    assert len(step.prefix.hat) == 4 * (4 + 3 + 2 + 1)
+    assert len(step.one_step.hat) == 4 * 3 + 4 * 1
+    assert len(step.inverse.hat) == 4 * 4 + 4 * 2
+    torch.testing.assert_close(model.encode(short), step.z[1])  # the groups are told apart again
+    torch.testing.assert_close(step.inverse.target[-8:], model.normalise(short["action"]).flatten(0, 1))
+
+
+def test_windows_of_different_lengths_side_by_side() -> None:
+    long, short = torch.arange(8.0).view(1, 4, 2), -torch.arange(4.0).view(1, 2, 2)
+    joined = side_by_side([long, short])
+    assert torch.equal(joined[0], long[0])
+    assert torch.equal(joined[1], short[0, [0, 1, 0, 1]])
+    assert torch.equal(side_by_side([long]), long)  # windows of one length: the published statistic

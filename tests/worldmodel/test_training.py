@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.worldmodel.tiny import LOSS, TRAIN, dot_batch, tiny_config
+from tests.worldmodel.tiny import LOSS, TRAIN, dot_batch, dot_groups, tiny_config
 from worldmodel.checkpoint import save_model
 from worldmodel.config import LossConfig, TrainConfig, check
 from worldmodel.diagnostics import collapse_warning, mean_std
@@ -28,7 +28,7 @@ from worldmodel.training import native_bf16, save_state, train
 def fit(folder: Path, config: TrainConfig, sigreg: float = 0.09) -> WorldModel:
     torch.manual_seed(config.seed)
     model = WorldModel(tiny_config())
-    train(model, Loss(replace(LOSS, sigreg=sigreg), {"one_step", "prefix"}), config, dot_batch, folder)
+    train(model, Loss(replace(LOSS, sigreg=sigreg), {"one_step", "prefix"}), config, dot_groups, folder)
     return model
 
 
@@ -51,10 +51,10 @@ def fit_and_interrupt(folder: Path, at: int) -> None:
     torch.manual_seed(TRAIN.seed)
     model = WorldModel(tiny_config())
 
-    def sample(step: int) -> dict[str, torch.Tensor]:
+    def sample(step: int) -> list[dict[str, torch.Tensor]]:
         if step == at:
             os.kill(os.getpid(), signal.SIGINT)
-        return dot_batch(step)
+        return dot_groups(step)
 
     train(model, Loss(LOSS, {"one_step", "prefix"}), TRAIN, sample, folder)
 
@@ -106,10 +106,10 @@ def test_a_diverging_term_is_named_and_the_state_kept(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = WorldModel(tiny_config())
 
-    def sample(step: int) -> dict[str, torch.Tensor]:
-        batch = dot_batch(step)
-        batch["action"][0, 0, 0] = float("nan")
-        return batch
+    def sample(step: int) -> list[dict[str, torch.Tensor]]:
+        groups = dot_groups(step)
+        groups[0]["action"][0, 0, 0] = float("nan")
+        return groups
 
     with pytest.raises(WorldModelError, match=r"step 4: loss term one_step, prefix is not finite"):
         train(model, Loss(LOSS, {"one_step", "prefix"}), TRAIN, sample, tmp_path)
@@ -132,6 +132,8 @@ def test_a_foreign_state_is_refused(tmp_path: Path) -> None:
 def test_bad_settings_are_named() -> None:
     with pytest.raises(BadValue, match="train.batch: expected at least 2, got 1"):
         replace(TRAIN, batch=1)
+    with pytest.raises(BadValue, match="train.long_share: expected a share .* in a batch of 8, got 0.05"):
+        replace(TRAIN, long_share=0.05)
     with pytest.raises(BadValue, match="train.seed: expected at least 0, got -1"):
         replace(TRAIN, seed=-1)
     with pytest.raises(BadValue, match="loss.knots: expected at least 2"):

@@ -10,7 +10,9 @@ from worldmodel.config import EncoderConfig, LossConfig, ModelConfig, OneStepCon
 from worldmodel.model import WorldModel
 
 LOSS = LossConfig(projections=32)
-TRAIN = TrainConfig(steps=12, batch=8, window=5, lr=1e-3, log_every=1, save_every=4, validate_every=6, precision="fp32")
+TRAIN = TrainConfig(
+    steps=12, batch=8, window=5, long_share=0.5, lr=1e-3, log_every=1, save_every=4, validate_every=6, precision="fp32"
+)
 
 
 def tiny_config(context: int = 2, **changes: object) -> ModelConfig:
@@ -61,3 +63,8 @@ def dot_batch(step: int, windows: int = 8, length: int = 5) -> dict[str, torch.T
     square = near[:, :, 0, :, None] & near[:, :, 1, None, :]
     pixels = (square[..., None] * 255).to(torch.uint8).expand(-1, -1, -1, -1, 3).contiguous()
     return {"pixels": pixels, "action": action}
+
+
+def dot_groups(step: int) -> list[dict[str, torch.Tensor]]:
+    """Long windows and short ones, as a training step sees them."""
+    return [dot_batch(2 * step, windows=4), dot_batch(2 * step + 1, windows=4, length=3)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -211,12 +211,12 @@ def _same_run(old: RunConfig, new: RunConfig, out: Path) -> RunConfig:
 
 
 def _available(config: ModelConfig) -> set[str]:
-    return {name for name in ("one_step", "prefix", "inverse", "reconstruction") if getattr(config, name)}
+    return {name for name in ("one_step", "prefix", "inverse") if getattr(config, name)}
 
 
 def _data(
     store: EpisodeStore, config: RunConfig, model: WorldModel
-) -> tuple[Callable[[int], Mapping[str, Any]], Callable[[WorldModel], dict[str, float]]]:
+) -> tuple[Callable[[int], Sequence[Mapping[str, Any]]], Callable[[WorldModel], dict[str, float]]]:
     """Batches for training and a check on held-out episodes; sets the model's action statistics."""
     import numpy as np
     import torch
@@ -229,8 +229,11 @@ def _data(
     space = task_class(config.env)().action_space
     model.set_actions(*action_statistics(store), space.low, space.high)
     stride = config.model.action_block
-    windows = Windows(store, "train", config.train.window, stride)
-    context = config.model.context
+    context, batch = config.model.context, config.train.batch
+    long = round(batch * config.train.long_share)
+    groups = [(Windows(store, "train", config.train.window, stride), long)]
+    if long < batch:
+        groups.append((Windows(store, "train", context + 1, stride), batch - long))
     held_out = Windows(store, "validation", context + max(HORIZONS), stride)
     rng = np.random.default_rng(0)
     fixed = held_out.batch(rng.choice(len(held_out), min(VALIDATION_WINDOWS, len(held_out)), replace=False))
@@ -238,16 +241,13 @@ def _data(
     def tensors(batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         return {name: torch.from_numpy(values).to(model.device, non_blocking=True) for name, values in batch.items()}
 
-    def sample(step: int) -> dict[str, torch.Tensor]:
-        return tensors(
-            windows.batch(
-                np.random.default_rng((config.train.seed, step)).integers(len(windows), size=config.train.batch)
-            )
-        )
+    def sample(step: int) -> list[dict[str, torch.Tensor]]:
+        rng = np.random.default_rng((config.train.seed, step))
+        return [tensors(windows.batch(rng.integers(len(windows), size=count))) for windows, count in groups]
 
     def validate(model: WorldModel) -> dict[str, float]:
-        batch = tensors(fixed)
-        z, actions = model.encode(batch), model.normalise(batch["action"])
+        held = tensors(fixed)
+        z, actions = model.encode(held), model.normalise(held["action"])
         past = Context(z[:, :context], actions[:, : context - 1])
         values = {"std": mean_std(z[:, 0]), "rank": effective_rank(z[:, 0])}
         for name in model.predictors:
