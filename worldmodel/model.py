@@ -130,7 +130,7 @@ class WorldModel(nn.Module):
             (part.unflatten(0, x.shape[:2]), self.normalise(group["action"]))
             for part, x, group in zip(rows, frames, groups)
         ]
-        parts = {name.replace("-", "_"): self.predictor(name) for name in self.parts}
+        parts: dict[str, OneStep | Prefix | Inverse] = {n.replace("-", "_"): self.predictor(n) for n in self.parts}
         if self.inverse is not None:
             parts["inverse"] = self.inverse
         predictions = {
