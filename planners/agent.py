@@ -52,7 +52,8 @@ class Agent:
         model: encoder, predictors, action normalisation and bounds.
         planner: the search, in normalised action blocks.
         config: horizon, replanning and objective.
-        env: optional environment (or vector environment), whose action bounds clip what is returned.
+        low: lower bound (a,) of a primitive action in the environment's units; what is returned is clipped to it.
+        high: upper bound (a,).
         objective: what makes a plan good; by default the distance to the goal's latent.
     """
 
@@ -61,7 +62,8 @@ class Agent:
         model: WorldModel,
         planner: Planner,
         config: AgentConfig,
-        env: Any = None,
+        low: np.ndarray,
+        high: np.ndarray,
         objective: Objective | None = None,
     ) -> None:
         self.model, self.planner, self.config = model.eval(), planner, config
@@ -72,7 +74,7 @@ class Agent:
         self.fixed_objective = objective or (GoalDistance(config.arrivals) if config.arrivals else None)
         self.objective = self._objective(0)  # of the first plan
         self.execute_steps = min(config.execute_steps, config.horizon)
-        self.low, self.high = _action_bounds(model, env)
+        self.low, self.high = low, high
         self.stats = Stats()
 
     def begin(self, rows: Sequence[int]) -> AgentState:
@@ -217,12 +219,14 @@ def make_agent(model: WorldModel, env: Any = None, objective: Objective | None =
 
     Args:
         model: the world model.
-        env: optional environment to act in; its action bounds are taken.
+        env: optional environment (or vector environment) to act in. Plans are searched within its action bounds where
+            they are narrower than those the model was trained with.
         objective: replaces the default one.
         options: fields of ``AgentConfig`` and of the planner's own config, such as ``horizon=32, candidates=128``.
 
     Raises:
         UnknownName: an option, planner or predictor that does not exist.
+        BadValue: an environment of other actions than the model's.
     """
     names = {f.name for f in fields(AgentConfig)}
     config = AgentConfig(**{name: value for name, value in options.items() if name in names})
@@ -232,16 +236,23 @@ def make_agent(model: WorldModel, env: Any = None, objective: Objective | None =
         if name not in names | own:
             raise UnknownName("planning option", name, names | own)
     search = planner.Config(**{name: value for name, value in options.items() if name in own})
-    solver = planner(search, model.low, model.high, model.config.action_block)
-    return Agent(model, solver, config, env, objective)
+    low, high = _action_bounds(model, env)
+    F = model.config.action_block
+    lowest, highest = (model.normalise(torch.tensor(np.tile(x, F)).to(model.action_low)) for x in (low, high))
+    solver = planner(search, lowest, highest, F)
+    return Agent(model, solver, config, low, high, objective)
 
 
 def _action_bounds(model: WorldModel, env: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds (a,) of a primitive action: the environment's when given, otherwise the model's."""
+    """Bounds (a,) of a primitive action: the model's, drawn in to the environment's when one is given."""
     a = model.config.action_dim
+    low, high = model.action_low.cpu().numpy(), model.action_high.cpu().numpy()
     if env is None:
-        return model.action_low.cpu().numpy(), model.action_high.cpu().numpy()
+        return low, high
     space = getattr(env, "single_action_space", env.action_space)
     if getattr(space, "shape", None) != (a,) or not hasattr(space, "low"):
         raise BadValue(f"env: expected a Box action space of shape ({a},) as the model was trained on, got {space}")
-    return space.low, space.high
+    low, high = np.maximum(low, space.low), np.minimum(high, space.high)
+    if (low > high).any():
+        raise BadValue(f"env: no action of {space} lies within the bounds the model was trained with")
+    return low, high

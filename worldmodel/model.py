@@ -173,7 +173,7 @@ class WorldModel(nn.Module):
         """Build an agent that plans with this model, ready for ``agent.predict(obs)``.
 
         Args:
-            env: the environment to act in; what is returned is clipped to its action bounds.
+            env: the environment to act in; plans stay within its action bounds.
             options: fields of ``worldmodel.planners.config.AgentConfig`` and ``CEMConfig``.
         """
         from worldmodel.planners.agent import make_agent

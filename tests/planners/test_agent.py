@@ -63,6 +63,18 @@ def test_actions_are_the_denormalised_plan_within_the_bounds():
     assert all(action in env.action_space for action in clipped[:, 0])
 
 
+def test_plans_are_searched_within_the_environments_bounds():
+    env = type("Env", (), {"action_space": gymnasium.spaces.Box(-0.5, np.array([2.0, 0.25]), dtype=np.float64)})
+    a = agent(env=env, horizon=2)
+    _, state = run(a, 1)
+    plan = a.model.denormalise(state.rows[0].plan).reshape(-1, 2)
+    assert (plan >= -0.5 - 1e-6).all() and (plan <= torch.tensor([1.0, 0.25]) + 1e-6).all()  # the model's end at 1
+    assert (plan[:, 1] > 0.2).any()  # the goal lies beyond the bound
+    elsewhere = type("Env", (), {"action_space": gymnasium.spaces.Box(2.0, 3.0, (2,))})
+    with pytest.raises(BadValue, match="no action of Box"):
+        agent(env=elsewhere)
+
+
 def test_planning_moves_towards_the_goal():
     actions, _ = run(agent(candidates=200, elites=20, iterations=10, horizon=2), 6)
     assert actions.mean() > 0.7  # the goal is far up both axes
