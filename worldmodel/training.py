@@ -113,7 +113,8 @@ def native_bf16(precision: str, device: torch.device) -> bool:
     if precision != "auto":
         return precision == "bf16"
     if device.type == "cpu":
-        return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
+        checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+        return any(getattr(torch.cpu, check, bool)() for check in checks)  # a check this torch lacks says False
     supported = getattr(torch.get_device_module(device), "is_bf16_supported", None)
     return supported is not None and bool(supported(including_emulation=False))
 

@@ -30,7 +30,7 @@ def test_versions_are_the_loaded_ones() -> None:
     assert said["numpy"] == numpy.__version__
     assert said["worldmodel"].startswith(worldmodel.__version__)
     assert said["threads"] == str(torch.get_num_threads())
-    assert said["bf16 matrix units in the processor"] in ("yes", "no", "unknown to this torch")
+    assert said["bf16 in the processor"] in ("native", "emulated, so not used")
 
 
 @pytest.mark.parametrize("module", ["cv2", "torch"])

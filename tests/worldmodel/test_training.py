@@ -144,6 +144,18 @@ def test_bad_settings_are_named() -> None:
         native_bf16("bf8", torch.device("cpu"))
 
 
+@pytest.mark.parametrize("instruction", ["_is_amx_tile_supported", "_is_avx512_bf16_supported"])
+def test_auto_takes_bf16_on_a_processor_with_either_instruction(
+    instruction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpu = torch.device("cpu")
+    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: False, raising=False)
+    assert not native_bf16("auto", cpu)
+    monkeypatch.setattr(torch.cpu, instruction, lambda: True)
+    assert native_bf16("auto", cpu)
+
+
 def test_nothing_is_saved_that_was_not_trained() -> None:
     check(tiny_config(), LOSS, TRAIN)
     with pytest.raises(

@@ -46,9 +46,9 @@ def devices(torch: Any) -> Iterator[tuple[str, str]]:
         name = torch.cuda.get_device_name() if accelerator.type == "cuda" else platform.processor()
         yield "device", f"{accelerator.type} ({name}), {torch.accelerator.device_count()} in all"
     yield "threads", str(torch.get_num_threads())
-    matrix_units = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    known = {None: "unknown to this torch", True: "yes", False: "no"}
-    yield "bf16 matrix units in the processor", known[None if matrix_units is None else bool(matrix_units())]
+    from worldmodel.training import native_bf16
+
+    yield "bf16 in the processor", "native" if native_bf16("auto", torch.device("cpu")) else "emulated, so not used"
 
 
 def facts() -> Iterator[tuple[str, str]]:
