@@ -52,6 +52,7 @@ class PrefixConfig:
     head: int = 256
     max_prefix: int = 8  # longest prefix trained, in model steps; longer plans are composed
     shapes_encoder: bool = True  # False: it learns on latents that the other terms shape
+    imagines: bool = False  # it also learns what the one-step predictor expects of random plans
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,13 @@ class ModelConfig:
             if self.latent_dim % 2:
                 raise BadValue(f"model.latent_dim: expected an even number (sines and cosines), got {self.latent_dim}")
 
+    @property
+    def predictions(self) -> set[str]:
+        """What a training step predicts; each has a weight of the same name in the loss."""
+        imagines = self.prefix is not None and self.prefix.imagines
+        made = {"one_step": self.one_step, "prefix": self.prefix, "imagined": imagines, "inverse": self.inverse}
+        return {name for name, part in made.items() if part}
+
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
@@ -91,6 +99,7 @@ class LossConfig:
     one_step: float = 1.0
     prefix: float = 1.0
     sigreg: float = 0.09  # lambda of 2603.19312, as in the released configuration
+    imagined: float = 0.0
     inverse: float = 0.0
     projections: int = 256  # P, random directions of SIGReg, redrawn each step
     knots: int = 17  # quadrature points of its integral over [0, 3]
@@ -98,7 +107,7 @@ class LossConfig:
     def __post_init__(self) -> None:
         _at_least(1, "loss.projections", self.projections)
         _at_least(2, "loss.knots", self.knots)
-        if not any((self.one_step, self.prefix, self.sigreg, self.inverse)):
+        if not any((self.one_step, self.prefix, self.sigreg, self.imagined, self.inverse)):
             raise BadValue("loss: expected at least one weight other than 0")
 
 
@@ -151,6 +160,8 @@ def check(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:
         )
     if model.one_step is not None and train.window <= model.context:
         raise BadValue(f"train.window: expected more frames than model.context = {model.context}, got {train.window}")
+    if model.prefix is not None and model.prefix.imagines and model.one_step is None:
+        raise BadValue("model.prefix.imagines: expected False without a one-step predictor to learn from")
     for name in ("one_step", "prefix"):
         if getattr(model, name) is not None and not getattr(loss, name):
             raise BadValue(

@@ -15,7 +15,8 @@ from worldmodel.blocks import ProjectionHead, padded_rows
 from worldmodel.config import ModelConfig
 from worldmodel.encoders import Pixels, make_encoder
 from worldmodel.errors import BadValue, UnknownName
-from worldmodel.interfaces import Prediction
+from worldmodel.imagination import predict_imagined, random_plans
+from worldmodel.interfaces import Context, Prediction
 from worldmodel.one_step import OneStep
 from worldmodel.prefix import Prefix
 from worldmodel.terms import Step, joined
@@ -113,7 +114,7 @@ class WorldModel(nn.Module):
         assert isinstance(part, OneStep | Prefix)
         return part
 
-    def step(self, groups: Sequence[Mapping[str, Tensor]]) -> Step:
+    def step(self, groups: Sequence[Mapping[str, Tensor]], generator: torch.Generator | None = None) -> Step:
         """Run one training step forward, without branches on what is trained.
 
         All frames are encoded in one call, so that batch statistics are those of the whole step. Each part then learns
@@ -122,6 +123,7 @@ class WorldModel(nn.Module):
         Args:
             groups: windows of one length each: ``pixels`` uint8 (B, T, S, S, 3) and ``action`` (B, T-1, A) in the
                 environment's units.
+            generator: of the imagined plans.
         """
         frames = [group["pixels"] for group in groups]
         z = self.encode({"pixels": torch.cat([x.flatten(0, 1) for x in frames])[:, None]})[:, 0]
@@ -137,7 +139,18 @@ class WorldModel(nn.Module):
             name: joined([part.predict_windows(z, a) for z, a in windows if z.shape[1] > part.reach])
             for name, part in parts.items()
         }
+        if self.config.prefix is not None and self.config.prefix.imagines:
+            predictions["imagined"] = self._imagined(windows, generator)
         return Step(z=tuple(z for z, _ in windows), **predictions)
+
+    def _imagined(self, windows: Sequence[tuple[Tensor, Tensor]], generator: torch.Generator | None) -> Prediction:
+        """One random plan from the beginning of every window."""
+        one_step, prefix, C = self.parts["one-step"], self.parts["prefix"], self.config.context
+        assert isinstance(one_step, OneStep) and isinstance(prefix, Prefix)
+        context = Context(torch.cat([z[:, :C] for z, _ in windows]), torch.cat([a[:, : C - 1] for _, a in windows]))
+        count, block = len(context.z), self.config.action_block
+        plans = random_plans(count, prefix.max_prefix, self.low, self.high, block, generator)
+        return predict_imagined(one_step, prefix, context, plans)
 
     # Actions
 

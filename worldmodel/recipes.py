@@ -42,7 +42,8 @@ RECIPES = {
     # Ours: both predictors on one encoder; two frames make velocity visible; jumps of up to eight model steps. Reading
     # the actions back from neighbouring latents keeps what they move. One window in six is long, so that a step sees
     # many different scenes, and long predictions do not shape the encoder: either would otherwise teach it, in short
-    # runs, to leave out the block of PushT, which is hard to predict.
+    # runs, to leave out the block of PushT, which is hard to predict. The prefix predictor also learns from rollouts of
+    # random plans by the one-step predictor, because a planner tries what no demonstrator did.
     "wm": Recipe(
         context=2,
         window=9,
@@ -51,7 +52,7 @@ RECIPES = {
         prefix=True,
         max_prefix=8,
         prefix_shapes_encoder=False,
-        loss=LossConfig(inverse=0.5),
+        loss=LossConfig(imagined=1.0, inverse=0.5),
     ),
 }
 
@@ -119,7 +120,12 @@ def settings(recipe: str, preset: str) -> tuple[ModelConfig, LossConfig, TrainCo
     what, size = RECIPES[recipe], PRESETS[preset]
     prefix = size.model.prefix
     assert prefix is not None
-    prefix = replace(prefix, max_prefix=what.max_prefix, shapes_encoder=what.prefix_shapes_encoder)
+    prefix = replace(
+        prefix,
+        max_prefix=what.max_prefix,
+        shapes_encoder=what.prefix_shapes_encoder,
+        imagines=what.loss.imagined > 0,
+    )
     model = replace(
         size.model,
         context=what.context,

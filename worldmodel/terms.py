@@ -24,6 +24,7 @@ class Step:
     z: tuple[Tensor, ...]  # (B, T, D) of each group of windows, longest first; gradient flows into targets (2603.19312)
     one_step: Prediction | None = None
     prefix: Prediction | None = None
+    imagined: Prediction | None = None  # of the prefix predictor; its targets are rollouts of the one-step predictor
     inverse: Prediction | None = None  # (M, A), normalised actions read back from neighbouring latents
 
 
@@ -66,6 +67,7 @@ class Loss(nn.Module):
             "one_step": lambda step, generator: prediction_error(_present(step, "one_step")),
             "prefix": lambda step, generator: prediction_error(_present(step, "prefix")),
             "sigreg": lambda step, generator: regulariser(side_by_side(step.z), generator),
+            "imagined": lambda step, generator: prediction_error(_present(step, "imagined")),
             "inverse": lambda step, generator: prediction_error(_present(step, "inverse")),
         }
         self.regulariser = regulariser

@@ -73,10 +73,10 @@ def train(
             optimizer.param_groups[0]["lr"] = lr
             seed = config.seed * 1_000_003 + step
             torch.manual_seed(seed)  # dropout
-            generator = torch.Generator(device).manual_seed(seed)  # SIGReg's directions
+            generator = torch.Generator(device).manual_seed(seed)  # SIGReg's directions, random plans
 
             with autocast:
-                record_of_step = model.step(sample(step))
+                record_of_step = model.step(sample(step), generator)
             total, parts = loss(record_of_step, generator)
             optimizer.zero_grad()
             total.backward()

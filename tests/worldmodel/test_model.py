@@ -11,6 +11,8 @@ from tests.worldmodel.tiny import dot_batch, dot_groups, tiny_config, tiny_model
 from worldmodel.config import EncoderConfig, LossConfig
 from worldmodel.encoders import ENCODERS, Pixels
 from worldmodel.errors import BadValue, UnknownName
+from worldmodel.imagination import random_plans
+from worldmodel.interfaces import Context
 from worldmodel.model import WorldModel
 from worldmodel.recipes import PRESETS, RECIPES, settings
 from worldmodel.terms import Loss, side_by_side
@@ -40,7 +42,7 @@ def test_every_recipe_fits_every_preset(recipe: str, preset: str) -> None:
     config, loss, train = settings(recipe, preset)
     model = WorldModel(config)
     assert train.window > config.context
-    Loss(loss, {name for name in ("one_step", "prefix", "inverse") if getattr(config, name)})
+    Loss(loss, config.predictions)
     if preset == "small":
         assert parameters(model) <= 7_000_000
 
@@ -124,6 +126,52 @@ def test_a_prefix_predictor_may_learn_without_shaping_the_encoder() -> None:
     assert step.prefix is not None and step.one_step is not None
     assert step.prefix.hat.requires_grad and not step.prefix.target.requires_grad
     assert step.one_step.target.requires_grad
+
+
+def test_imagined_plans_teach_the_prefix_predictor_and_nothing_else() -> None:
+    prefix = tiny_config().prefix
+    assert prefix is not None
+    model = tiny_model(prefix=replace(prefix, imagines=True)).train()
+    statistics = {name: value.clone() for name, value in model.parts["one-step"].named_buffers()}
+    with torch.autocast("cpu", torch.bfloat16):
+        step = model.step(dot_groups(0), torch.Generator().manual_seed(1))
+    assert step.imagined is not None and step.one_step is not None
+    assert step.imagined.hat.shape == step.imagined.target.shape == (8 * 4, 16)  # every window, prefixes 1 to 4
+    assert not step.imagined.target.requires_grad and model.parts["one-step"].training
+
+    step.imagined.hat.float().square().sum().backward(retain_graph=True)
+    learning = {name.split(".")[0] for name, p in model.parts.named_parameters() if p.grad is not None}
+    assert learning == {"prefix"} and model.projector[-1].bias.grad is None
+    # Rolling out must not leave parameters without gradient in what autocast remembers of this step.
+    step.one_step.hat.float().square().sum().backward()
+    assert all(p.grad is not None for p in model.parts["one-step"].parameters())
+    once = model.eval().parts["one-step"].state_dict()
+    assert any(not torch.equal(statistics[name], once[name]) for name in statistics)  # from its own batch alone
+
+
+def test_imagined_targets_are_the_teachers_rollouts() -> None:
+    prefix = tiny_config().prefix
+    assert prefix is not None
+    model = tiny_model(prefix=replace(prefix, imagines=True))
+    groups = dot_groups(0)
+    with torch.no_grad():
+        step = model.step(groups, torch.Generator().manual_seed(1))
+        plans = random_plans(8, 4, model.low, model.high, 3, torch.Generator().manual_seed(1))
+        z = torch.cat([z[:, :2] for z in step.z])
+        actions = torch.cat([model.normalise(group["action"][:, :1]) for group in groups])
+        path = model.predictor("one-step").rollout(Context(z, actions), plans[:, None])[:, 0]
+    assert step.imagined is not None
+    torch.testing.assert_close(step.imagined.target.view(8, 4, 16), path)
+
+
+def test_random_plans_keep_their_spread_and_their_bounds() -> None:
+    bound = torch.full((6,), 50.0)
+    plans = random_plans(4000, 4, -bound, bound, 3, torch.Generator().manual_seed(0)).view(4000, 12, 2)
+    torch.testing.assert_close(plans.std(dim=0), torch.ones(12, 2), rtol=0.05, atol=0)
+    near = (plans[:, 1:] * plans[:, :-1]).mean()
+    assert 0.45 < float(near) < 0.55  # the mean correlation of neighbouring actions, rho uniform in [0, 1)
+    tight = random_plans(100, 4, -bound / 100, bound / 200, 3, torch.Generator().manual_seed(0))
+    assert tight.min() == -0.5 and tight.max() == 0.25
 
 
 def test_every_part_learns_from_the_windows_that_are_long_enough() -> None:

@@ -148,7 +148,7 @@ def train(options: Options) -> None:
 
     torch.manual_seed(config.train.seed)
     model = WorldModel(config.model)
-    loss = Loss(config.loss, _available(config.model)).to(device)
+    loss = Loss(config.loss, config.model.predictions).to(device)
     sample, validate = _data(store, config, model)
     model.to(device)
     write_config(out / "config.yaml", config)
@@ -208,10 +208,6 @@ def _same_run(old: RunConfig, new: RunConfig, out: Path) -> RunConfig:
             f"--resume: {', '.join(changed)} differ from those of {out}; give --config {out / 'config.yaml'}"
         )
     return longer
-
-
-def _available(config: ModelConfig) -> set[str]:
-    return {name for name in ("one_step", "prefix", "inverse") if getattr(config, name)}
 
 
 def _data(

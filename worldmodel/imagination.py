@@ -1,0 +1,57 @@
+"""Plans that nobody demonstrated, and what the one-step predictor expects of them.
+
+A demonstrator's consecutive actions belong together, a planner's candidates do not. To judge such a plan the one-step
+predictor needs to have seen each of its actions near each place, the prefix predictor the whole sequence. So the prefix
+predictor also learns from the other one's rollouts of random plans.
+
+Shapes: M plans, K model steps, C context frames, D latent width, F action block, a action size, A = F * a.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from worldmodel.interfaces import Context, Prediction
+from worldmodel.one_step import OneStep
+from worldmodel.prefix import Prefix
+
+
+def random_plans(
+    count: int, steps: int, low: Tensor, high: Tensor, block: int, generator: torch.Generator | None
+) -> Tensor:
+    """Draw plans between which a search would choose, from trembling to steady: (M, K, A) within the bounds.
+
+    Primitive actions follow ``e_t = rho e_(t-1) + sqrt(1 - rho^2) w_t``, ``e_0 = w_0``, with white noise w and a
+    correlation rho of its own for each plan, uniform in [0, 1): unit standard deviation, in normalised action units.
+
+    Args:
+        count: M.
+        steps: K.
+        low: lower bound of a normalised action block, (A,).
+        high: upper bound, (A,).
+        block: F.
+        generator: of the noise, on the device of the bounds.
+    """
+    white = torch.randn(steps * block, count, len(low) // block, generator=generator, device=low.device)
+    rho = torch.rand(count, 1, generator=generator, device=low.device)
+    fresh = (1 - rho.square()).sqrt()
+    noise = [white[0]]
+    for w in white[1:]:
+        noise.append(rho * noise[-1] + fresh * w)
+    return torch.stack(noise, dim=1).reshape(count, steps, -1).clamp(low, high)
+
+
+def predict_imagined(teacher: OneStep, learner: Prefix, context: Context, plans: Tensor) -> Prediction:
+    """Predict every prefix of the plans (M, K, A), one for each context; the targets are the teacher's rollouts.
+
+    Neither the latents nor the teacher learn from it. Call it after the teacher's own predictions of the step: autocast
+    keeps the parameters it has cast, and those first cast here would carry no gradient.
+    """
+    context = Context(context.z.detach(), context.actions)
+    training = teacher.training
+    teacher.eval()
+    with torch.no_grad():
+        target = teacher.rollout(context, plans[:, None])
+    teacher.train(training)
+    return Prediction(learner.rollout(context, plans[:, None]).flatten(0, 2), target.flatten(0, 2))
