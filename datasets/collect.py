@@ -81,7 +81,7 @@ def collect(
         ("workers", 1 if workers is None else workers, 1),
     ):  # fmt: skip
         if value < least:
-            raise BadValue(f"{option} must be at least {least}, not {value}")
+            raise BadValue(f"{option}: expected at least {least}, got {value}")
     path, recipe = Path(path), Recipe(env=_short_name(env), steps=steps, seed=seed, image_size=image_size)
     folder = parts_folder(path)
     if path.exists():
@@ -104,11 +104,6 @@ def collect(
     _join(path, list(parts), recipe, split_of(episodes, seed))
     shutil.rmtree(folder, ignore_errors=True)
     return path
-
-
-def default_path(env: str) -> Path:
-    """Return where the commands keep the dataset of an environment: ``data/<short name>.h5`` under this folder."""
-    return Path("data") / f"{_short_name(env)}.h5"
 
 
 def parts_folder(path: str | Path) -> Path:

@@ -43,7 +43,7 @@ class Windows:
     ) -> None:
         for name, value in (("length", length), ("stride", stride)):
             if value < 1:
-                raise BadValue(f"window {name} must be at least 1, not {value}")
+                raise BadValue(f"window {name}: expected at least 1, got {value}")
         self.length, self.stride, self.columns = length, stride, tuple(columns)
         for name in self.columns:
             if name not in store.columns:

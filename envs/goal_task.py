@@ -44,7 +44,7 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
         self, image_size: int = 64, terminate_on_success: bool = True, render_mode: str | None = "rgb_array"
     ) -> None:
         if image_size < 8:
-            raise BadValue(f"image_size must be at least 8 pixels, not {image_size}")
+            raise BadValue(f"image_size: expected at least 8 pixels, got {image_size}")
         if render_mode not in (None, "rgb_array"):
             raise UnknownName("render mode", str(render_mode), ["rgb_array"])
         self.image_size = image_size

@@ -51,7 +51,7 @@ def make(name: str, *, max_episode_steps: int = TIME_LIMIT, **options: Any) -> A
     """
     identifier = gym_id(name)
     if max_episode_steps < 1:
-        raise BadValue(f"max_episode_steps must be at least 1, not {max_episode_steps}")
+        raise BadValue(f"max_episode_steps: expected at least 1, got {max_episode_steps}")
     import gymnasium
 
     register()

@@ -43,8 +43,8 @@ def test_collect_info_verify(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("collect --env push", "unknown environment 'push': did you mean 'pusht'?"),
-        ("collect --episodes 0", "episodes must be at least 1"),
+        ("collect --env push", "--env: unknown environment 'push': did you mean 'pusht'?"),
+        ("collect --episodes 0", "--episodes: expected at least 1, got 0"),
         ("collect --episodes many", "episodes"),
         ("collect --worker 2", "--worker"),
         ("info missing.h5", "no such dataset: missing.h5"),

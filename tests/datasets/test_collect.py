@@ -128,7 +128,7 @@ def test_other_arguments_are_refused(tmp_path: Path) -> None:
 
 def test_bad_arguments(tmp_path: Path) -> None:
     for option, value in (("episodes", 0), ("steps", 0), ("workers", 0), ("seed", -1), ("image_size", 2)):
-        with pytest.raises(BadValue, match=f"{option} must be at least .*, not {value}"):
+        with pytest.raises(BadValue, match=f"{option}: expected at least .*, got {value}"):
             collect_here(tmp_path / "a.h5", **{option: value})
     with pytest.raises(UnknownName, match="did you mean 'two-room'"):
         collect("tworoom", tmp_path / "a.h5", 3)

@@ -51,9 +51,9 @@ def test_any_order_and_repeats(tmp_path: Path) -> None:
 
 def test_bad_arguments(tmp_path: Path) -> None:
     store = EpisodeStore(write_store(tmp_path / "a.h5", [episode(0, 20)], {}))
-    with pytest.raises(BadValue, match="window length must be at least 1, not 0"):
+    with pytest.raises(BadValue, match="window length: expected at least 1, got 0"):
         Windows(store, 0, 0)
-    with pytest.raises(BadValue, match="window stride must be at least 1"):
+    with pytest.raises(BadValue, match="window stride: expected at least 1"):
         Windows(store, 0, 2, 0)
     with pytest.raises(BadValue, match=r"has the 21 rows that 5 frames 5 apart need \(the longest of 1 has 20\)"):
         Windows(store, 0, 5, 5)

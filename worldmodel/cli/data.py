@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from worldmodel.cli.common import aligned, bar, run, subcommands
+from worldmodel.cli.common import aligned, bar, option, options_as_fields, run, short_name, subcommands
 
 if TYPE_CHECKING:
     from worldmodel.datasets.store import EpisodeStore
@@ -33,10 +33,11 @@ def collect(
         workers: Processes [default: all cores].
         out: File to make [default: data/<env>.h5].
     """
-    from worldmodel.datasets.collect import default_path
     from worldmodel.datasets.store import EpisodeStore
 
-    path = Path(out) if out else default_path(env)
+    with option("--env"):
+        env = short_name(env)
+    path = Path(out or f"data/{env}.h5")
     if path.exists():
         print(f"{path} is already there")
     collect_with_bar(env, path, episodes, steps=steps, seed=seed, image_size=image_size, workers=workers or None)
@@ -81,7 +82,7 @@ def collect_with_bar(env: str, path: Path, episodes: int, **options: Any) -> Non
     from worldmodel.datasets import collect as library
 
     first = True
-    with bar(None, "episodes", f"collecting {env}") as line:
+    with options_as_fields(), bar(None, "episodes", f"collecting {env}") as line:
 
         def progress(done: int, total: int) -> None:
             nonlocal first
