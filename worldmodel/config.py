@@ -83,6 +83,8 @@ class ModelConfig:
             _at_least(1, "model.prefix.max_prefix", self.prefix.max_prefix)
             if self.latent_dim % 2:
                 raise BadValue(f"model.latent_dim: expected an even number (sines and cosines), got {self.latent_dim}")
+            if self.prefix.imagines and self.one_step is None:
+                raise BadValue("model.prefix.imagines: expected False without a one-step predictor to learn from")
 
     @property
     def predictions(self) -> set[str]:
@@ -117,7 +119,7 @@ class TrainConfig:
 
     steps: int = 10_000  # optimiser steps, which the schedule is fitted to
     minutes: float = 0.0  # wall clock at which to stop earlier, 0 for never; the schedule then follows the clock
-    batch: int = 144  # windows in a batch, each from another place in the data
+    batch: int = 144  # windows in a batch
     window: int = 9  # T, frames in a long window
     long_share: float = 1.0  # of the windows that are long; the others hold C + 1 frames
     lr: float = 1e-3
@@ -160,8 +162,11 @@ def check(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:
         )
     if model.one_step is not None and train.window <= model.context:
         raise BadValue(f"train.window: expected more frames than model.context = {model.context}, got {train.window}")
-    if model.prefix is not None and model.prefix.imagines and model.one_step is None:
-        raise BadValue("model.prefix.imagines: expected False without a one-step predictor to learn from")
+    if ("imagined" in model.predictions) != bool(loss.imagined):
+        raise BadValue(
+            f"loss.imagined: a weight of {loss.imagined} does not fit model.prefix.imagines = "
+            f"{'imagined' in model.predictions}; change both"
+        )
     for name in ("one_step", "prefix"):
         if getattr(model, name) is not None and not getattr(loss, name):
             raise BadValue(

@@ -45,8 +45,8 @@ def random_plans(
 def predict_imagined(teacher: OneStep, learner: Prefix, context: Context, plans: Tensor) -> Prediction:
     """Predict every prefix of the plans (M, K, A), one for each context; the targets are the teacher's rollouts.
 
-    Neither the latents nor the teacher learn from it. Call it after the teacher's own predictions of the step: autocast
-    keeps the parameters it has cast, and those first cast here would carry no gradient.
+    Neither the latents nor the teacher learn from it. Call it after the teacher's own predictions of the step: in older
+    torch, autocast keeps the parameters it has cast, and those first cast here would carry no gradient.
     """
     context = Context(context.z.detach(), context.actions)
     training = teacher.training

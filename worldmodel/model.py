@@ -115,10 +115,10 @@ class WorldModel(nn.Module):
         return part
 
     def step(self, groups: Sequence[Mapping[str, Tensor]], generator: torch.Generator | None = None) -> Step:
-        """Run one training step forward, without branches on what is trained.
+        """Run one training step forward.
 
-        All frames are encoded in one call, so that batch statistics are those of the whole step. Each part then learns
-        from every group of windows that are longer than its ``reach``.
+        All frames are encoded in one call, so that the encoder's batch statistics are those of the whole step. Each
+        part then learns from every group of windows that are longer than its ``reach``.
 
         Args:
             groups: windows of one length each: ``pixels`` uint8 (B, T, S, S, 3) and ``action`` (B, T-1, A) in the

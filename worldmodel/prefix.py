@@ -93,12 +93,16 @@ class Prefix(nn.Module):
         anchors = history.unfold(1, self.context, 1).transpose(2, 3).flatten(0, 1)  # (B * (T - 1), C, D)
         padded = torch.cat([actions, actions.new_zeros(b, self.max_prefix - 1, actions.shape[-1])], dim=1)
         plans = padded.unfold(1, self.max_prefix, 1).transpose(2, 3).flatten(0, 1)  # (B * (T - 1), K, A)
-        tokens = self.prefixes(anchors, plans).unflatten(0, (b, t - 1))
+        tokens = self.prefixes(anchors, plans).view(b, (t - 1) * self.max_prefix, -1)
         pairs = [(s, k) for s in range(t - 1) for k in range(min(self.max_prefix, t - 1 - s))]
         start, length = torch.tensor(pairs, device=z.device).T
-        z_hat = self(z[:, start].flatten(0, 1), tokens[:, start, length].flatten(0, 1))
+
+        def rows(x: Tensor, index: Tensor) -> Tensor:  # unlike x[:, index], its gradient is summed in a fixed order
+            return x.index_select(1, index).flatten(0, 1)
+
+        z_hat = self(rows(z, start), rows(tokens, start * self.max_prefix + length))
         weight = 1 / torch.bincount(length)[length]
-        return Prediction(z_hat, z[:, start + length + 1].flatten(0, 1), weight.repeat(b))
+        return Prediction(z_hat, rows(z, start + length + 1), weight.repeat(b))
 
     def arrivals(self, context: Context, plans: Tensor, steps: tuple[int, ...]) -> Tensor:
         """Latents after the chosen steps, counted from 1: (B, N, H, A) -> (B, N, S, D).

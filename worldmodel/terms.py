@@ -21,7 +21,7 @@ from worldmodel.sigreg import SIGReg
 class Step:
     """Everything one training step produced. A term reads what it needs."""
 
-    z: tuple[Tensor, ...]  # (B, T, D) of each group of windows, longest first; gradient flows into targets (2603.19312)
+    z: tuple[Tensor, ...]  # (B, T, D) of each group of windows; gradient flows into targets (2603.19312)
     one_step: Prediction | None = None
     prefix: Prediction | None = None
     imagined: Prediction | None = None  # of the prefix predictor; its targets are rollouts of the one-step predictor
@@ -35,7 +35,13 @@ def prediction_error(prediction: Prediction) -> Tensor:
 
 
 def joined(predictions: Sequence[Prediction]) -> Prediction:
-    """Predictions of several groups of windows as one."""
+    """Predictions of several groups of windows as one.
+
+    Raises:
+        BadValue: there is none, because no window is long enough for the part.
+    """
+    if not predictions:
+        raise BadValue("windows: none is long enough to train every part of the model")
     hat, target, weight = zip(*predictions)
     return Prediction(torch.cat(hat), torch.cat(target), None if weight[0] is None else torch.cat(weight))
 
@@ -46,7 +52,7 @@ def side_by_side(groups: Sequence[Tensor]) -> Tensor:
     Every time step then holds one frame of every window: as many independent samples as there are windows.
     """
     longest = max(z.shape[1] for z in groups)
-    return torch.cat([z[:, [t % z.shape[1] for t in range(longest)]] for z in groups])
+    return torch.cat([z.repeat(1, -(-longest // z.shape[1]), 1)[:, :longest] for z in groups])
 
 
 class Loss(nn.Module):

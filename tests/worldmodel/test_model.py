@@ -126,13 +126,13 @@ def test_a_prefix_predictor_may_learn_without_shaping_the_encoder() -> None:
     assert step.prefix is not None and step.one_step is not None
     assert step.prefix.hat.requires_grad and not step.prefix.target.requires_grad
     assert step.one_step.target.requires_grad
+    assert torch.autograd.grad(step.prefix.hat.sum(), step.z, allow_unused=True) == (None, None)
 
 
 def test_imagined_plans_teach_the_prefix_predictor_and_nothing_else() -> None:
     prefix = tiny_config().prefix
     assert prefix is not None
     model = tiny_model(prefix=replace(prefix, imagines=True)).train()
-    statistics = {name: value.clone() for name, value in model.parts["one-step"].named_buffers()}
     with torch.autocast("cpu", torch.bfloat16):
         step = model.step(dot_groups(0), torch.Generator().manual_seed(1))
     assert step.imagined is not None and step.one_step is not None
@@ -142,11 +142,10 @@ def test_imagined_plans_teach_the_prefix_predictor_and_nothing_else() -> None:
     step.imagined.hat.float().square().sum().backward(retain_graph=True)
     learning = {name.split(".")[0] for name, p in model.parts.named_parameters() if p.grad is not None}
     assert learning == {"prefix"} and model.projector[-1].bias.grad is None
-    # Rolling out must not leave parameters without gradient in what autocast remembers of this step.
+    # In older torch a rollout could leave parameters without gradient in what autocast remembers.
     step.one_step.hat.float().square().sum().backward()
     assert all(p.grad is not None for p in model.parts["one-step"].parameters())
-    once = model.eval().parts["one-step"].state_dict()
-    assert any(not torch.equal(statistics[name], once[name]) for name in statistics)  # from its own batch alone
+    assert model.parts["one-step"].head[1].num_batches_tracked == 2  # its own two groups, not the rollouts
 
 
 def test_imagined_targets_are_the_teachers_rollouts() -> None:
@@ -155,7 +154,8 @@ def test_imagined_targets_are_the_teachers_rollouts() -> None:
     model = tiny_model(prefix=replace(prefix, imagines=True))
     groups = dot_groups(0)
     with torch.no_grad():
-        step = model.step(groups, torch.Generator().manual_seed(1))
+        step = model.train().step(groups, torch.Generator().manual_seed(1))
+        model.eval()
         plans = random_plans(8, 4, model.low, model.high, 3, torch.Generator().manual_seed(1))
         z = torch.cat([z[:, :2] for z in step.z])
         actions = torch.cat([model.normalise(group["action"][:, :1]) for group in groups])

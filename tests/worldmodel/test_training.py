@@ -24,11 +24,15 @@ from worldmodel.model import WorldModel
 from worldmodel.terms import Loss
 from worldmodel.training import native_bf16, save_state, train
 
+_PREFIX = tiny_config().prefix
+assert _PREFIX is not None
+CONFIG = tiny_config(prefix=replace(_PREFIX, shapes_encoder=False, imagines=True))  # as in the recipe wm
+
 
 def fit(folder: Path, config: TrainConfig, sigreg: float = 0.09) -> WorldModel:
     torch.manual_seed(config.seed)
-    model = WorldModel(tiny_config())
-    train(model, Loss(replace(LOSS, sigreg=sigreg), {"one_step", "prefix"}), config, dot_groups, folder)
+    model = WorldModel(CONFIG)
+    train(model, Loss(replace(LOSS, sigreg=sigreg), CONFIG.predictions), config, dot_groups, folder)
     return model
 
 
@@ -49,14 +53,14 @@ def test_resuming_is_the_same_run(tmp_path: Path) -> None:
 
 def fit_and_interrupt(folder: Path, at: int) -> None:
     torch.manual_seed(TRAIN.seed)
-    model = WorldModel(tiny_config())
+    model = WorldModel(CONFIG)
 
     def sample(step: int) -> list[dict[str, torch.Tensor]]:
         if step == at:
             os.kill(os.getpid(), signal.SIGINT)
         return dot_groups(step)
 
-    train(model, Loss(LOSS, {"one_step", "prefix"}), TRAIN, sample, folder)
+    train(model, Loss(LOSS, CONFIG.predictions), TRAIN, sample, folder)
 
 
 _VICTIM = """
@@ -104,15 +108,15 @@ def test_a_diverging_term_is_named_and_the_state_kept(tmp_path: Path) -> None:
     fit(tmp_path, replace(TRAIN, steps=4))
     before = (tmp_path / "state" / "state.pt").read_bytes()
     torch.manual_seed(0)
-    model = WorldModel(tiny_config())
+    model = WorldModel(CONFIG)
 
     def sample(step: int) -> list[dict[str, torch.Tensor]]:
         groups = dot_groups(step)
         groups[0]["action"][0, 0, 0] = float("nan")
         return groups
 
-    with pytest.raises(WorldModelError, match=r"step 4: loss term one_step, prefix is not finite"):
-        train(model, Loss(LOSS, {"one_step", "prefix"}), TRAIN, sample, tmp_path)
+    with pytest.raises(WorldModelError, match=r"step 4: loss term one_step, prefix, imagined is not finite"):
+        train(model, Loss(LOSS, CONFIG.predictions), TRAIN, sample, tmp_path)
     assert (tmp_path / "state" / "state.pt").read_bytes() == before
 
 
@@ -157,15 +161,17 @@ def test_auto_takes_bf16_on_a_processor_with_either_instruction(
 
 
 def test_nothing_is_saved_that_was_not_trained() -> None:
-    check(tiny_config(), LOSS, TRAIN)
+    check(CONFIG, LOSS, TRAIN)
     with pytest.raises(
         BadValue, match="train.window: 4 frames cannot train prefixes of .* = 4 steps; expected at least 5"
     ):
-        check(tiny_config(), LOSS, replace(TRAIN, window=4))
+        check(CONFIG, LOSS, replace(TRAIN, window=4))
     with pytest.raises(BadValue, match="train.window: expected more frames than model.context = 5, got 5"):
-        check(tiny_config(context=5), LOSS, TRAIN)
+        check(replace(CONFIG, context=5), LOSS, TRAIN)
     with pytest.raises(BadValue, match="loss.prefix: 0 would leave a predictor untrained"):
-        check(tiny_config(), replace(LOSS, prefix=0.0), TRAIN)
+        check(CONFIG, replace(LOSS, prefix=0.0), TRAIN)
+    with pytest.raises(BadValue, match="loss.imagined: a weight of 0.0 does not fit model.prefix.imagines = True"):
+        check(CONFIG, replace(LOSS, imagined=0.0), TRAIN)
 
 
 @pytest.mark.parametrize("what", ["state", "model"])

@@ -17,7 +17,9 @@ class Progress:
     """A bar on the terminal and TensorBoard files in the run folder."""
 
     def __init__(self, out: Path, config: RunConfig) -> None:
-        self.out = out
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.out, self.make_writer = out, SummaryWriter
         self.writer: SummaryWriter | None = None
         timed = config.train.minutes > 0
         self.bar = common.bar(total=None if timed else config.train.steps, unit="step", desc=f"train {config.env}")
@@ -33,10 +35,8 @@ class Progress:
     def __call__(self, step: int, values: Mapping[str, float]) -> None:
         """Show the numbers of a step."""
         if self.writer is None:
-            from torch.utils.tensorboard import SummaryWriter
-
             # What an interrupted run drew from here on is dropped: a resumed one does these steps again.
-            self.writer = SummaryWriter(str(self.out), purge_step=step)
+            self.writer = self.make_writer(str(self.out), purge_step=step)
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
         self.bar.update(step - self.bar.n)
