@@ -22,7 +22,7 @@ class Planning:
     action_block: int  # F, environment steps in a model step
     horizon: int  # H, model steps
     execute_steps: int  # R, model steps
-    arrivals: tuple[int, ...]  # model steps at which arriving counted; empty for the last only
+    arrivals: tuple[int, ...]  # model steps at which arriving counted in the first plan; empty for the last only
     search: Mapping[str, Any]  # settings of the planner: candidates, elites, iterations ...
     plans: int
     ms_per_plan: float  # mean over all plans, several environments planned together
@@ -30,8 +30,8 @@ class Planning:
 
     @property
     def jumps(self) -> int:
-        """Predictions composed one after another to reach the horizon."""
-        return -(-self.horizon // self.max_prefix)
+        """Predictions composed one after another to reach the last latent that was read."""
+        return -(-max(self.arrivals, default=self.horizon) // self.max_prefix)
 
 
 def proportion(success: np.ndarray) -> dict[str, Any]:

@@ -41,7 +41,8 @@ def arrival_steps(horizon: int, goal_steps: int | None) -> tuple[int, ...]:
     """Choose when a plan may arrive; empty means at its last step only.
 
     A horizon within the way to the goal aims at its last step. A longer one must not hurt, so it may also arrive
-    earlier; so may any horizon when the way is unknown.
+    earlier, and not later than after twice the way: the farther a prediction, the more often it only seems to arrive.
+    When the way is unknown, any of the times will do.
 
     Args:
         horizon: H.
@@ -50,7 +51,10 @@ def arrival_steps(horizon: int, goal_steps: int | None) -> tuple[int, ...]:
     if goal_steps is not None and horizon <= goal_steps:
         return ()
     earlier = tuple(step for step in ARRIVALS if step < horizon)
-    return (*earlier, horizon) if earlier else ()
+    if not earlier:
+        return ()
+    latest = horizon if goal_steps is None else max(2 * goal_steps, earlier[0])
+    return tuple(step for step in (*earlier, horizon) if step <= latest)
 
 
 def default_objective(horizon: int, action_block: int, goal_offset: int | None) -> GoalDistance:

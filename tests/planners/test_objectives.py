@@ -34,7 +34,11 @@ def test_arrivals_take_each_candidates_best():
         (5, 5, ()),
         (32, 32, ()),
         (8, 5, (5, 8)),
-        (32, 5, (5, 8, 16, 32)),
+        (32, 5, (5, 8)),  # not later than twice the way
+        (32, 16, (5, 8, 16, 32)),
+        (10, 5, (5, 8, 10)),
+        (8, 2, (5,)),  # the earliest there is
+        (32, 0, (5,)),
         (20, 10, (5, 8, 16, 20)),
         (3, 1, ()),  # no arrival to choose but the last
         (32, None, (5, 8, 16, 32)),
