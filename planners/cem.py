@@ -12,8 +12,9 @@ from torch import Tensor
 
 from worldmodel.errors import BadValue, WorldModelError
 from worldmodel.interfaces import CostFn, Plan
+from worldmodel.noise import correlate
 from worldmodel.planners.config import CEMConfig
-from worldmodel.planners.sampling import correlate, pairwise_sum, white_noise
+from worldmodel.planners.sampling import pairwise_sum, white_noise
 
 
 class CEM:

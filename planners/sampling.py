@@ -5,7 +5,6 @@ Shapes: B environments, N candidates, H horizon (model steps), F action block, a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -22,32 +21,6 @@ def white_noise(generators: Sequence[torch.Generator], shape: tuple[int, ...], l
     for row, generator in zip(noise, generators, strict=True):
         row.normal_(generator=generator)
     return noise
-
-
-def correlate(noise: Tensor, correlation: float, action_block: int) -> Tensor:
-    """Turn white noise into AR(1) noise over primitive steps, inside model steps and across them.
-
-    ``e_t = rho e_(t-1) + sqrt(1 - rho^2) w_t`` with ``e_0 = w_0``, so every e_t has unit standard deviation and
-    ``corr(e_t, e_(t+k)) = rho^k``. Computed by doubling, in log2(H F) elementwise passes instead of H F steps.
-
-    Args:
-        noise: w, (..., H, A).
-        correlation: rho in [0, 1), between consecutive primitive actions.
-        action_block: F, so that A = F * a.
-
-    Returns:
-        e, (..., H, A).
-    """
-    if correlation == 0:
-        return noise
-    *lead, H, A = noise.shape
-    e = noise.reshape(*lead, H * action_block, A // action_block).clone()  # (..., H * F, a)
-    e[..., 1:, :] *= math.sqrt(1 - correlation**2)
-    shift = 1
-    while shift < e.shape[-2]:  # e_t now sums rho^j u_(t-j) over j < shift
-        e = torch.cat([e[..., :shift, :], e[..., shift:, :] + correlation**shift * e[..., :-shift, :]], dim=-2)
-        shift *= 2
-    return e.reshape(noise.shape)
 
 
 def shift_plan(plan: Tensor, steps: int) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from worldmodel.interfaces import Context, Prediction
+from worldmodel.noise import correlate
 from worldmodel.one_step import OneStep
 from worldmodel.prefix import Prefix
 
@@ -22,8 +23,8 @@ def random_plans(
 ) -> Tensor:
     """Draw plans between which a search would choose, from trembling to steady: (M, K, A) within the bounds.
 
-    Primitive actions follow ``e_t = rho e_(t-1) + sqrt(1 - rho^2) w_t``, ``e_0 = w_0``, with white noise w and a
-    correlation rho of its own for each plan, uniform in [0, 1): unit standard deviation, in normalised action units.
+    Primitive actions are correlated in time (``worldmodel.noise.correlate``), each plan with a rho of its own, uniform
+    in [0, 1); their standard deviation is one, in normalised action units.
 
     Args:
         count: M.
@@ -33,13 +34,9 @@ def random_plans(
         block: F.
         generator: of the noise, on the device of the bounds.
     """
-    white = torch.randn(steps * block, count, len(low) // block, generator=generator, device=low.device)
-    rho = torch.rand(count, 1, generator=generator, device=low.device)
-    fresh = (1 - rho.square()).sqrt()
-    noise = [white[0]]
-    for w in white[1:]:
-        noise.append(rho * noise[-1] + fresh * w)
-    return torch.stack(noise, dim=1).reshape(count, steps, -1).clamp(low, high)
+    noise = torch.randn(count, steps, len(low), generator=generator, device=low.device)
+    rho = torch.rand(count, 1, 1, generator=generator, device=low.device)
+    return correlate(noise, rho, block).clamp(low, high)
 
 
 def predict_imagined(teacher: OneStep, learner: Prefix, context: Context, plans: Tensor) -> Prediction:

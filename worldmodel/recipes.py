@@ -124,7 +124,7 @@ def settings(recipe: str, preset: str) -> tuple[ModelConfig, LossConfig, TrainCo
         prefix,
         max_prefix=what.max_prefix,
         shapes_encoder=what.prefix_shapes_encoder,
-        imagines=what.loss.imagined > 0,
+        imagines=what.loss.imagined != 0,
     )
     model = replace(
         size.model,
