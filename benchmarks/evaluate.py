@@ -48,6 +48,7 @@ def evaluate(
     watch: int = 0,
     together: int = 50,
     progress: Callable[[int], object] | None = None,
+    **options: Any,
 ) -> Outcome:
     """Run every pair once, many environments in lock-step; one that has succeeded is not stepped any further.
 
@@ -60,13 +61,14 @@ def evaluate(
         watch: how many pairs to keep the frames of, spread evenly.
         together: environments in lock-step, which bounds memory and changes no result.
         progress: called with environment steps that were taken or are no longer needed; n * budget in all.
+        options: further arguments of the task, such as ``render_preset``.
 
     Raises:
         BadValue: a budget below 1.
     """
     if budget < 1:
         raise BadValue(f"budget: expected 1 or more, got {budget}")
-    options = dict(image_size=image_size, terminate_on_success=False, max_episode_steps=budget)
+    options |= dict(image_size=image_size, terminate_on_success=False, max_episode_steps=budget)
     envs = [registry.make(task, **options) for _ in range(min(together, len(pairs)))]
     try:
         success, steps = np.zeros(len(pairs), bool), np.full(len(pairs), budget)
@@ -95,23 +97,22 @@ def _lockstep(
     """Run the pairs ``rows``, writing into ``success`` and ``steps``; return the rollouts that are watched."""
     observations = []
     for env, row in zip(envs, rows):
-        options = {"state": pairs.starts[row], "goal_state": pairs.goals[row]}
-        observations.append(env.reset(seed=row, options=options)[0])
+        observations.append(env.reset(seed=row, options=pairs.options[row])[0])
     frames = {i: [observations[i]["pixels"]] for i, row in enumerate(rows) if row in watched}
-    state, running = policy.begin(rows), list(range(len(rows)))
+    state, running, terminated = policy.begin(rows), list(range(len(rows))), [False] * len(rows)
     for step in range(1, budget + 1):
-        batch = {name: np.stack([observations[i][name] for i in running]) for name in ("pixels", "goal")}
+        batch = {name: np.stack([observations[i][name] for i in running]) for name in observations[0]}
         actions, state = policy.predict(batch, state)
         for i, action in zip(running, actions):
-            observations[i], _, _, _, info = envs[i].step(action)
+            observations[i], _, terminated[i], _, info = envs[i].step(action)
             success[rows[i]] = info["success"]
             if i in frames:
                 frames[i].append(observations[i]["pixels"])
-        over = [bool(success[rows[i]]) for i in running]
+        over = [bool(success[rows[i]]) or terminated[i] for i in running]  # fallen over: it stays a failure
         if progress:
             progress(len(running) + sum(over) * (budget - step))
         if any(over):
-            steps[[rows[i] for i, done in zip(running, over) if done]] = step
+            steps[[rows[i] for i in running if success[rows[i]]]] = step
             state = replace(state, rows=tuple(row for row, done in zip(state.rows, over) if not done))
             running = [i for i, done in zip(running, over) if not done]
             if not running:
@@ -125,24 +126,31 @@ def _lockstep(
 def floors_and_ceiling(
     task: str, pairs: Pairs, budget: int, seed: int, progress: Callable[[int], object] | None = None
 ) -> dict[str, Outcome]:
-    """What a success rate is read against, on the same pairs: ``random``, ``noop`` and ``replay``."""
-    env = registry.make(task)
+    """What a success rate is read against, on the same pairs: ``random``, ``noop`` and ``replay``; nothing is drawn."""
+    env = registry.make(task, observation="state")
     policies: dict[str, Policy] = {
         "random": RandomPolicy(env.action_space, seed),
         "noop": NoopPolicy(len(pairs), env.action_space.shape[0]),
         "replay": ReplayPolicy(pairs.actions),
     }
-    return {name: evaluate(policy, task, pairs, budget, progress=progress) for name, policy in policies.items()}
+    env.close()
+    return {
+        name: evaluate(policy, task, pairs, budget, progress=progress, observation="state")
+        for name, policy in policies.items()
+    }
 
 
-def time_one_plan(policy: Policy, task: str, pairs: Pairs, image_size: int, repeats: int = 3) -> float:
+def time_one_plan(
+    policy: Policy, task: str, pairs: Pairs, image_size: int, repeats: int = 3, **options: Any
+) -> float:
     """Median milliseconds of the first ``predict`` of an episode, one environment alone."""
-    env = registry.make(task, image_size=image_size)
-    observation, _ = env.reset(seed=0, options={"state": pairs.starts[0], "goal_state": pairs.goals[0]})
+    env = registry.make(task, image_size=image_size, **options)
+    observation, _ = env.reset(seed=0, options=pairs.options[0])
     batch, times = {name: image[None] for name, image in observation.items()}, []
     for _ in range(repeats):
         state = policy.begin([0])
         begun = time.perf_counter()
         policy.predict(batch, state)
         times.append(1000 * (time.perf_counter() - begun))
+    env.close()
     return statistics.median(times)

@@ -25,6 +25,7 @@ class Pairs:
     row: np.ndarray  # (n,) int64 row of the start in the store
     hard: np.ndarray  # (n,) bool, the task's hard pairs
     hard_label: str  # what makes a pair hard
+    options: tuple[dict[str, Any], ...]  # n times what ``reset`` takes to be there
     offset: int  # environment steps from start to goal
     split: str
     solved_at_start: int  # pairs drawn on the way that were left out because the start already solves them
@@ -42,7 +43,7 @@ def sample_pairs(store: EpisodeStore, task: Any, offset: int, n: int, seed: int,
 
     Args:
         store: the dataset, with columns ``state`` and ``action``.
-        task: the task class, for its ``success``, ``hard`` and ``in_view``.
+        task: the task itself, for its ``success``, ``hard`` and ``in_view``.
         offset: environment steps from start to goal.
         n: pairs.
         seed: of the drawing.
@@ -50,7 +51,7 @@ def sample_pairs(store: EpisodeStore, task: Any, offset: int, n: int, seed: int,
 
     Raises:
         BadValue: a number out of range, episodes shorter than the offset, or too few pairs.
-        BadFile: the dataset has no states, or those of another task.
+        BadFile: the dataset has no states, or those of another task, or not what leads back to a recorded row.
     """
     for name, value, least in (("offset", offset, 1), ("episodes", n, 1), ("seed", seed, 0)):
         if value < least:
@@ -59,7 +60,11 @@ def sample_pairs(store: EpisodeStore, task: Any, offset: int, n: int, seed: int,
     shape = store.columns["state"][0][1:] if "state" in store.columns else ()
     if shape != (task.state_dim,):
         what = f"states of shape {shape}" if shape else "no column 'state'"
-        raise BadFile(f"{store.path} has {what}, {task.__name__} needs {task.state_dim} numbers a row")
+        raise BadFile(f"{store.path} has {what}, {type(task).__name__} needs {task.state_dim} numbers a row")
+    if not task.state_dim:
+        raise BadFile(f"{store.path}: {store.env} shows pictures only, there is no state to judge success by")
+    if not task.restorable and "seed" not in store.columns:
+        raise BadFile(f"{store.path} has no column 'seed': without it {store.env} cannot return to a recorded row")
 
     episodes = store.episodes(split)
     valid = np.maximum(store.lengths[episodes] - offset, 0)
@@ -73,6 +78,8 @@ def sample_pairs(store: EpisodeStore, task: Any, offset: int, n: int, seed: int,
     rows = np.repeat(store.offsets[episodes], valid) + within
     owner = np.repeat(episodes, valid)
     states = {int(e): store.read_episode("state", int(e)) for e in episodes}
+    if not task.restorable:
+        task.scale = np.concatenate(list(states.values())).std(axis=0)
 
     chosen, solved, hidden = [], 0, 0
     for i in np.random.default_rng(seed).permutation(len(rows)):
@@ -96,6 +103,10 @@ def sample_pairs(store: EpisodeStore, task: Any, offset: int, n: int, seed: int,
     first = row - store.offsets[episode]
     starts = np.stack([states[e][s] for e, s in zip(episode, first)])
     goals = np.stack([states[e][s + offset] for e, s in zip(episode, first)])
+    if task.restorable:
+        options = [{"state": start, "goal_state": goal} for start, goal in zip(starts, goals)]
+    else:
+        options = [_way_back(store, task, r, r - s, offset) for r, s in zip(row.tolist(), first.tolist())]
     return Pairs(
         starts=starts,
         goals=goals,
@@ -104,8 +115,20 @@ def sample_pairs(store: EpisodeStore, task: Any, offset: int, n: int, seed: int,
         row=row,
         hard=np.array([task.hard(s, g) for s, g in zip(starts, goals)], bool),
         hard_label=task.hard_label,
+        options=tuple(options),
         offset=offset,
         split=split,
         solved_at_start=solved,
         out_of_view=hidden,
     )
+
+
+def _way_back(store: EpisodeStore, task: Any, row: int, begin: int, offset: int) -> dict[str, Any]:
+    """Reset options for an environment that can only replay: the episode's seed and actions, and the recorded goal."""
+    return {
+        "seed": int(store.read("seed", begin, begin + 1)[0]),
+        "actions": store.read("action", begin, row),
+        "goal": store.read("pixels", row + offset, row + offset + 1)[0],
+        "goal_state": store.read("state", row + offset, row + offset + 1)[0],
+        "scale": task.scale,
+    }

@@ -40,6 +40,7 @@ class Recipe:
     steps: int
     seed: int
     image_size: int
+    render_preset: str = "fast"
     version: str = worldmodel.__version__
 
 
@@ -51,6 +52,7 @@ def collect(
     seed: int = 0,
     workers: int | None = None,
     image_size: int = 64,
+    render_preset: str = "fast",
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Collect episodes of the environment's behaviour policies into a dataset, going on where an earlier call stopped.
@@ -65,6 +67,7 @@ def collect(
         seed: episode i is drawn from (seed, i).
         workers: processes; all cores by default. 1 works in this process.
         image_size: side of the square pictures, pixels.
+        render_preset: look of the pictures, one of the task's ``presets``.
         progress: called with (episodes done, episodes); the first call tells how many an earlier run left.
 
     Returns:
@@ -82,13 +85,16 @@ def collect(
     ):  # fmt: skip
         if value < least:
             raise BadValue(f"{option}: expected at least {least}, got {value}")
-    path, recipe = Path(path), Recipe(env=_short_name(env), steps=steps, seed=seed, image_size=image_size)
-    folder = parts_folder(path)
+    path, folder = Path(path), parts_folder(path)
+    recipe = Recipe(
+        env=registry.short_name(env), steps=steps, seed=seed, image_size=image_size, render_preset=render_preset
+    )
     if path.exists():
         _check_same(path, recipe, episodes)
         shutil.rmtree(folder, ignore_errors=True)  # a kill between joining and tidying up leaves it
         return path
 
+    _make(recipe).close()  # what cannot be made fails here, before anything is written
     _claim(folder, path, recipe)
     parts = {_part_path(folder, start, stop): (start, stop) for start, stop in _ranges(episodes)}
     todo = {part: span for part, span in parts.items() if not _is_whole(part)}
@@ -125,24 +131,28 @@ def split_of(episodes: int, seed: int) -> np.ndarray:
 
 
 def rollout(env: Any, recipe: Recipe, number: int) -> dict[str, Any]:
-    """Play episode ``number`` to its end in an environment made for the recipe, and return its columns (store.py)."""
+    """Play episode ``number`` to its end in an environment made for the recipe, and return its columns (store.py).
+
+    Where states can be drawn, they are recorded first and drawn afterwards: the simulator is not interrupted by pictures.
+    """
     sequence = np.random.SeedSequence((recipe.seed, number))
     seed = int(sequence.generate_state(1)[0])
     rng = np.random.default_rng(sequence.spawn(1)[0])
-    behaviour = mixture(recipe.env, rng)
+    behaviour, task = mixture(recipe.env, rng), env.unwrapped
     obs, info = env.reset(seed=seed)
     behaviour.reset(env, rng)
-    pixels, states, actions = [obs["pixels"]], [info["state"]], []
+    seen, states, actions = [obs], [info["state"]], []
     rewards, terminated, truncated = [np.nan], [False], [False]
     while not (terminated[-1] or truncated[-1]):
         actions.append(np.asarray(behaviour.act(env), np.float32))
         obs, reward, has_terminated, was_truncated, info = env.step(actions[-1])
-        pixels.append(obs["pixels"])
+        seen.append(obs)
         states.append(info["state"])
         rewards.append(float(reward))
         terminated.append(bool(has_terminated))
         truncated.append(bool(was_truncated))
     actions.append(np.full_like(actions[-1], np.nan))
+    pixels = [task.draw(state) for state in states] if task.restorable else [obs["pixels"] for obs in seen]
     return {
         "pixels": np.stack(pixels),
         "action": np.stack(actions),
@@ -158,13 +168,26 @@ def rollout(env: Any, recipe: Recipe, number: int) -> dict[str, Any]:
 
 def collect_part(recipe: Recipe, part: Path, start: int, stop: int) -> Path:
     """Collect the episodes ``start:stop`` into one part file. Runs in a worker process."""
-    env = registry.make(
-        recipe.env, image_size=recipe.image_size, terminate_on_success=False, max_episode_steps=recipe.steps
-    )
+    env = _make(recipe)
+    bounds = {"action_low": env.action_space.low.tolist(), "action_high": env.action_space.high.tolist()}
     try:
-        return write_store(part, (rollout(env, recipe, number) for number in range(start, stop)), asdict(recipe))
+        episodes = (rollout(env, recipe, number) for number in range(start, stop))
+        return write_store(part, episodes, {**asdict(recipe), **bounds})
     finally:
         env.close()
+
+
+def _make(recipe: Recipe) -> Any:
+    """Make the environment; one whose states can be drawn afterwards does not draw now."""
+    gym = recipe.env.startswith("gym/")
+    return registry.make(
+        recipe.env,
+        image_size=recipe.image_size,
+        observation="pixels" if gym else "state",
+        render_preset=recipe.render_preset,
+        terminate_on_success=False,
+        max_episode_steps=recipe.steps,
+    )
 
 
 def _join(path: Path, parts: list[Path], recipe: Recipe, split: np.ndarray) -> None:
@@ -175,8 +198,8 @@ def _join(path: Path, parts: list[Path], recipe: Recipe, split: np.ndarray) -> N
                 writer.extend(store, split[number * PART : number * PART + len(store)])
                 names = store.read("policy", 0, store.rows)[store.offsets]
                 policies.update(name.decode() for name in names.tolist())
-                action_dim = store.columns["action"][0][1]
-        writer.describe({**asdict(recipe), "action_dim": action_dim, "render_preset": "fast"})
+                bounds = {name: store.attrs[name] for name in ("action_low", "action_high")}
+        writer.describe({**asdict(recipe), **bounds, "action_dim": len(bounds["action_low"])})
         writer.describe({"policies": dict(sorted(policies.items()))})  # episodes of each
 
 
@@ -220,10 +243,6 @@ def _ranges(episodes: int) -> list[tuple[int, int]]:
 
 def _part_path(folder: Path, start: int, stop: int) -> Path:
     return folder / f"part-{start:07d}-{stop:07d}.h5"
-
-
-def _short_name(env: str) -> str:
-    return next(short for short in registry.TASKS if registry.gym_id(short) == registry.gym_id(env))
 
 
 def _cores() -> int:

@@ -1,11 +1,12 @@
 """Behaviour policies that need no download; one is drawn for each episode, and its name is recorded.
 
-A behaviour has a ``name``, ``reset(env, rng)`` and ``act(env)`` -> (2,) float32 in [-1, 1]; it looks at the task's
-state, ``env.unwrapped.get_state()``.
+A behaviour has a ``name``, ``reset(env, rng)`` and ``act(env)`` -> (a,) float32 within the action space; those of a task
+of ours look at its state, ``env.unwrapped.get_state()``.
 """
 
 from __future__ import annotations
 
+from math import erf, sqrt
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,7 +27,7 @@ class Behaviour(Protocol):
         """Start an episode in an environment that was just reset; ``rng`` is the only source of chance."""
 
     def act(self, env: Any) -> Array:
-        """Return the action to take now, (2,) float32."""
+        """Return the action to take now, (a,) float32."""
 
 
 class Weak:
@@ -90,11 +91,63 @@ class ThroughTheDoor:
         return self.target
 
 
-# Short name of the environment -> behaviours and their weights.
+class Uniform:
+    """Any task: every action uniform within the bounds, as LeWM's data for Reacher."""
+
+    name = "uniform"
+
+    def reset(self, env: Any, rng: np.random.Generator) -> None:
+        """Start an episode."""
+        self.rng, self.space = rng, env.action_space
+
+    def act(self, env: Any) -> Array:
+        """Return the next action."""
+        return self.rng.uniform(self.space.low, self.space.high).astype(np.float32)
+
+
+class Smooth(Uniform):
+    """Any task: random actions that last, for an episode at a pace of its own; what independent ones never reach.
+
+    Each number is the uniform distribution's quantile of an AR(1) process, so on its own it is as uniform as `Uniform`.
+    """
+
+    name = "smooth"
+
+    def reset(self, env: Any, rng: np.random.Generator) -> None:
+        """Start an episode; the actions' correlation lasts between 1 and 20 steps."""
+        super().reset(env, rng)
+        self.keep = float(np.exp(-1.0 / rng.uniform(1.0, 20.0)))
+        self.noise = rng.standard_normal(self.space.shape)
+
+    def act(self, env: Any) -> Array:
+        """Return the next action."""
+        fresh = self.rng.standard_normal(self.space.shape)
+        self.noise = self.keep * self.noise + np.sqrt(1.0 - self.keep**2) * fresh
+        share = 0.5 * (1.0 + np.array([erf(x / sqrt(2.0)) for x in self.noise]))
+        return (self.space.low + share * (self.space.high - self.space.low)).astype(np.float32)
+
+
+# Beginning of the environment's name -> behaviours and their weights; the longest beginning counts.
 BEHAVIOURS: dict[str, dict[type[Behaviour], float]] = {
     "pusht": {Weak: 0.2, Pusher: 0.4, GoalPusher: 0.4},
     "two-room": {ThroughTheDoor: 1.0},
+    "dmc/": {Uniform: 0.5, Smooth: 0.5},
+    "dmc/reacher-": {Uniform: 1.0},
+    "ogbench/": {Smooth: 1.0},
+    "gym/": {Uniform: 0.5, Smooth: 0.5},
 }
+
+
+def behaviours(env_name: str) -> dict[type[Behaviour], float]:
+    """Return the behaviours of an environment, by its short name, and their weights.
+
+    Raises:
+        UnknownName: there is none for this environment.
+    """
+    fitting = [beginning for beginning in BEHAVIOURS if env_name.startswith(beginning)]
+    if not fitting:
+        raise UnknownName("environment with behaviours", env_name, BEHAVIOURS)
+    return BEHAVIOURS[max(fitting, key=len)]
 
 
 def mixture(env_name: str, rng: np.random.Generator) -> Behaviour:
@@ -103,7 +156,5 @@ def mixture(env_name: str, rng: np.random.Generator) -> Behaviour:
     Raises:
         UnknownName: there is none for this environment.
     """
-    if env_name not in BEHAVIOURS:
-        raise UnknownName("environment with behaviours", env_name, BEHAVIOURS)
-    kinds = BEHAVIOURS[env_name]
+    kinds = behaviours(env_name)
     return list(kinds)[rng.choice(len(kinds), p=list(kinds.values()))]()

@@ -102,6 +102,14 @@ def action_statistics(store: EpisodeStore, split: int | str = 0) -> tuple[np.nda
     return np.asarray(actions.mean(axis=0)), np.asarray(actions.std(axis=0))
 
 
+def action_bounds(store: EpisodeStore) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest primitive action, (a,) float32 each: the environment's, else the extremes of the data."""
+    if "action_low" in store.attrs:
+        return np.float32(store.attrs["action_low"]), np.float32(store.attrs["action_high"])
+    actions = store.read("action", 0, store.rows)
+    return np.float32(np.nanmin(actions, axis=0)), np.float32(np.nanmax(actions, axis=0))
+
+
 def _column(store: EpisodeStore, name: str) -> np.ndarray:
     shape, _ = store.columns[name]
     return FrameCache(store, name).frames if len(shape) == 4 else store.read(name, 0, store.rows)

@@ -7,7 +7,8 @@ state that was read can be set again and every action replays to the last bit, f
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from copy import copy
 from typing import Any, ClassVar
 
 import gymnasium
@@ -21,47 +22,59 @@ _RESET_OPTIONS = ("state", "goal_state")
 
 
 class GoalTask(gymnasium.Env[dict[str, Array], Array]):
-    """A task with observations ``{"pixels", "goal"}``, both (S, S, 3) uint8, and actions (2,) float32 in [-1, 1].
+    """A task whose every state can be read, set and drawn.
 
-    The reward is minus the distance to the goal; ``info`` has ``success``, ``state``, ``goal_state`` and ``distance``.
+    Observations are ``{"pixels", "goal"}``, pictures (S, S, 3) uint8, or ``{"state", "goal"}``, the numbers of
+    `features`, for which nothing is drawn. ``info`` has ``success``, ``state``, ``goal_state`` and ``distance``.
 
     Args:
         image_size: S, side of the pictures, pixels.
         terminate_on_success: end the episode in the first successful state.
         render_mode: ``"rgb_array"``, or None.
+        observation: ``"pixels"`` or ``"state"``.
+        render_preset: the look of the pictures, one of ``presets``.
 
     Attributes:
+        action_space: Box (a,) float32; [-1, 1]^2 unless the task says otherwise before this class is initialised.
         goal_state: (state_dim,) float64.
-        goal_image: picture of it, (S, S, 3) uint8.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
-    state_names: ClassVar[tuple[str, ...]]
-    state_dim: ClassVar[int]
+    restorable: ClassVar[bool] = True  # every state can be set and drawn
+    presets: ClassVar[tuple[str, ...]] = ("fast",)
     hard_label: ClassVar[str]  # what `hard` says, in words
+    state_names: tuple[str, ...]
+    state_dim: int
+    action_space: spaces.Box = spaces.Box(-1.0, 1.0, (2,), np.float32)
 
     def __init__(
-        self, image_size: int = 64, terminate_on_success: bool = True, render_mode: str | None = "rgb_array"
+        self,
+        image_size: int = 64,
+        terminate_on_success: bool = True,
+        render_mode: str | None = "rgb_array",
+        observation: str = "pixels",
+        render_preset: str = "fast",
     ) -> None:
-        if image_size < 8:
-            raise BadValue(f"image_size: expected at least 8 pixels, got {image_size}")
-        if render_mode not in (None, "rgb_array"):
-            raise UnknownName("render mode", str(render_mode), ["rgb_array"])
+        check_options(image_size, render_mode, observation, render_preset, self.presets)
         self.image_size = image_size
         self.terminate_on_success = terminate_on_success
         self.render_mode = render_mode
-        picture = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
-        self.observation_space = spaces.Dict({"pixels": picture, "goal": picture})  # type: ignore[assignment]
-        self.action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
+        self.observation = observation
+        self.render_preset = render_preset
+        self.action_space = copy(self.action_space)  # with a generator of its own
         rng = np.random.default_rng(0)  # a place to be until `reset` is called
         self.set_state(self.sample(rng))
         self.set_goal(self.sample(rng))
+        seen: spaces.Box = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
+        if observation == "state":
+            seen = spaces.Box(-np.inf, np.inf, self.features(self._state).shape, np.float64)
+        self.observation_space = spaces.Dict({observation: seen, "goal": seen})  # type: ignore[assignment]
 
     # What a task is.
 
     @abstractmethod
     def advance(self, state: Array, action: Array) -> Array:
-        """Return the state one step later; a pure function. ``action`` is (2,) float64 within [-1, 1]."""
+        """Return the state one step later; a pure function. ``action`` is (a,) float64 within the action space."""
 
     @abstractmethod
     def sample(self, rng: np.random.Generator) -> Array:
@@ -71,25 +84,38 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
     def draw(self, state: Array) -> Array:
         """Return the picture of any state, (S, S, 3) uint8; a pure function."""
 
-    @staticmethod
     @abstractmethod
-    def distance(state: Array, goal: Array) -> float:
+    def distance(self, state: Array, goal: Array) -> float:
         """Return how far the state is from the goal, 0 when there."""
 
-    @staticmethod
     @abstractmethod
-    def success(state: Array, goal: Array) -> bool:
+    def success(self, state: Array, goal: Array) -> bool:
         """Whether the state counts as the goal, by the published rule."""
 
-    @staticmethod
     @abstractmethod
-    def hard(start: Array, goal: Array) -> bool:
+    def hard(self, start: Array, goal: Array) -> bool:
         """Whether the pair is of the kind named by ``hard_label``."""
 
-    @staticmethod
     @abstractmethod
-    def in_view(state: Array) -> bool:
+    def in_view(self, state: Array) -> bool:
         """Whether the state is usable as a start or a goal: everything in the picture and out of the walls."""
+
+    # What a task may have of its own.
+
+    def features(self, state: Array) -> Array:
+        """Return what ``observation="state"`` shows of a state; all of it by default."""
+        return state.copy()
+
+    def reward(self, state: Array) -> float:
+        """Return the reward on arriving at a state; minus the distance to the goal by default."""
+        return -self.distance(state, self.goal_state)
+
+    def sample_goal(self, state: Array, rng: np.random.Generator) -> Array:
+        """Draw a goal that the state does not solve."""
+        goal = self.sample(rng)
+        while self.success(state, goal):
+            goal = self.sample(rng)
+        return goal
 
     # State and goal.
 
@@ -102,9 +128,16 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
         self._state = self._checked("state", state)
 
     def set_goal(self, state: Any) -> None:
-        """Set the goal and its picture. Raises BadValue for a wrong shape or a number that is not finite."""
+        """Set the goal. Raises BadValue for a wrong shape or a number that is not finite."""
         self.goal_state = self._checked("goal_state", state)
-        self.goal_image = self.draw(self.goal_state)
+        self._goal_image: Array | None = None
+
+    @property
+    def goal_image(self) -> Array:
+        """Picture of the goal, (S, S, 3) uint8, drawn when it is first asked for."""
+        if self._goal_image is None:
+            self._goal_image = self.draw(self.goal_state)
+        return self._goal_image
 
     # Gymnasium.
 
@@ -119,27 +152,26 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
                 raise UnknownName("reset option", name, _RESET_OPTIONS)
         state, goal = options.get("state"), options.get("goal_state")
         self.set_state(self.sample(self.np_random) if state is None else state)
-        if goal is None:
-            goal = self.sample(self.np_random)
-            while self.success(self._state, goal):
-                goal = self.sample(self.np_random)
-        self.set_goal(goal)
+        self.set_goal(self.sample_goal(self._state, self.np_random) if goal is None else goal)
         return self._observe(), self._info()
 
     def step(self, action: Any) -> tuple[dict[str, Array], float, bool, bool, dict[str, Any]]:
-        """Apply one action; values outside [-1, 1] are clipped."""
-        action = np.asarray(action, np.float64)
-        if action.shape != (2,) or not np.isfinite(action).all():
-            raise BadValue(f"action must be 2 finite numbers, not {action!r}")
-        self._state = self.advance(self._state, np.clip(action, -1.0, 1.0))
+        """Apply one action; values outside the action space are clipped."""
+        space, action = self.action_space, np.asarray(action, np.float64)
+        if action.shape != space.shape or not np.isfinite(action).all():
+            raise BadValue(f"action must be {space.shape[0]} finite numbers, not {action!r}")
+        self._state = self.advance(self._state, np.clip(action, space.low, space.high))
         info = self._info()
-        return self._observe(), -info["distance"], info["success"] and self.terminate_on_success, False, info
+        terminated = info["success"] and self.terminate_on_success
+        return self._observe(), self.reward(self._state), terminated, False, info
 
     def render(self) -> Array | None:
         """Return the picture of the present state, or None without a render mode."""
         return self.draw(self._state) if self.render_mode else None
 
     def _observe(self) -> dict[str, Array]:
+        if self.observation == "state":
+            return {"state": self.features(self._state), "goal": self.features(self.goal_state)}
         return {"pixels": self.draw(self._state), "goal": self.goal_image.copy()}
 
     def _info(self) -> dict[str, Any]:
@@ -156,5 +188,25 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
         except (TypeError, ValueError):
             array = np.empty(0)
         if array.shape != (self.state_dim,) or not np.isfinite(array).all():
-            raise BadValue(f"{name} must be {self.state_dim} finite numbers ({', '.join(self.state_names)})")
+            of = f" ({', '.join(self.state_names)})" if self.state_dim <= 12 else ""
+            raise BadValue(f"{name} must be {self.state_dim} finite numbers{of}")
         return array
+
+
+def check_options(
+    image_size: int, render_mode: str | None, observation: str, render_preset: str, presets: Collection[str]
+) -> None:
+    """Check what every task is made with.
+
+    Raises:
+        BadValue: too small a picture.
+        UnknownName: no such render mode, observation or preset.
+    """
+    if image_size < 8:
+        raise BadValue(f"image_size: expected at least 8 pixels, got {image_size}")
+    if render_mode not in (None, "rgb_array"):
+        raise UnknownName("render mode", str(render_mode), ["rgb_array"])
+    if observation not in ("pixels", "state"):
+        raise UnknownName("observation", observation, ["pixels", "state"])
+    if render_preset not in presets:
+        raise UnknownName("render preset", render_preset, presets)

@@ -15,13 +15,13 @@ class WorldModelError(Exception):
 
 
 class UnknownName(WorldModelError):
-    """A name that is not in a table, with the nearest one suggested."""
+    """A name that is not in a table, with the nearest one suggested; ``summary`` stands for a table that is long."""
 
-    def __init__(self, kind: str, name: str, choices: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, choices: Iterable[str], summary: str = "") -> None:
         self.choices = sorted(choices)
         near = get_close_matches(name, self.choices, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        super().__init__(f"unknown {kind} {name!r}: {hint}choose from {', '.join(self.choices)}")
+        super().__init__(f"unknown {kind} {name!r}: {hint}choose from {summary or ', '.join(self.choices)}")
 
 
 class BadValue(WorldModelError):

@@ -221,9 +221,16 @@ def short_name(env: str) -> str:
     Raises:
         UnknownName: no such environment.
     """
-    from worldmodel.envs.registry import TASKS, gym_id
+    from worldmodel.envs.registry import short_name
 
-    return next(short for short in TASKS if gym_id(short) == gym_id(env))
+    return short_name(env)
+
+
+def default_file(env: str) -> Path:
+    """Where the episodes of a task are kept if nobody says otherwise: ``data/<env>.h5``."""
+    from worldmodel.envs.registry import file_name
+
+    return Path(f"data/{file_name(env)}.h5")
 
 
 def newest_run(env: str | None, root: Path = RUNS) -> Path:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from worldmodel.cli.common import aligned, bar, option, options_as_fields, run, short_name, subcommands
+from worldmodel.cli.common import aligned, bar, default_file, option, options_as_fields, run, short_name, subcommands
 
 if TYPE_CHECKING:
     from worldmodel.datasets.store import EpisodeStore
@@ -19,17 +19,19 @@ def collect(
     steps: int = 200,
     seed: int = 0,
     image_size: int = 64,
+    render_preset: str = "fast",
     workers: int = 0,
     out: str = "",
 ) -> None:
     """Collect episodes; after an interruption the same command goes on where it stopped.
 
     Args:
-        env: Task, such as pusht or two-room.
+        env: Task, such as pusht, dmc/reacher-qpos, ogbench/cube-single or gym/Pendulum-v1.
         episodes: How many; 90 % train, 5 % validation, 5 % test.
         steps: Environment steps in each.
         seed: Of the whole collection; the number of workers does not matter.
         image_size: Side of the square pictures, pixels.
+        render_preset: Look of MuJoCo's pictures: fast, or official as published, many times slower.
         workers: Processes [default: all cores].
         out: File to make [default: data/<env>.h5].
     """
@@ -37,10 +39,11 @@ def collect(
 
     with option("--env"):
         env = short_name(env)
-    path = Path(out or f"data/{env}.h5")
+    path = Path(out) if out else default_file(env)
     if path.exists():
         print(f"{path} is already there")
-    collect_with_bar(env, path, episodes, steps=steps, seed=seed, image_size=image_size, workers=workers or None)
+    options = dict(steps=steps, seed=seed, image_size=image_size, render_preset=render_preset, workers=workers or None)
+    collect_with_bar(env, path, episodes, **options)
     with EpisodeStore(path) as store:
         show(store)
 

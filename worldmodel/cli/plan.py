@@ -34,7 +34,7 @@ class Options:
     """Plan with a trained world model on held-out start and goal pairs: one table, a video, and JSON if asked for."""
 
     env: Annotated[str | None, text("NAME", "the model's")] = None
-    """Task, such as pusht or two-room."""
+    """Task, such as pusht, dmc/reacher-qpos, ogbench/cube-single or gym/Pendulum-v1."""
     predictor: Annotated[str | None, text("NAME", "prefix if the model has it")] = None
     """Which predictor of the model plans: prefix or one-step."""
     horizon: int = AgentConfig.horizon
@@ -88,7 +88,7 @@ def plan(options: Options) -> None:
     from worldmodel.benchmarks.pairs import sample_pairs
     from worldmodel.benchmarks.provenance import file_fingerprint, provenance
     from worldmodel.checkpoint import load_model
-    from worldmodel.envs.registry import task_class
+    from worldmodel.envs.registry import make
     from worldmodel.files import write_json
 
     device = common.device(options.device)
@@ -98,8 +98,11 @@ def plan(options: Options) -> None:
     with common.option("--predictor"):
         max_prefix = model.predictor(predictor).max_prefix
     size, trained_on = model.config.image_size, about.get("dataset") or {}
-    with dataset(options, env, trained_on.get("path"), size) as store:
-        pairs = sample_pairs(store, task_class(env), options.offset, options.episodes, options.seed, options.split)
+    look = {"render_preset": about.get("render_preset", "fast")}
+    with common.option("--env"), make(env, observation="state") as task_env:
+        task = task_env.unwrapped
+    with dataset(options, env, trained_on.get("path"), size, look["render_preset"]) as store:
+        pairs = sample_pairs(store, task, options.offset, options.episodes, options.seed, options.split)
         data = {"path": str(store.path), "fingerprint": store.fingerprint}
 
     chosen = {"horizon": options.horizon, "execute_steps": options.execute_steps, "seed": options.seed}
@@ -109,7 +112,7 @@ def plan(options: Options) -> None:
     together = min(TOGETHER, max(1, plan_steps // (options.candidates * options.horizon)))
     watch = 0 if options.no_video else WATCHED
     with common.bar(len(pairs) * budget, "step", f"plan {env}") as bar:
-        outcome = evaluate(agent, env, pairs, budget, size, watch, together, bar.update)
+        outcome = evaluate(agent, env, pairs, budget, size, watch, together, bar.update, **look)
     planning = report.Planning(
         predictor=predictor,
         max_prefix=max_prefix,
@@ -120,11 +123,11 @@ def plan(options: Options) -> None:
         search=search,
         plans=agent.stats.plans,
         ms_per_plan=agent.stats.ms_per_plan,
-        ms_one_plan=time_one_plan(agent, env, pairs, size),
+        ms_one_plan=time_one_plan(agent, env, pairs, size, **look),
     )
     with common.bar(3 * len(pairs) * budget, "step", "floors and ceiling") as bar:
         baselines = floors_and_ceiling(env, pairs, budget, options.seed, bar.update)
-    values = {"env": env, **report.as_dict(pairs, budget, options.seed, outcome, baselines, planning)}
+    values = {"env": env, **look, **report.as_dict(pairs, budget, options.seed, outcome, baselines, planning)}
     print(common.aligned(report.rows(values)))
     if trained_on.get("fingerprint") not in (None, data["fingerprint"]):
         print("note: the model learned from another dataset; these episodes may not be held out from it")
@@ -180,13 +183,15 @@ def choose_model(options: Options) -> tuple[Path, dict[str, Any], str]:
 
 
 @contextmanager
-def dataset(options: Options, env: str, trained_on: str | None, image_size: int) -> Iterator[EpisodeStore]:
-    """Open the episodes and check that they are the task's and of the model's image size."""
+def dataset(
+    options: Options, env: str, trained_on: str | None, image_size: int, preset: str
+) -> Iterator[EpisodeStore]:
+    """Open the episodes and check that they are the task's and look as what the model learned from."""
     from worldmodel.datasets.store import EpisodeStore, split_number
 
     with common.option("--split"):
         split_number(options.split)
-    path = Path(options.dataset or f"data/{env}.h5")
+    path = Path(options.dataset or common.default_file(env))
     if options.dataset is None and trained_on is not None and Path(trained_on).is_file():
         path = Path(trained_on)
     again = f"wm-data collect --env {env} --out {path}"
@@ -202,6 +207,9 @@ def dataset(options: Options, env: str, trained_on: str | None, image_size: int)
         size = store.image_size
         if size != image_size:
             raise BadFile(f"{path} has {size} px images, the model was trained on {image_size} px")
+        look = store.attrs.get("render_preset", "fast")
+        if look != preset:
+            raise BadFile(f"{path} has {look!r} pictures, the model was trained on {preset!r} ones")
         yield store
 
 

@@ -31,7 +31,7 @@ class Options:
     """Train a world model from pixels and actions; collects episodes first when there are none."""
 
     env: str = "pusht"
-    """Task, such as pusht or two-room."""
+    """Task, such as pusht, dmc/reacher-qpos, ogbench/cube-single or gym/Pendulum-v1."""
     recipe: str = "wm"
     """What is learned: wm (both predictors), lewm (one-step), fast-lewm (prefix)."""
     preset: str = "auto"
@@ -99,7 +99,9 @@ def parse(arguments: list[str]) -> Options:
 
 
 def _folder(out: str | None, env: str) -> Path:
-    return Path(out or f"runs/{env}")
+    from worldmodel.envs.registry import file_name
+
+    return Path(out or f"runs/{file_name(env)}")
 
 
 def _peek(arguments: list[str], name: str) -> str | None:
@@ -164,6 +166,7 @@ def train(options: Options) -> None:
         preset=config.preset,
         steps=done,
         seed=config.train.seed,
+        render_preset=store.attrs.get("render_preset", "fast"),
         dataset={"path": str(store.path), "fingerprint": store.fingerprint},
         protocol={"offset": 25, "budget": 50, "split": "test"},
     )
@@ -173,11 +176,11 @@ def train(options: Options) -> None:
 def _open_or_collect(options: Options) -> EpisodeStore:
     from worldmodel.datasets.store import EpisodeStore
 
-    default = f"data/{options.env}.h5"
+    default = common.default_file(options.env)
     path = Path(options.dataset or default)
     with common.option("--dataset"):
         if not path.exists():
-            if str(path) != default:
+            if path != default:
                 raise BadFile(f"no such file: {path} (leave the option out to collect {default})")
             from worldmodel.cli.data import collect_with_bar
 
@@ -217,13 +220,11 @@ def _data(
     import numpy as np
     import torch
 
-    from worldmodel.datasets.windows import Windows, action_statistics
+    from worldmodel.datasets.windows import Windows, action_bounds, action_statistics
     from worldmodel.diagnostics import collapse_warning, effective_rank, mean_std, open_loop_error
-    from worldmodel.envs.registry import task_class
     from worldmodel.interfaces import Context
 
-    space = task_class(config.env)().action_space
-    model.set_actions(*action_statistics(store), space.low, space.high)
+    model.set_actions(*action_statistics(store), *action_bounds(store))
     stride = config.model.action_block
     context, batch = config.model.context, config.train.batch
     long = round(batch * config.train.long_share)

@@ -1,0 +1,104 @@
+"""What the MuJoCo tasks share: the state is all that MuJoCo integrates, so it can be set exactly at any step."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+
+from worldmodel.envs.goal_task import Array, GoalTask
+from worldmodel.envs.rendering import PRESETS, Renderer, mujoco
+
+INTEGRATION = mujoco.mjtState.mjSTATE_INTEGRATION
+
+
+class MuJoCoTask(GoalTask):
+    """A task simulated by MuJoCo.
+
+    State: the integration state of MuJoCo (time, positions, velocities, activations, warm start, controls, mocap bodies
+    ...), then what the task keeps besides, its `scene`: what an episode changes in the model, such as where a target is.
+    The simulator is left where the last call put it; `load` does nothing when it is already there.
+
+    A subclass builds its simulator before it calls ``super().__init__``.
+    """
+
+    presets: ClassVar[tuple[str, ...]] = PRESETS
+    camera: Any = 0  # name, number or mujoco.MjvCamera
+
+    def __init__(self, **options: Any) -> None:
+        self._renderer: Renderer | None = None
+        self._loaded: Array | None = None
+        self._physics_dim = mujoco.mj_stateSize(self.model, INTEGRATION)
+        self.state_dim = self._physics_dim + len(self.scene())
+        self.state_names = tuple(f"state_{i}" for i in range(self.state_dim))
+        super().__init__(**options)
+
+    # What a MuJoCo task is.
+
+    @property
+    @abstractmethod
+    def model(self) -> Any:
+        """The compiled ``mujoco.MjModel``."""
+
+    @property
+    @abstractmethod
+    def data(self) -> Any:
+        """The ``mujoco.MjData``."""
+
+    @abstractmethod
+    def simulate(self, action: Array) -> None:
+        """Apply an action (a,) for one environment step, from wherever the simulator is."""
+
+    @abstractmethod
+    def refresh(self) -> None:
+        """Compute what follows from a physics state that was just set, as it would be after a step."""
+
+    def scene(self) -> Array:
+        """Return what the task keeps besides the physics, (k,) float64."""
+        return np.empty(0)
+
+    def set_scene(self, scene: Array) -> None:
+        """Put back what `scene` returned; called before the physics is set."""
+
+    # What follows from it.
+
+    def load(self, state: Array) -> None:
+        """Put the simulator into a state."""
+        if self._loaded is not None and np.array_equal(state, self._loaded):
+            return
+        self.set_scene(state[self._physics_dim :])
+        mujoco.mj_setState(self.model, self.data, state[: self._physics_dim], INTEGRATION)
+        self.refresh()
+        self._loaded = state.copy()
+
+    def save(self) -> Array:
+        """Return the state the simulator is in, (state_dim,) float64."""
+        physics = np.empty(self._physics_dim)
+        mujoco.mj_getState(self.model, self.data, physics, INTEGRATION)
+        self._loaded = np.concatenate([physics, self.scene()])
+        return self._loaded.copy()
+
+    def advance(self, state: Array, action: Array) -> Array:
+        """Return the state one environment step later."""
+        self.load(state)
+        self.simulate(action)
+        return self.save()
+
+    def draw(self, state: Array) -> Array:
+        """Return the picture of any state, (S, S, 3) uint8."""
+        self.load(state)
+        if self._renderer is None or self._renderer.model is not self.model:
+            self.close()
+            self._renderer = Renderer(self.model, self.image_size, self.render_preset)
+        return self._renderer.draw(self.data, self.camera)
+
+    def qpos(self, state: Array) -> Array:
+        """Return the positions (nq,) in a state; they follow the time."""
+        return state[1 : 1 + self.model.nq]
+
+    def close(self) -> None:
+        """Free the renderer."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None

@@ -1,0 +1,58 @@
+"""Drawing MuJoCo scenes: one renderer kept open, in the published look or a many times cheaper one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from worldmodel.envs import gl
+from worldmodel.errors import WorldModelError
+
+gl.choose()
+import mujoco  # noqa: E402  looks at MUJOCO_GL while it is imported
+
+PRESETS = ("fast", "official")
+
+
+class Renderer:
+    """Draws one model, again and again, into pictures (S, S, 3) uint8.
+
+    ``official`` is what the benchmark publishes. ``fast`` leaves out shadows, reflections and multisampling, which cost
+    15 to 40 times as much as everything else on a processor; it looks different, so data and models record the preset.
+
+    Args:
+        model: the compiled model.
+        size: S, pixels.
+        preset: ``"fast"`` or ``"official"``.
+
+    Raises:
+        WorldModelError: there is no OpenGL to draw with; the message says what to install.
+    """
+
+    def __init__(self, model: Any, size: int, preset: str) -> None:
+        self.model = model
+        quality, screen = model.vis.quality, model.vis.global_
+        before = quality.offsamples, quality.shadowsize, screen.offwidth, screen.offheight
+        screen.offwidth, screen.offheight = max(before[2], size), max(before[3], size)
+        if preset == "fast":  # read while the renderer is made, and put back for whoever else draws this model
+            quality.offsamples = quality.shadowsize = 0
+            screen.offwidth = screen.offheight = size
+        try:
+            self._renderer = mujoco.Renderer(model, size, size)
+        except Exception as error:  # whatever the OpenGL in use raises
+            raise WorldModelError(f"MuJoCo cannot draw here ({error}); {gl.HINT}".replace("\n", " ")) from error
+        finally:
+            quality.offsamples, quality.shadowsize, screen.offwidth, screen.offheight = before
+        if preset == "fast":
+            flags = self._renderer.scene.flags
+            flags[mujoco.mjtRndFlag.mjRND_SHADOW] = flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
+
+    def draw(self, data: Any, camera: Any) -> np.ndarray:
+        """Return the picture of the data as a camera (name, number or ``mujoco.MjvCamera``) sees it."""
+        self._renderer.update_scene(data, camera)
+        return self._renderer.render().copy()
+
+    def close(self) -> None:
+        """Free the OpenGL context."""
+        self._renderer.close()
