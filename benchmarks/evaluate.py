@@ -97,7 +97,7 @@ def _lockstep(
     """Run the pairs ``rows``, writing into ``success`` and ``steps``; return the rollouts that are watched."""
     observations = []
     for env, row in zip(envs, rows):
-        observations.append(env.reset(seed=row, options=pairs.options[row])[0])
+        observations.append(env.reset(seed=row, options=pairs.options(row))[0])
     frames = {i: [observations[i]["pixels"]] for i, row in enumerate(rows) if row in watched}
     state, running, terminated = policy.begin(rows), list(range(len(rows))), [False] * len(rows)
     for step in range(1, budget + 1):
@@ -145,7 +145,7 @@ def time_one_plan(
 ) -> float:
     """Median milliseconds of the first ``predict`` of an episode, one environment alone."""
     env = registry.make(task, image_size=image_size, **options)
-    observation, _ = env.reset(seed=0, options=pairs.options[0])
+    observation, _ = env.reset(seed=0, options=pairs.options(0))
     batch, times = {name: image[None] for name, image in observation.items()}, []
     for _ in range(repeats):
         state = policy.begin([0])

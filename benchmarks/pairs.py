@@ -25,14 +25,18 @@ class Pairs:
     row: np.ndarray  # (n,) int64 row of the start in the store
     hard: np.ndarray  # (n,) bool, the task's hard pairs
     hard_label: str  # what makes a pair hard
-    options: tuple[dict[str, Any], ...]  # n times what ``reset`` takes to be there
     offset: int  # environment steps from start to goal
     split: str
     solved_at_start: int  # pairs drawn on the way that were left out because the start already solves them
     out_of_view: int  # and because start or goal is not wholly in the picture
+    ways: tuple[dict[str, Any], ...] = ()  # reset options of each start where a state cannot be set
 
     def __len__(self) -> int:
         return len(self.starts)
+
+    def options(self, i: int) -> dict[str, Any]:
+        """Return the reset options that put a task at the start of pair i and show it the goal."""
+        return self.ways[i] if self.ways else {"state": self.starts[i], "goal_state": self.goals[i]}
 
 
 def sample_pairs(store: EpisodeStore, task: Any, offset: int, n: int, seed: int, split: int | str = "test") -> Pairs:
@@ -57,12 +61,12 @@ def sample_pairs(store: EpisodeStore, task: Any, offset: int, n: int, seed: int,
         if value < least:
             raise BadValue(f"{name}: expected {least} or more, got {value}")
     split = SPLITS[split_number(split)]
+    if not task.state_dim:
+        raise BadFile(f"{store.path}: {store.env} shows pictures only, there is no state to judge success by")
     shape = store.columns["state"][0][1:] if "state" in store.columns else ()
     if shape != (task.state_dim,):
         what = f"states of shape {shape}" if shape else "no column 'state'"
         raise BadFile(f"{store.path} has {what}, {type(task).__name__} needs {task.state_dim} numbers a row")
-    if not task.state_dim:
-        raise BadFile(f"{store.path}: {store.env} shows pictures only, there is no state to judge success by")
     if not task.restorable and "seed" not in store.columns:
         raise BadFile(f"{store.path} has no column 'seed': without it {store.env} cannot return to a recorded row")
 
@@ -103,10 +107,7 @@ def sample_pairs(store: EpisodeStore, task: Any, offset: int, n: int, seed: int,
     first = row - store.offsets[episode]
     starts = np.stack([states[e][s] for e, s in zip(episode, first)])
     goals = np.stack([states[e][s + offset] for e, s in zip(episode, first)])
-    if task.restorable:
-        options = [{"state": start, "goal_state": goal} for start, goal in zip(starts, goals)]
-    else:
-        options = [_way_back(store, task, r, r - s, offset) for r, s in zip(row.tolist(), first.tolist())]
+    replayed = () if task.restorable else zip(row.tolist(), first.tolist())
     return Pairs(
         starts=starts,
         goals=goals,
@@ -115,7 +116,7 @@ def sample_pairs(store: EpisodeStore, task: Any, offset: int, n: int, seed: int,
         row=row,
         hard=np.array([task.hard(s, g) for s, g in zip(starts, goals)], bool),
         hard_label=task.hard_label,
-        options=tuple(options),
+        ways=tuple(_way_back(store, task, r, r - s, offset) for r, s in replayed),
         offset=offset,
         split=split,
         solved_at_start=solved,

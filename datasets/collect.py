@@ -159,7 +159,7 @@ def rollout(env: Any, recipe: Recipe, number: int) -> dict[str, Any]:
         "reward": np.asarray(rewards),
         "terminated": np.asarray(terminated),
         "truncated": np.asarray(truncated),
-        "state": np.stack(states),
+        **({"state": np.stack(states)} if task.state_dim else {}),
         "split": 0,  # given when the parts are joined
         "seed": seed,
         "policy": behaviour.name.encode(),

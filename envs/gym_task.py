@@ -97,14 +97,15 @@ class GymTask(gymnasium.Env[dict[str, Array], Array]):
         if observation == "state":
             seen = spaces.Box(-np.inf, np.inf, (size,), np.float64)
         self.observation_space = spaces.Dict({observation: seen, "goal": seen})  # type: ignore[assignment]
-        self._goal, self.goal_state, self.scale = np.zeros(seen.shape, seen.dtype), np.full(size, np.nan), np.ones(size)
+        self._goal, self.scale = np.zeros(seen.shape, seen.dtype), np.ones(size)
+        self.goal_state: Array | None = None
 
     def distance(self, state: Array, goal: Array) -> float:
         """Largest difference between two states, in standard deviations."""
         return float(np.max(np.abs(state - goal) / np.maximum(self.scale, 1e-9), initial=0.0))
 
     def success(self, state: Array, goal: Array) -> bool:
-        """Whether every number is within a quarter of its standard deviation; False without a goal."""
+        """Whether every number is within a quarter of its standard deviation."""
         return self.state_dim > 0 and self.distance(state, goal) < TOLERANCE
 
     def hard(self, start: Array, goal: Array) -> bool:
@@ -123,12 +124,13 @@ class GymTask(gymnasium.Env[dict[str, Array], Array]):
         Args:
             seed: of the episode.
             options: ``seed`` and ``actions`` (t, a) lead to the recorded row; ``goal`` (S, S, 3) and ``goal_state`` are
-                the goal, ``scale`` the standard deviations. Everything else is for the environment.
+                the goal, ``scale`` the standard deviations. Everything else is for the environment. Without a goal its
+                picture is black and nothing is a success.
         """
         options = dict(options or {})
         ours = {key: options.pop(key) for key in _RESET_OPTIONS if key in options}
         super().reset(seed=seed)
-        self.goal_state = np.asarray(ours.get("goal_state", np.full(self.state_dim, np.nan)), np.float64)
+        self.goal_state = np.asarray(ours["goal_state"], np.float64) if "goal_state" in ours else None
         self.scale = np.asarray(ours.get("scale", self.scale), np.float64)
         goal = self.goal_state if self.observation == "state" else ours.get("goal")
         self._goal = np.zeros_like(self._goal) if goal is None else np.asarray(goal, self._goal.dtype)
@@ -173,9 +175,11 @@ class GymTask(gymnasium.Env[dict[str, Array], Array]):
         return {self.observation: now, "goal": self._goal.copy()}
 
     def _info(self, seen: Any) -> dict[str, Any]:
-        state = self._state(seen)
-        success, distance = self.success(state, self.goal_state), self.distance(state, self.goal_state)
-        return {"success": success, "state": state, "goal_state": self.goal_state.copy(), "distance": distance}
+        state, goal = self._state(seen), self.goal_state
+        if goal is None:
+            return {"success": False, "state": state}
+        success, distance = self.success(state, goal), self.distance(state, goal)
+        return {"success": success, "state": state, "goal_state": goal.copy(), "distance": distance}
 
     def _picture(self) -> Array:
         try:

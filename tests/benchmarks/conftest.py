@@ -46,4 +46,4 @@ def store(dataset):
 
 @pytest.fixture
 def task():
-    return registry.task_class("two-room")
+    return registry.make("two-room").unwrapped

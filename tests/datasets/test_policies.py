@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 
 from worldmodel.datasets import pushing
-from worldmodel.datasets.policies import BEHAVIOURS, ThroughTheDoor, Weak, mixture
+from worldmodel.datasets.policies import BEHAVIOURS, Smooth, ThroughTheDoor, Uniform, Weak, behaviours, mixture
 from worldmodel.envs import pusht, registry
 from worldmodel.errors import UnknownName
 
-ALL = [(name, kind) for name, kinds in BEHAVIOURS.items() for kind in kinds]
+ALL = [(name, kind) for name in registry.TASKS for kind in (*BEHAVIOURS[name], Uniform, Smooth)]
 EPISODES, STEPS, OFFSET = 5, 200, 25
 
 
 @functools.cache
 def played(name: str, kind: type) -> tuple[np.ndarray, np.ndarray]:
     """States (E, 201, S) and actions (E, 200, 2)."""
-    task, behaviour = registry.task_class(name)(image_size=8, terminate_on_success=False), kind()
+    task, behaviour = registry.make(name, image_size=8, terminate_on_success=False).unwrapped, kind()
     states, actions = [], []
     for seed in range(EPISODES):
         task.reset(seed=seed)
@@ -59,7 +59,7 @@ def test_pusht_windows_are_worth_learning_from(kind: type) -> None:
 
 @pytest.mark.parametrize("kind", [pushing.Pusher, pushing.GoalPusher])
 def test_pushers_go_round_the_block_without_touching_it(kind: type) -> None:
-    task, behaviour = registry.task_class("pusht")(image_size=8), kind()
+    task, behaviour = registry.make("pusht", image_size=8).unwrapped, kind()
     touched = []
     for seed in range(3):
         task.reset(seed=seed)
@@ -73,7 +73,7 @@ def test_pushers_go_round_the_block_without_touching_it(kind: type) -> None:
 
 
 def test_goal_pusher_reaches_poses() -> None:
-    task, behaviour = registry.task_class("pusht")(image_size=8, terminate_on_success=False), pushing.GoalPusher()
+    task, behaviour = registry.make("pusht", image_size=8, terminate_on_success=False).unwrapped, pushing.GoalPusher()
     behaviour.stroll = 0.0
     reached = 0
     for seed in range(5):
@@ -89,7 +89,7 @@ def test_goal_pusher_reaches_poses() -> None:
 
 def test_predicted_twist_is_the_physical_one() -> None:
     """A short push along the normal moves and turns the block as `twists` says."""
-    task, rng = registry.task_class("pusht")(image_size=8), np.random.default_rng(0)
+    task, rng = registry.make("pusht", image_size=8).unwrapped, np.random.default_rng(0)
     checked = 0
     for share in rng.uniform(size=30):
         start = np.array([0, 0, 256, 256, rng.uniform(0, 6), 0, 0, 0, 0, 0])
@@ -109,7 +109,7 @@ def test_predicted_twist_is_the_physical_one() -> None:
 
 def test_routes_keep_off_the_block() -> None:
     rng = np.random.default_rng(0)
-    task = registry.task_class("pusht")(image_size=8)
+    task = registry.make("pusht", image_size=8).unwrapped
     found = 0
     for _ in range(20):
         state, goals = task.sample(rng), list(rng.uniform(*pushing.ROOM, (4, 2)))
@@ -147,6 +147,21 @@ def test_mixture_draws_by_weight() -> None:
         drawn = [type(mixture(name, rng)) for _ in range(400)]
         for kind, weight in kinds.items():
             assert drawn.count(kind) / 400 == pytest.approx(weight, abs=0.08)
-    assert BEHAVIOURS.keys() == registry.TASKS.keys()
+    for name in (*registry.names(), "gym/Pendulum-v1"):
+        assert behaviours(name)
+    assert behaviours("dmc/reacher-qpos") == {Uniform: 1.0} and len(behaviours("dmc/cheetah-run")) == 2
     with pytest.raises(UnknownName, match="did you mean 'pusht'"):
         mixture("push", rng)
+
+
+def test_smooth_actions_last_and_are_spread_evenly() -> None:
+    task, behaviour = registry.make("two-room", image_size=8), Smooth()
+    episodes = []
+    for seed in range(40):
+        behaviour.reset(task, np.random.default_rng(seed))
+        episodes.append([behaviour.act(task) for _ in range(STEPS)])
+    actions = np.array(episodes)
+    lasting = [np.corrcoef(episode[:-1, 0], episode[1:, 0])[0, 1] for episode in actions]
+    assert np.mean(lasting) > 0.7 and min(lasting) > 0.2
+    quarters = np.histogram(actions, bins=4, range=(-1, 1))[0] / actions.size
+    assert np.abs(quarters - 0.25).max() < 0.04

@@ -12,11 +12,27 @@ from gymnasium.utils.env_checker import check_env
 from worldmodel.envs import registry
 from worldmodel.errors import BadValue, UnknownName
 
-pytestmark = pytest.mark.parametrize("name", registry.TASKS)
+from tests.envs.drawing import skip_unless_it_draws
+
+# One task of every kind of physics; the others are run by .ci/run.
+QUICK = (*registry.TASKS, "dmc/reacher-qpos", "dmc/walker-walk", "ogbench/pointmaze-medium", "ogbench/cube-single")
+pytestmark = pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.every_id) for name in registry.names()]
+)
+
+
+@pytest.fixture(autouse=True)
+def can_be_made(name: str) -> None:
+    skip_unless_it_draws(name)
 
 
 def actions(task, count: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(-1, 1, (count, *task.action_space.shape)).astype(np.float32)
+    low, high = task.action_space.low, task.action_space.high
+    return np.random.default_rng(seed).uniform(low, high, (count, len(low))).astype(np.float32)
+
+
+def zeros(task) -> np.ndarray:
+    return np.zeros(task.action_space.shape, np.float32)
 
 
 def play(task, moves: np.ndarray) -> list[np.ndarray]:
@@ -50,7 +66,9 @@ def test_stable_baselines_accepts_it(name: str) -> None:
 
 def test_spaces_and_names(name: str) -> None:
     task = registry.make(name, image_size=32).unwrapped
-    assert task.action_space == gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+    space = task.action_space
+    assert isinstance(space, gymnasium.spaces.Box) and space.is_bounded() and space.dtype == np.float32
+    assert len(space.shape) == 1
     assert {key: box.shape for key, box in task.observation_space.items()} == dict.fromkeys(
         ("goal", "pixels"), (32, 32, 3)
     )
@@ -63,9 +81,26 @@ def test_gymnasium_make_and_ours_make_the_same(name: str) -> None:
     registry.register()  # a second time is nothing
     theirs, ours = gymnasium.make(registry.gym_id(name)), registry.make(name)
     assert theirs.spec.max_episode_steps == ours.spec.max_episode_steps == 200
-    assert registry.task_class(registry.gym_id(name)) is registry.task_class(name) is type(theirs.unwrapped)
+    assert registry.short_name(registry.gym_id(name)) == registry.short_name(name) == name
     a, b = theirs.reset(seed=3)[0], ours.reset(seed=3)[0]
-    assert all(np.array_equal(a[key], b[key]) for key in a)
+    assert type(theirs.unwrapped) is type(ours.unwrapped) and all(np.array_equal(a[key], b[key]) for key in a)
+
+
+def test_states_instead_of_pictures(name: str) -> None:
+    task, pictures = registry.make(name, observation="state").unwrapped, registry.make(name).unwrapped
+    obs, info = task.reset(seed=1)
+    assert np.array_equal(info["state"], pictures.reset(seed=1)[1]["state"])
+    assert obs.keys() == task.observation_space.spaces.keys() == {"state", "goal"} and obs in task.observation_space
+    assert np.array_equal(obs["state"], task.features(info["state"]))
+    assert np.array_equal(obs["goal"], task.features(info["goal_state"]))
+    for move in actions(task, 5):
+        obs, reward, *_, info = task.step(move)
+        seen, same, *_, other = pictures.step(move)
+        assert reward == same and np.array_equal(info["state"], other["state"]) and obs in task.observation_space
+    with pytest.raises(UnknownName, match="observation"):
+        registry.make(name, observation="stat")
+    with pytest.raises(UnknownName, match="render preset"):
+        registry.make(name, render_preset="fastest")
 
 
 def test_time_limit(name: str) -> None:
@@ -167,9 +202,9 @@ def test_success_ends_the_episode_only_if_asked(name: str) -> None:
         task = registry.make(name, terminate_on_success=ends).unwrapped
         place = task.sample(np.random.default_rng(2))
         task.reset(seed=0, options={"state": place, "goal_state": place})
-        _, reward, terminated, truncated, info = task.step(np.zeros(2, np.float32))
+        _, reward, terminated, truncated, info = task.step(zeros(task))
         assert info["success"] and terminated is ends and not truncated
-        assert reward == -info["distance"] == -task.distance(info["state"], place)
+        assert reward == task.reward(info["state"]) and info["distance"] == task.distance(info["state"], place)
 
 
 def test_reset_options(name: str) -> None:
@@ -196,13 +231,13 @@ def test_wrong_states_are_refused(name: str, wrong: str) -> None:
 
 def test_wrong_actions_are_refused_and_large_ones_clipped(name: str) -> None:
     task = registry.make(name).unwrapped
-    start = task.get_state()
-    for bad in (np.zeros(3), np.array([np.nan, 0.0])):
-        with pytest.raises(BadValue, match="action must be 2 finite numbers"):
+    start, a = task.get_state(), len(zeros(task))
+    for bad in (np.zeros(a + 1), np.full(a, np.nan)):
+        with pytest.raises(BadValue, match=f"action must be {a} finite numbers"):
             task.step(bad)
-    clipped = play(task, np.array([[1.0, -1.0]]))
+    clipped = play(task, task.action_space.high[None])
     task.set_state(start)
-    assert np.array_equal(play(task, np.array([[50.0, -1.5]])), clipped)
+    assert np.array_equal(play(task, task.action_space.high[None] * 50 + 1), clipped)
 
 
 def test_wrong_options_are_refused(name: str) -> None:
@@ -210,5 +245,6 @@ def test_wrong_options_are_refused(name: str) -> None:
         registry.make(name, image_size=0)
     with pytest.raises(BadValue, match="max_episode_steps"):
         registry.make(name, max_episode_steps=0)
+    named = {} if name in registry.TASKS else {"name": name.partition("/")[2]}
     with pytest.raises(UnknownName, match="rgb_array"):
-        registry.task_class(name)(render_mode="human")
+        type(registry.make(name).unwrapped)(**named, render_mode="human")
