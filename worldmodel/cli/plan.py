@@ -176,7 +176,10 @@ def choose_model(options: Options) -> tuple[Path, dict[str, Any], str]:
 
     with common.option("--model"):
         folder, about = model_folder(path), read_about(path)
-        trained_on = common.short_name(str(about.get("env")))
+        try:
+            trained_on = common.short_name(str(about.get("env")))
+        except UnknownName as error:
+            raise BadFile(f"{path} was trained on {about.get('env')}, which is no environment here to plan in") from error
         if env not in (None, trained_on):
             raise BadFile(f"{path} was trained on {trained_on}, not on {env}")
     return folder, about, trained_on

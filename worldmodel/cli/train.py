@@ -14,7 +14,7 @@ import tyro
 from worldmodel.cli import common
 from worldmodel.cli.progress import Progress
 from worldmodel.config import LossConfig, ModelConfig, TrainConfig, check, to_dict
-from worldmodel.errors import BadFile, BadValue
+from worldmodel.errors import BadFile, BadValue, UnknownName
 from worldmodel.recipes import settings
 from worldmodel.run import RunConfig, read_config, write_config
 
@@ -24,14 +24,15 @@ if TYPE_CHECKING:
 
 HORIZONS = (1, 5, 10)  # model steps ahead at which the open-loop error is reported
 VALIDATION_WINDOWS = 256
+DEFAULT = "pusht"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Train a world model from pixels and actions; collects episodes first when there are none."""
 
-    env: str = "pusht"
-    """Task, such as pusht, dmc/reacher-qpos, ogbench/cube-single or gym/Pendulum-v1."""
+    env: str | None = None
+    """Task, such as pusht, dmc/reacher-qpos, ogbench/cube-single or gym/Pendulum-v1 [the dataset's, else pusht]."""
     recipe: str = "wm"
     """What is learned: wm (both predictors), lewm (one-step), fast-lewm (prefix)."""
     preset: str = "auto"
@@ -68,7 +69,7 @@ def parse(arguments: list[str]) -> Options:
     """Parse the command line on top of what its run to resume, or config, or recipe and preset say."""
     peek = {name: _peek(arguments, name) for name in ("env", "out", "config", "recipe", "preset", "device")}
     if "--resume" in arguments and not peek["config"]:
-        peek["config"] = str(_folder(peek["out"], peek["env"] or Options.env) / "config.yaml")
+        peek["config"] = str(_folder(peek["out"], peek["env"] or DEFAULT) / "config.yaml")
     if peek["config"]:
         for name in ("recipe", "preset"):
             if peek[name]:
@@ -115,9 +116,8 @@ def _peek(arguments: list[str], name: str) -> str | None:
 
 def train(options: Options) -> None:
     """Do what the options say."""
-    with common.option("--env"):  # a slip fails here, before anything is done
-        options = replace(options, env=common.short_name(options.env))
-    out = _folder(options.out, options.env)
+    env = _task(options)  # a slip fails here, before anything is done
+    out = _folder(options.out, env)
     if (out / "config.yaml").exists() and not options.resume:
         raise BadValue(f"--out: {out} already holds a run; add --resume to go on with it, or give another folder")
     if options.resume and not (out / "config.yaml").exists():
@@ -133,10 +133,10 @@ def train(options: Options) -> None:
     device = common.device(options.device)
     with common.options_as_fields():
         check(options.model, options.loss, options.train)
-    store = _open_or_collect(options)
+    store = _open_or_collect(options, env)
     model_config = _fit_to_data(options.model, store)
     config = RunConfig(
-        env=options.env,
+        env=env,
         recipe=options.recipe,
         preset=options.preset,
         dataset=str(store.path),
@@ -173,10 +173,22 @@ def train(options: Options) -> None:
     _summary(out, model, done, report, config)
 
 
-def _open_or_collect(options: Options) -> EpisodeStore:
+def _task(options: Options) -> str:
+    """The task: what is asked for, or what the dataset says, which may be one that nothing here simulates."""
     from worldmodel.datasets.store import EpisodeStore
 
-    default = common.default_file(options.env)
+    if options.dataset is not None and Path(options.dataset).is_file():
+        with common.option("--dataset"), EpisodeStore(options.dataset) as store:
+            if options.env in (None, store.env):
+                return store.env
+    with common.option("--env"):
+        return common.short_name(options.env or DEFAULT)
+
+
+def _open_or_collect(options: Options, env: str) -> EpisodeStore:
+    from worldmodel.datasets.store import EpisodeStore
+
+    default = common.default_file(env)
     path = Path(options.dataset or default)
     with common.option("--dataset"):
         if not path.exists():
@@ -184,10 +196,10 @@ def _open_or_collect(options: Options) -> EpisodeStore:
                 raise BadFile(f"no such file: {path} (leave the option out to collect {default})")
             from worldmodel.cli.data import collect_with_bar
 
-            collect_with_bar(options.env, path, episodes=options.episodes, image_size=options.model.image_size)
+            collect_with_bar(env, path, episodes=options.episodes, image_size=options.model.image_size)
         store = EpisodeStore(path)
-        if store.env != options.env:
-            raise BadFile(f"{path} holds episodes of {store.env}, not of {options.env}")
+        if store.env != env:
+            raise BadFile(f"{path} holds episodes of {store.env}, not of {env}")
     return store
 
 
@@ -271,7 +283,11 @@ def _summary(out: Path, model: WorldModel, steps: int, report: Mapping[str, floa
         )
     rows.append(("model", f"{out / 'model'}"))
     print(common.aligned(rows))
-    print(f"next: wm-plan --env {config.env} --model {out}")
+    try:
+        common.short_name(config.env)
+        print(f"next: wm-plan --env {config.env} --model {out}")
+    except UnknownName:  # somebody's robot: nothing here simulates it
+        print(f"next: worldmodel.load({str(out)!r}).agent() plans from pictures of {config.env}")
 
 
 if __name__ == "__main__":
