@@ -131,6 +131,7 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
         """Set the goal. Raises BadValue for a wrong shape or a number that is not finite."""
         self.goal_state = self._checked("goal_state", state)
         self._goal_image: Array | None = None
+        self._goal_features: Array | None = None
 
     @property
     def goal_image(self) -> Array:
@@ -138,6 +139,13 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
         if self._goal_image is None:
             self._goal_image = self.draw(self.goal_state)
         return self._goal_image
+
+    @property
+    def goal_features(self) -> Array:
+        """What ``observation="state"`` shows of the goal, computed when it is first asked for."""
+        if self._goal_features is None:
+            self._goal_features = self.features(self.goal_state)
+        return self._goal_features
 
     # Gymnasium.
 
@@ -171,7 +179,7 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
 
     def _observe(self) -> dict[str, Array]:
         if self.observation == "state":
-            return {"state": self.features(self._state), "goal": self.features(self.goal_state)}
+            return {"state": self.features(self._state), "goal": self.goal_features.copy()}
         return {"pixels": self.draw(self._state), "goal": self.goal_image.copy()}
 
     def _info(self) -> dict[str, Any]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+from functools import cache
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
 from worldmodel.envs import gl
 from worldmodel.errors import WorldModelError
 
-gl.choose()
-import mujoco  # noqa: E402  looks at MUJOCO_GL while it is imported
-
+mujoco = gl.load()
 PRESETS = ("fast", "official")
 
 
@@ -19,7 +20,7 @@ class Renderer:
     """Draws one model, again and again, into pictures (S, S, 3) uint8.
 
     ``official`` is what the benchmark publishes. ``fast`` leaves out shadows, reflections and multisampling, which cost
-    15 to 40 times as much as everything else on a processor; it looks different, so data and models record the preset.
+    10 to 30 times as much as everything else on a processor; it looks different, so data and models record the preset.
 
     Args:
         model: the compiled model.
@@ -41,18 +42,32 @@ class Renderer:
         try:
             self._renderer = mujoco.Renderer(model, size, size)
         except Exception as error:  # whatever the OpenGL in use raises
-            raise WorldModelError(f"MuJoCo cannot draw here ({error}); {gl.HINT}".replace("\n", " ")) from error
+            raise WorldModelError(f"MuJoCo cannot draw here ({error}); {gl.hint()}".replace("\n", " ")) from error
         finally:
             quality.offsamples, quality.shadowsize, screen.offwidth, screen.offheight = before
         if preset == "fast":
             flags = self._renderer.scene.flags
             flags[mujoco.mjtRndFlag.mjRND_SHADOW] = flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
+        self._look = mujoco.MjvOption()
+        self._look.flags[mujoco.mjtVisFlag.mjVIS_RANGEFINDER] = 0  # their rays are no part of the scene
+        _open.add(self)
+        _close_at_exit()
 
     def draw(self, data: Any, camera: Any) -> np.ndarray:
         """Return the picture of the data as a camera (name, number or ``mujoco.MjvCamera``) sees it."""
-        self._renderer.update_scene(data, camera)
-        return self._renderer.render().copy()
+        self._renderer.update_scene(data, camera, self._look)
+        picture: np.ndarray = self._renderer.render()
+        return picture
 
     def close(self) -> None:
         """Free the OpenGL context."""
         self._renderer.close()
+
+
+_open: WeakSet[Renderer] = WeakSet()
+
+
+@cache
+def _close_at_exit() -> None:
+    """Close what is open before the interpreter ends; once, and after EGL, which would be gone first, has registered."""
+    atexit.register(lambda: [renderer.close() for renderer in list(_open)])
