@@ -61,7 +61,14 @@ class Renderer:
 
     def close(self) -> None:
         """Free the OpenGL context."""
-        self._renderer.close()
+        renderer = getattr(self, "_renderer", None)
+        context = getattr(renderer, "_gl_context", None)
+        if context is not None:
+            context.make_current()  # or MuJoCo frees the like-named objects of whichever renderer drew last
+            renderer.close()
+
+    def __del__(self) -> None:
+        self.close()
 
 
 _open: WeakSet[Renderer] = WeakSet()
