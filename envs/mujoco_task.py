@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 
 from worldmodel.envs.goal_task import Array, GoalTask
@@ -26,7 +25,6 @@ class MuJoCoTask(GoalTask):
 
     presets: ClassVar[tuple[str, ...]] = PRESETS
     camera: Any = 0  # name, number or mujoco.MjvCamera
-    finer: ClassVar[int] = 1  # times the size in which it is drawn, then shrunk: small things do not fall between pixels
 
     def __init__(self, **options: Any) -> None:
         self._renderer: Renderer | None = None
@@ -93,11 +91,8 @@ class MuJoCoTask(GoalTask):
         self.load(state)
         if self._renderer is None or self._renderer.model is not self.model:
             self.close()
-            self._renderer = Renderer(self.model, self.finer * self.image_size, self.render_preset)
-        picture = self._renderer.draw(self.data, self.camera)
-        if self.finer > 1:
-            picture = cv2.resize(picture, (self.image_size, self.image_size), interpolation=cv2.INTER_AREA)
-        return picture
+            self._renderer = Renderer(self.model, self.image_size, self.render_preset)
+        return self._renderer.draw(self.data, self.camera)
 
     def qpos(self, state: Array) -> Array:
         """Return the positions (nq,) in a state; they follow the time."""
