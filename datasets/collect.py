@@ -26,7 +26,7 @@ from worldmodel.datasets.store import EpisodeStore
 from worldmodel.datasets.writing import IMAGE_CHUNK, StoreWriter, write_store
 from worldmodel.envs import registry
 from worldmodel.errors import BadFile, BadValue
-from worldmodel.files import read_json, replacing, write_json
+from worldmodel.files import locked, read_json, replacing, write_json
 
 PART = IMAGE_CHUNK  # episodes in one part file
 HELD_OUT = 0.05  # share of the episodes for validation, and the same for test
@@ -76,7 +76,8 @@ def collect(
     Raises:
         UnknownName: no such environment.
         BadValue: a number out of range.
-        BadFile: ``path`` or the unfinished collection beside it was made with other arguments, or the disk is full.
+        BadFile: ``path`` or the unfinished collection beside it was made with other arguments, another process is
+            collecting into it, or the disk is full.
         WorldModelError: a worker was killed.
     """
     for option, value, least in (
@@ -90,11 +91,19 @@ def collect(
         env=registry.short_name(env), steps=steps, seed=seed, image_size=image_size, render_preset=render_preset
     )
     if path.exists():
-        _check_same(path, recipe, episodes)
-        shutil.rmtree(folder, ignore_errors=True)  # a kill between joining and tidying up leaves it
-        return path
-
+        return _already(path, recipe, episodes)
     _make(recipe).close()  # what cannot be made fails here, before anything is written
+    busy = f"another process is collecting into {path}: wait for it, or choose another file"
+    with locked(folder / "lock", busy):
+        return _go_on(path, recipe, episodes, workers, progress)
+
+
+def _go_on(
+    path: Path, recipe: Recipe, episodes: int, workers: int | None, progress: Callable[[int, int], None] | None
+) -> Path:
+    folder = parts_folder(path)
+    if path.exists():  # by now: another process has just finished
+        return _already(path, recipe, episodes)
     _claim(folder, path, recipe)
     parts = {_part_path(folder, start, stop): (start, stop) for start, stop in _ranges(episodes)}
     todo = {part: span for part, span in parts.items() if not _is_whole(part)}
@@ -107,7 +116,7 @@ def collect(
             start, stop = parts[part]
             done += stop - start
             progress(done, episodes)
-    _join(path, list(parts), recipe, split_of(episodes, seed))
+    _join(path, list(parts), recipe, split_of(episodes, recipe.seed))
     shutil.rmtree(folder, ignore_errors=True)
     return path
 
@@ -218,7 +227,8 @@ def _claim(folder: Path, path: Path, recipe: Recipe) -> None:
         write_json(note, asdict(recipe))
 
 
-def _check_same(path: Path, recipe: Recipe, episodes: int) -> None:
+def _already(path: Path, recipe: Recipe, episodes: int) -> Path:
+    """Check that the dataset which is there is the one asked for, and tidy up."""
     with EpisodeStore(path) as store:
         found = {**store.attrs, "episodes": len(store)}
     for option, value in {**asdict(recipe), "episodes": episodes}.items():
@@ -227,6 +237,8 @@ def _check_same(path: Path, recipe: Recipe, episodes: int) -> None:
                 f"{path} is already there with {option} {found.get(option)!r}, not {value!r}: "
                 "choose another file or delete it"
             )
+    shutil.rmtree(parts_folder(path), ignore_errors=True)  # a kill between joining and tidying up leaves it
+    return path
 
 
 def _is_whole(part: Path) -> bool:

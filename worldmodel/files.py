@@ -1,10 +1,12 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, and one process at a time."""
 
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,15 +20,20 @@ from worldmodel.errors import BadFile
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary sibling of ``path`` (file or folder) and move it into place when the block succeeds.
 
-    On any exception, Ctrl-C included, the temporary is removed and what stood at ``path`` before still stands.
+    On any exception, Ctrl-C included, the temporary is removed and what stood at ``path`` before still stands. What a
+    killed process left is removed by the next one that writes the same path.
 
     Raises:
         BadFile: the disk is full or the folder is not writable.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    prefix = f".{path.name}.{platform.node()}-"
+    temporary = path.with_name(f"{prefix}{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f"{glob.escape(prefix)}*.tmp"):
+            if _is_gone(left.name[len(prefix) : -len(".tmp")]):
+                _remove(left)
         yield temporary
         _sync(temporary)
         if temporary.is_dir() and path.is_dir():  # a folder cannot be renamed over another
@@ -41,17 +48,69 @@ def replacing(path: str | Path) -> Iterator[Path]:
         else:
             os.replace(temporary, path)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise BadFile(f"disk full while writing {path}: free some space and run the command again") from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise BadFile(f"cannot write {path}: {error.strerror}") from error
+        _explain(error, path)
         raise
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            with suppress(OSError):
-                temporary.unlink()
+        _remove(temporary)
+
+
+@contextmanager
+def locked(path: str | Path, busy: str) -> Iterator[None]:
+    """Hold a lock file while the block runs; the system releases it however the process ends.
+
+    Where the system or the file system has no such locks, nothing is locked.
+
+    Raises:
+        BadFile: another process holds it; ``busy`` is the message.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "w")  # noqa: SIM115
+    except FileNotFoundError as error:  # the holder is just removing it
+        raise BadFile(busy) from error
+    except OSError as error:
+        _explain(error, path)
+        raise
+    with file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BadFile(busy) from error
+        except (ImportError, OSError):
+            pass
+        yield
+
+
+def _explain(error: OSError, path: Path) -> None:
+    """Raise one line for a failed write that the user can do something about."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise BadFile(f"disk full while writing {path}: free some space and run the command again") from error
+    if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        raise BadFile(f"cannot write {path}: {error.strerror}") from error
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
+def _is_gone(process: str) -> bool:
+    """Whether a process of this machine, given by its number, has ended; False where that cannot be said."""
+    if os.name != "posix" or not process.isdigit():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _sync(path: Path) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from worldmodel.errors import BadFile, UnknownName
-from worldmodel.files import read_json, replacing, write_json
+from worldmodel.files import locked, read_json, replacing, write_json
 
 
 def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
@@ -55,6 +58,39 @@ def test_a_real_full_device(tmp_path: Path) -> None:
     with pytest.raises(BadFile, match="disk full"), replacing(tmp_path / "x"), open(full, "w") as file:
         file.write("x")
         file.flush()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="asks POSIX which processes live")
+def test_what_a_killed_process_left_is_removed_by_the_next_writer(tmp_path: Path) -> None:
+    code = (
+        "import os, sys\nfrom worldmodel.files import replacing\n"
+        "with replacing(sys.argv[1]) as temporary:\n"
+        "    temporary.mkdir() if sys.argv[2] else temporary.write_text('half')\n"
+        "    os.kill(os.getpid(), 9)"
+    )
+    for name, folder in (("file", ""), ("model", "folder"), ("neighbour", "")):
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / name), folder], check=False, timeout=60)
+    assert len(list(tmp_path.glob(".*.tmp"))) == 3
+    for name in ("file", "model"):
+        with replacing(tmp_path / name) as outer:  # a living process's own is left alone
+            outer.write_text("whole")
+            write_json(tmp_path / "neigh", 1)
+    assert sorted(p.name.split(".")[1] for p in tmp_path.glob(".*")) == ["neighbour"]
+    assert sorted(p.name for p in tmp_path.glob("[!.]*")) == ["file", "model", "neigh"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
+def test_a_lock_is_held_once_and_released_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "lock"
+    with pytest.raises(RuntimeError), locked(path, "busy"):
+        with pytest.raises(BadFile, match="^busy$"), locked(path, "busy"):
+            pass
+        raise RuntimeError
+    with locked(path, "busy"):
+        pass
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadFile, match="cannot write"), locked(tmp_path / "file" / "lock", "busy"):
+        pass
 
 
 def test_names_are_suggested() -> None:
