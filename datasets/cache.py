@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import atexit
+import math
+import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from worldmodel.datasets.store import EpisodeStore
-from worldmodel.datasets.writing import IMAGE_CHUNK
+from worldmodel.datasets.writing import row_blocks
 from worldmodel.errors import BadFile
 from worldmodel.files import replacing
 
-_BLOCK = 50 * IMAGE_CHUNK  # rows decoded at a time
+SHARE = 0.5  # of the memory, and of the free disk, that a decoded column may take
 _homes: dict[str, Path] = {}  # temporary caches of this process, by fingerprint
 
 
@@ -25,22 +28,29 @@ class FrameCache:
     new cache and the old one is removed. Where that folder cannot be written, a temporary one serves until the process
     ends.
 
+    Args:
+        store: the dataset.
+        column: a picture column.
+        progress: called with (rows decoded, rows) while the cache is being made.
+
     Attributes:
         frames: (N, ...) read-only array.
     """
 
-    def __init__(self, store: EpisodeStore, column: str = "pixels") -> None:
+    def __init__(
+        self, store: EpisodeStore, column: str = "pixels", progress: Callable[[int, int], None] | None = None
+    ) -> None:
         fingerprint = store.fingerprint[:20]
         name = f"{column}-{fingerprint}.npy"
-        home = _homes.get(fingerprint) or store.path.with_name(store.path.name + ".cache")
+        home = _homes.get(fingerprint) or _home(store)
         frames = _open(home / name, store, column)
         if frames is None:
             try:
-                _build(home / name, store, column)
+                _build(home / name, store, column, progress)
             except BadFile as error:
                 home = _temporary_home(fingerprint)
                 try:
-                    _build(home / name, store, column)
+                    _build(home / name, store, column, progress)
                 except BadFile:
                     raise error from None
             frames = _open(home / name, store, column)
@@ -50,6 +60,33 @@ class FrameCache:
                 if stale.name != name:
                     stale.unlink(missing_ok=True)
         self.frames: np.ndarray = frames
+
+
+def fits(store: EpisodeStore, column: str) -> bool:
+    """Whether the decoded column would take at most half of the memory and half of the free disk beside the dataset.
+
+    A memory-mapped array that the page cache cannot hold beside a training is slower than reading the compressed file.
+    What is already in the dataset's cache folder counts as free.
+    """
+    shape, dtype = store.columns[column]
+    decoded = math.prod(shape) * dtype.itemsize
+    taken = sum(file.stat().st_size for file in _home(store).glob("*.npy"))
+    return decoded <= SHARE * min(memory(), shutil.disk_usage(store.path.parent).free + taken)
+
+
+def memory() -> float:
+    """Bytes of memory this process may use: of the machine or, where that is less, of its control group."""
+    known = [math.inf]
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        known.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    group = Path("/sys/fs/cgroup/memory.max")  # of Linux, version 2; "max" where there is no limit
+    if group.is_file() and (limit := group.read_text().strip()).isdigit():
+        known.append(int(limit))
+    return min(known)
+
+
+def _home(store: EpisodeStore) -> Path:
+    return store.path.with_name(store.path.name + ".cache")
 
 
 def _open(path: Path, store: EpisodeStore, column: str) -> np.ndarray | None:
@@ -62,13 +99,15 @@ def _open(path: Path, store: EpisodeStore, column: str) -> np.ndarray | None:
     return np.asarray(frames)  # a plain view: indexing a memmap object is slower
 
 
-def _build(path: Path, store: EpisodeStore, column: str) -> None:
+def _build(path: Path, store: EpisodeStore, column: str, progress: Callable[[int, int], None] | None) -> None:
     shape, dtype = store.columns[column]
     with replacing(path) as temporary, open(temporary, "wb") as file:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_2_0(file, header)
-        for start in range(0, store.rows, _BLOCK):
-            file.write(store.read(column, start, min(start + _BLOCK, store.rows)).tobytes())
+        for start, stop in row_blocks(store.rows, shape[1:]):
+            file.write(store.read(column, start, stop).data)
+            if progress:
+                progress(stop, store.rows)
 
 
 def _temporary_home(fingerprint: str) -> Path:

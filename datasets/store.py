@@ -15,7 +15,7 @@ An episode of 200 environment steps has 201 rows: row 0 is what ``reset`` gave.
 
 Provenance (task, seed, image size, version ...) is in the attributes. Every chunk carries a checksum (Fletcher32), so a
 flipped bit is an error when read, not a strange number. Read contiguous rows only: a strided selection on a chunked
-column costs 15-40 times as much; stride in numpy.
+column costs 15-40 times as much; stride in numpy. Chunks: `image_chunk` in datasets/writing.py.
 """
 
 from __future__ import annotations
@@ -171,6 +171,16 @@ class EpisodeStore:
     def read_episode(self, column: str, episode: int) -> np.ndarray:
         """Read all rows of one episode."""
         return self.read(column, int(self.offsets[episode]), int(self.offsets[episode] + self.lengths[episode]))
+
+    def read_chunk(self, column: str, row: int) -> tuple[int, bytes]:
+        """Read the chunk of pictures that starts at ``row`` as it lies on disk: (filter mask, compressed bytes).
+
+        Raises:
+            BadFile: there is no such chunk; what is in it is not checked.
+        """
+        with self._reading(column, row):
+            mask, content = self._columns[column].id.read_direct_chunk((row, 0, 0, 0))
+        return mask, content
 
     def dataset(self, column: str) -> h5py.Dataset:
         """Return the column's HDF5 dataset itself, for raw access."""

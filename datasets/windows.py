@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from worldmodel.datasets.cache import FrameCache
+from worldmodel.datasets.cache import FrameCache, fits
 from worldmodel.datasets.store import SPLITS, EpisodeStore, split_number
+from worldmodel.datasets.stream import FrameStream
 from worldmodel.errors import BadFile, BadValue, UnknownName
 
 
@@ -16,7 +17,8 @@ class Windows:
 
     A window starts at row s of an episode and reads the rows s, s + F, ..., s + (T-1) F, so an episode of L rows holds
     L - (T-1) F of them. Between two rows lie F primitive actions; they are concatenated, first action first.
-    Pictures are decoded once into a memory-mapped cache, everything else into memory.
+    Pictures are decoded once into a memory-mapped cache or, where that would take more than half of the memory or of
+    the free disk, read from the file for every batch; everything else is read into memory.
 
     Args:
         store: the dataset; it may be closed afterwards.
@@ -24,6 +26,8 @@ class Windows:
         length: T, rows (model steps) in a window.
         stride: F, environment steps between two rows; equals the action block.
         columns: what `batch` returns.
+        cache: decode pictures once (True) or read them for every batch (False); by default, whichever fits.
+        progress: called with (rows decoded, rows) while a cache is being made.
 
     Attributes:
         starts: (M,) int64, the row in the store at which each window starts.
@@ -40,6 +44,8 @@ class Windows:
         length: int = 2,
         stride: int = 1,
         columns: Iterable[str] = ("pixels", "action"),
+        cache: bool | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
         for name, value in (("length", length), ("stride", stride)):
             if value < 1:
@@ -60,7 +66,15 @@ class Windows:
             )
         within = np.arange(valid.sum()) - np.repeat(np.cumsum(valid) - valid, valid)
         self.starts = np.repeat(store.offsets[chosen], valid) + within
-        self._data = {name: _column(store, name) for name in self.columns}
+        self._data: dict[str, np.ndarray] = {}
+        self._streams: dict[str, FrameStream] = {}
+        for name in self.columns:
+            if len(store.columns[name][0]) != 4:
+                self._data[name] = store.read(name, 0, store.rows)
+            elif fits(store, name) if cache is None else cache:
+                self._data[name] = FrameCache(store, name, progress).frames
+            else:
+                self._streams[name] = FrameStream(store, name)
         self._frame_rows = np.arange(length) * stride
         self._action_rows = np.arange(span)
 
@@ -78,7 +92,7 @@ class Windows:
             action (B, T-1, F*a) float32 in raw environment units.
         """
         starts = self.starts[np.asarray(indices)][:, None]
-        batch = {}
+        batch = {name: stream.gather(starts + self._frame_rows) for name, stream in self._streams.items()}
         for name, data in self._data.items():
             rows = starts + (self._action_rows if name == "action" else self._frame_rows)
             values: np.ndarray = np.take(data, rows, axis=0)
@@ -108,8 +122,3 @@ def action_bounds(store: EpisodeStore) -> tuple[np.ndarray, np.ndarray]:
         return np.float32(store.attrs["action_low"]), np.float32(store.attrs["action_high"])
     actions = store.read("action", 0, store.rows)
     return np.float32(np.nanmin(actions, axis=0)), np.float32(np.nanmax(actions, axis=0))
-
-
-def _column(store: EpisodeStore, name: str) -> np.ndarray:
-    shape, _ = store.columns[name]
-    return FrameCache(store, name).frames if len(shape) == 4 else store.read(name, 0, store.rows)

@@ -44,3 +44,13 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "a.h5.cache").symlink_to(tmp_path / "nowhere")
     np.testing.assert_array_equal(frames(path), episode(0, 25)["pixels"])
     assert sorted(item.name for item in tmp_path.iterdir()) == ["a.h5", "a.h5.cache"]
+
+
+def test_progress_counts_rows(tmp_path: Path) -> None:
+    path = write_store(tmp_path / "a.h5", [episode(0, 500, size=224)], {})
+    calls: list[tuple[int, int]] = []
+    for _ in range(2):  # the second time it is there
+        with EpisodeStore(path) as store:
+            FrameCache(store, progress=lambda *call: calls.append(call))
+    assert [total for _, total in calls] == [500] * len(calls)
+    assert [done for done, _ in calls] == [220, 440, 500]

@@ -51,6 +51,50 @@ def test_layout_is_the_one_stable_worldmodel_reads(tmp_path: Path) -> None:
         assert np.isnan(file["action"][81]).all() and np.isfinite(file["action"][80]).all()
 
 
+@pytest.mark.parametrize(("size", "rows"), [(8, 20), (64, 20), (96, 5), (128, 5), (224, 1), (512, 1)])
+def test_chunks_follow_the_size_of_pictures(size: int, rows: int) -> None:
+    assert writing.image_chunk((size, size, 3)) == rows
+    assert 20 % rows == 0  # 20 episodes fill whole chunks
+    blocks = list(writing.row_blocks(5001, (size, size, 3)))
+    assert blocks[0][0] == 0 and blocks[-1][1] == 5001
+    assert all(stop == start and start % 20 == 0 for (_, stop), (start, _) in zip(blocks, blocks[1:]))
+
+
+def test_large_pictures_are_joined_as_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the parts before do not end at a multiple of 20 rows: nothing is decoded."""
+    for part in range(2):
+        write_store(tmp_path / f"{part}.h5", [episode(2 * part, 3, 224), episode(2 * part + 1, 2, 224)], {})
+    with StoreWriter(tmp_path / "joined.h5", ATTRS) as writer, monkeypatch.context() as patch:
+        read = EpisodeStore.read
+        patch.setattr(
+            EpisodeStore, "read", lambda store, name, *rows: read(store, name, *rows) if name != "pixels" else 1 / 0
+        )
+        for part in range(2):
+            writer.extend(EpisodeStore(tmp_path / f"{part}.h5"), np.zeros(2))
+    write_store(tmp_path / "once.h5", [episode(i, 3 - i % 2, 224) for i in range(4)], ATTRS)
+    same(tmp_path / "joined.h5", tmp_path / "once.h5")
+
+
+@pytest.mark.parametrize("taken", [slice(0, 2), slice(1, 3), slice(2, 5)])
+def test_a_run_of_episodes_is_taken(taken: slice, tmp_path: Path) -> None:
+    """From chunk borders (episode 0) and from elsewhere, before and after rows that fill no whole chunk."""
+    lengths = (20, 40, 21, 33, 10)
+    with EpisodeStore(make(tmp_path / "a.h5", lengths)) as store, StoreWriter(tmp_path / "b.h5", ATTRS) as writer:
+        writer.extend(store, np.zeros(len(lengths[taken])), taken)
+        writer.extend(store, np.ones(1), slice(0, 1))
+    numbers = [*range(5)[taken], 0]
+    splits = [0] * (len(numbers) - 1) + [1]
+    write_store(tmp_path / "once.h5", [episode(i, lengths[i], split=split) for i, split in zip(numbers, splits)], ATTRS)
+    same(tmp_path / "b.h5", tmp_path / "once.h5")
+
+
+def same(a: Path, b: Path) -> None:
+    with EpisodeStore(a) as one, EpisodeStore(b) as other:
+        assert one.columns == other.columns and one.fingerprint == other.fingerprint
+        for name in one.columns:
+            np.testing.assert_array_equal(one.read(name, 0, one.rows), other.read(name, 0, other.rows))
+
+
 def test_joining_parts_equals_writing_at_once(tmp_path: Path) -> None:
     """Parts with a whole number of chunks are copied as they lie, others are written anew: same rows."""
     lengths = (20, 40, 21, 33, 10)  # the part borders fall at rows 60 (whole chunks), 114 (not) and the end
@@ -63,10 +107,7 @@ def test_joining_parts_equals_writing_at_once(tmp_path: Path) -> None:
             with EpisodeStore(tmp_path / f"{part}.h5") as store:
                 writer.extend(store, split[list(group)])
     write_store(tmp_path / "once.h5", (episode(i, n, split=split[i]) for i, n in enumerate(lengths)), ATTRS)
-    with EpisodeStore(tmp_path / "joined.h5") as joined, EpisodeStore(tmp_path / "once.h5") as once:
-        assert joined.columns == once.columns and joined.fingerprint == once.fingerprint
-        for name in once.columns:
-            np.testing.assert_array_equal(joined.read(name, 0, 124), once.read(name, 0, 124))
+    same(tmp_path / "joined.h5", tmp_path / "once.h5")
 
 
 def test_fingerprint_follows_content_not_name_or_time(tmp_path: Path) -> None:

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader
 
 from tests.datasets.episodes import episode
 from tests.oracles import windows_slow
+from worldmodel.datasets import cache
 from worldmodel.datasets.store import EpisodeStore, write_store
 from worldmodel.datasets.windows import Windows, action_statistics
 from worldmodel.errors import BadFile, BadValue, UnknownName
@@ -31,9 +35,14 @@ def test_windows_equal_plain_loops(lengths: list[tuple[int, int]], length: int, 
                 with pytest.raises(BadValue, match="no train episode has the"):
                     Windows(store, 0, length, stride)
                 return
-            windows = Windows(store, 0, length, stride, ("pixels", "action", "episode_idx", "state"))
+            windows, streaming = (
+                Windows(store, 0, length, stride, ("pixels", "action", "episode_idx", "state"), cache)
+                for cache in (True, False)
+            )
         assert len(windows) == len(expected)
         batch = windows.batch(np.arange(len(windows)))  # the store is closed by now
+        for name, values in streaming.batch(np.arange(len(windows))).items():
+            np.testing.assert_array_equal(values, batch[name])
         np.testing.assert_array_equal(batch["pixels"], np.stack([pixels for pixels, _ in expected]))
         np.testing.assert_array_equal(batch["action"], np.stack([action for _, action in expected]))
         assert (batch["episode_idx"] == batch["episode_idx"][:, :1]).all()
@@ -47,6 +56,52 @@ def test_any_order_and_repeats(tmp_path: Path) -> None:
     everything, order = windows.batch(np.arange(len(windows))), np.asarray([5, 0, 5, len(windows) - 1])
     for name, values in windows.batch(order).items():
         np.testing.assert_array_equal(values, everything[name][order])
+
+
+@pytest.mark.parametrize("size", [16, 224])
+def test_streaming_gives_the_same_windows(size: int, tmp_path: Path) -> None:
+    """In any order and with repeats, from chunks of 20 rows and of 1, and no cache is made."""
+    path = write_store(tmp_path / "a.h5", [episode(0, 23, size), episode(1, 12, size)], {})
+    with EpisodeStore(path) as store:
+        streaming = Windows(store, "train", 3, 4, cache=False)
+        assert [item.name for item in tmp_path.iterdir()] == ["a.h5"]
+        cached = Windows(store, "train", 3, 4, cache=True)
+    path.unlink()  # both hold what they need
+    order = np.asarray([5, 0, 5, len(cached) - 1, 1])
+    batch, expected = streaming.batch(order), cached.batch(order)
+    assert batch["pixels"].shape == (5, 3, size, size, 3) and set(batch) == set(expected)
+    for name, values in batch.items():
+        assert values.dtype == expected[name].dtype
+        np.testing.assert_array_equal(values, expected[name])
+
+
+@pytest.mark.parametrize(("limited", "room"), [("memory", 9000), ("disk", 9000), ("neither", 9400)])
+def test_what_would_take_more_than_half_is_streamed(
+    limited: str, room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """24 pictures of 8 px are 4608 bytes: half of 9216."""
+    store = EpisodeStore(write_store(tmp_path / "a.h5", [episode(0, 24)], {}))
+    monkeypatch.setattr(cache, "memory", lambda: room if limited != "disk" else 1e9)
+    disk = SimpleNamespace(free=room if limited != "memory" else 10**9)
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: disk)
+    Windows(store, 0, 2, 1).batch(np.arange(3))
+    assert (tmp_path / "a.h5.cache").exists() == (limited == "neither")
+    if limited == "neither":  # what the cache took is not missing
+        disk.free -= 4736
+        assert cache.fits(store, "pixels")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_worker_reads_its_own_file(tmp_path: Path) -> None:
+    """As a DataLoader's workers do; a shared file position would mix up what both read."""
+    path = write_store(tmp_path / "a.h5", [episode(i, 60, 64) for i in range(3)], {})
+    with EpisodeStore(path) as store:
+        windows = Windows(store, 0, 2, 1, cache=False)
+    loader = DataLoader(
+        range(len(windows)), 16, num_workers=2, collate_fn=windows.batch, multiprocessing_context="fork"
+    )
+    pixels = np.concatenate([batch["pixels"] for batch in loader])
+    np.testing.assert_array_equal(pixels, windows.batch(np.arange(len(windows)))["pixels"])
 
 
 def test_bad_arguments(tmp_path: Path) -> None:
