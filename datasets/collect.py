@@ -126,6 +126,16 @@ def parts_folder(path: str | Path) -> Path:
     return Path(f"{path}.parts")
 
 
+def unfinished(folder: str | Path) -> list[tuple[Path, str, int]]:
+    """Find unfinished collections in a folder: (dataset to be, environment, episodes found)."""
+    found = []
+    for note in sorted(Path(folder).glob("*.parts/recipe.json")):
+        spans = [part.stem.split("-")[1:] for part in note.parent.glob("part-*-*.h5")]
+        episodes = sum(int(stop) - int(start) for start, stop in spans)
+        found.append((note.parent.with_suffix(""), str(read_json(note).get("env")), episodes))
+    return found
+
+
 def split_of(episodes: int, seed: int) -> np.ndarray:
     """Assign episodes to train 0, validation 1 and test 2: (E,) int8, 90/5/5 by a seeded permutation.
 

@@ -53,6 +53,8 @@ def problems(store: EpisodeStore, episode: int) -> Iterator[str]:
 def _fault(name: str, rows: np.ndarray, episode: int) -> str:
     if name == "pixels" and (rows.dtype != np.uint8 or rows.ndim != 4 or rows.shape[-1] != 3):
         return f"must hold uint8 (rows, height, width, 3), not {rows.dtype} {rows.shape}"
+    if name in _FINITE and rows.dtype.kind not in "fiub":
+        return f"must hold numbers, not {rows.dtype}"
     if name in _FINITE:
         finite = np.isfinite(rows[_FINITE[name]]).reshape(len(rows[_FINITE[name]]), -1).all(axis=1)
         if not finite.all():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,7 @@ def image_chunk(row_shape: tuple[int, ...]) -> int:
     return max((rows for rows in (20, 10, 5, 4, 2) if rows * math.prod(row_shape) <= 2**18), default=1)
 
 
-def row_blocks(rows: int, row_shape: tuple[int, ...]) -> Iterable[tuple[int, int]]:
+def row_blocks(rows: int, row_shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
     """Yield (start, stop) that cover ``rows`` pictures in blocks of whole chunks, about 32 MiB each."""
     step = max(1, _BLOCK_BYTES // (IMAGE_CHUNK * math.prod(row_shape))) * IMAGE_CHUNK
     for start in range(0, rows, step):
@@ -102,7 +102,13 @@ class StoreWriter:
         self._write({**arrays, "step_idx": np.arange(length), "episode_idx": np.asarray(number)}, length)
         self._lengths.append(length)
 
-    def extend(self, part: EpisodeStore, split: np.ndarray, episodes: slice = slice(None)) -> None:
+    def extend(
+        self,
+        part: EpisodeStore,
+        split: np.ndarray,
+        episodes: slice = slice(None),
+        progress: Callable[[int], None] = lambda rows: None,
+    ) -> None:
         """Append episodes of another store under a new split, (E,) of those taken.
 
         Pictures are copied as they lie on disk, without being compressed again, where both files have the same layout
@@ -112,6 +118,7 @@ class StoreWriter:
             part: a store with the same columns.
             split: 0, 1 or 2 for each episode.
             episodes: a run of the part's episodes; all by default.
+            progress: called now and then with how many rows of pictures this file has by then.
 
         Raises:
             BadFile: the part is damaged; the message names column and episode.
@@ -125,19 +132,25 @@ class StoreWriter:
         arrays["split"] = np.repeat(split, lengths)
         for name in pictures:
             shape, dtype = part.columns[name]
-            self._copy(part, name, first, rows, self._grow(name, shape[1:], dtype, rows))
+            target = self._grow(name, shape[1:], dtype, rows)
+            for copied in self._copy(part, name, first, rows, target):
+                if name == pictures[0]:
+                    progress(self._rows + copied)
         self._write(arrays, rows, already=pictures)
         self._lengths.extend(int(length) for length in lengths)
 
-    def _copy(self, part: EpisodeStore, name: str, first: int, rows: int, target: h5py.Dataset) -> None:
+    def _copy(self, part: EpisodeStore, name: str, first: int, rows: int, target: h5py.Dataset) -> Iterator[int]:
+        """Copy rows and yield, again and again, how many are done."""
         chunk = target.chunks[0]
         if _layout(part.dataset(name)) == _layout(target) and first % chunk == self._rows % chunk == 0:
             for row in range(0, rows, chunk):
                 mask, content = part.read_chunk(name, first + row)
                 target.id.write_direct_chunk((self._rows + row, 0, 0, 0), content, mask)
+                yield min(row + chunk, rows)
         else:
             for start, stop in row_blocks(rows, target.shape[1:]):
                 target[self._rows + start : self._rows + stop] = part.read(name, first + start, first + stop)
+                yield stop
 
     def _write(self, arrays: Mapping[str, np.ndarray], rows: int, already: Iterable[str] = ()) -> None:
         names = {*arrays, *already}

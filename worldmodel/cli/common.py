@@ -212,6 +212,13 @@ def bar(total: int | None, unit: str, desc: str) -> Any:
     return tqdm(total=total, unit=f" {unit}", desc=desc, disable=None, leave=False, dynamic_ncols=True)
 
 
+def move(line: Any, done: int, total: int) -> None:
+    """Move a bar to ``done`` of ``total``; what was there at the first call does not count for the speed."""
+    if line.total is None:
+        line.total, line.initial = total, done
+    line.update(done - line.n)
+
+
 # Tasks and runs
 
 

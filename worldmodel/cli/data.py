@@ -1,16 +1,15 @@
-"""``wm-data collect | info | verify``: make datasets, and look at them."""
+"""``wm-data``: make datasets, look at them, and make others from them; see also data_info.py and data_files.py."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
-from worldmodel.cli.common import aligned, bar, default_file, option, options_as_fields, run, short_name, subcommands
-
-if TYPE_CHECKING:
-    from worldmodel.datasets.store import EpisodeStore
+from worldmodel.cli.common import bar, default_file, move, option, options_as_fields, run, short_name, subcommands
+from worldmodel.cli.data_files import merge, preview, split
+from worldmodel.cli.data_info import info, list_datasets, show
 
 
 def collect(
@@ -48,18 +47,6 @@ def collect(
         show(store)
 
 
-def info(path: Annotated[str, tyro.conf.Positional]) -> None:
-    """Say what a dataset holds.
-
-    Args:
-        path: The dataset.
-    """
-    from worldmodel.datasets.store import EpisodeStore
-
-    with EpisodeStore(path) as store:
-        show(store)
-
-
 def verify(path: Annotated[str, tyro.conf.Positional]) -> None:
     """Read a whole dataset; if something is wrong, name the first episode and column.
 
@@ -68,7 +55,7 @@ def verify(path: Annotated[str, tyro.conf.Positional]) -> None:
     """
     from worldmodel.datasets.verify import verify
 
-    with bar(None, "episodes", "reading") as line, verify(path, lambda done, total: _move(line, done, total)) as store:
+    with bar(None, "episodes", "reading") as line, verify(path, lambda done, total: move(line, done, total)) as store:
         text = f"{path} is sound: {len(store)} episodes, {store.rows} rows, {len(store.columns)} columns"
     print(text)
 
@@ -92,41 +79,17 @@ def collect_with_bar(env: str, path: Path, episodes: int, **options: Any) -> Non
             if first and done:
                 print(f"going on: {done} of {total} episodes were found in {library.parts_folder(path)}", flush=True)
             first = False
-            _move(line, done, total)
+            move(line, done, total)
 
         library.collect(env, path, episodes, progress=progress, **options)
 
 
-def show(store: EpisodeStore) -> None:
-    """Print provenance and columns of a dataset."""
-    splits = ", ".join(f"{len(store.episodes(name))} {name}" for name in ("train", "validation", "test"))
-    low, high = int(store.lengths.min()), int(store.lengths.max())
-    facts = {
-        "file": f"{store.path} ({store.path.stat().st_size / 1e6:.1f} MB)",
-        "episodes": f"{len(store)} ({splits})",
-        "rows": f"{store.rows} ({low if low == high else f'{low} to {high}'} an episode)",
-        **{key: _text(value) for key, value in sorted(store.attrs.items()) if key != "format"},
-        "fingerprint": store.fingerprint[:16],
-    }
-    columns = [(name, " ".join(map(str, shape[1:])), dtype) for name, (shape, dtype) in store.columns.items()]
-    print(aligned(list(facts.items())))
-    print()
-    print(aligned([("column", "row", "type"), *columns]))
-
-
-def _text(value: Any) -> str:
-    return ", ".join(f"{item} {key}" for key, item in value.items()) if isinstance(value, dict) else str(value)
-
-
-def _move(line: Any, done: int, total: int) -> None:
-    if line.total is None:
-        line.total, line.initial = total, done  # what was there already does not count for the speed
-    line.update(done - line.n)
-
-
 def main() -> None:
     """Entry point of ``wm-data``."""
-    commands = {"collect": collect, "info": info, "verify": verify}
+    commands = {
+        "collect": collect, "list": list_datasets, "info": info, "preview": preview, "verify": verify,
+        "merge": merge, "split": split,
+    }  # fmt: skip
     run(lambda: subcommands(commands, "Make datasets, and look at them."))
 
 

@@ -1,0 +1,119 @@
+"""Several datasets of one task as one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worldmodel.datasets.store import EpisodeStore
+from worldmodel.datasets.writing import StoreWriter
+from worldmodel.errors import BadFile, BadValue
+from worldmodel.files import replacing
+
+_SAME_ROWS = 10  # two episodes that begin with this many equal actions and states are one
+
+
+def merge(paths: Sequence[str | Path], out: str | Path, progress: Callable[[int, int], None] | None = None) -> Path:
+    """Join datasets, one after another; every episode keeps its split.
+
+    Attributes on which all agree are kept; the attribute ``sources`` lists each file, its fingerprint and the others.
+
+    Args:
+        paths: two datasets or more, of one task, image size, action size and render preset, with the same columns.
+        out: the dataset to make.
+        progress: called with (rows copied, rows).
+
+    Returns:
+        ``out``.
+
+    Raises:
+        BadValue: fewer than two.
+        BadFile: one is damaged, they do not fit together (one line says in what), two of them hold the same episode, or
+            ``out`` is already there.
+    """
+    if len(paths) < 2:
+        raise BadValue(f"merge: expected at least two datasets, got {len(paths)}")
+    refuse_existing(out)
+    with ExitStack() as stack:
+        stores = [stack.enter_context(EpisodeStore(path)) for path in paths]
+        for other in stores[1:]:
+            _check_alike(stores[0], other)
+        starts = [_starts(store) for store in stores]
+        for (one, a), (other, b) in combinations(zip(stores, starts), 2):
+            for start in sorted(a.keys() & b.keys(), key=a.__getitem__):
+                raise BadFile(
+                    f"episode {a[start]} of {one.path} is episode {b[start]} of {other.path}: one may be tested, "
+                    "the other trained on; collect with another seed"
+                )
+        rows = sum(store.rows for store in stores)
+        with replacing(out) as temporary, StoreWriter(temporary, _provenance(stores)) as writer:
+            for store in stores:
+                writer.extend(store, store.split, progress=lambda done: progress(done, rows) if progress else None)
+    return Path(out)
+
+
+def refuse_existing(out: str | Path) -> None:
+    """Raise BadFile if there is something at ``out`` already."""
+    if Path(out).exists():
+        raise BadFile(f"{out} is already there: choose another file or delete it")
+
+
+def policy_counts(store: EpisodeStore, episodes: np.ndarray) -> dict[str, int]:
+    """Return how many of the episodes each behaviour policy collected; empty where the file does not say."""
+    if "policy" not in store.columns:
+        return {}
+    names = store.read("policy", 0, store.rows)[store.offsets[episodes]].tolist()
+    return dict(sorted(Counter(name.decode() if isinstance(name, bytes) else str(name) for name in names).items()))
+
+
+def _check_alike(one: EpisodeStore, other: EpisodeStore) -> None:
+    for name, (shape, dtype) in one.columns.items():
+        if name not in other.columns:
+            raise BadFile(f"{other.path} has no column {name!r}, {one.path} has")
+        if (other.columns[name][0][1:], other.columns[name][1]) != (shape[1:], dtype):
+            raise BadFile(
+                f"column {name!r} holds {_kind(one, name)} in {one.path} and {_kind(other, name)} in {other.path}"
+            )
+    if extra := other.columns.keys() - one.columns.keys():
+        raise BadFile(f"{one.path} has no column {min(extra)!r}, {other.path} has")
+    for name in ("env", "render_preset"):
+        if one.attrs.get(name) != other.attrs.get(name):
+            raise BadFile(
+                f"{name} is {one.attrs.get(name)!r} in {one.path} and {other.attrs.get(name)!r} in {other.path}"
+            )
+
+
+def _kind(store: EpisodeStore, name: str) -> str:
+    shape, dtype = store.columns[name]
+    return f"{dtype} {' x '.join(map(str, shape[1:])) or 'numbers'}"
+
+
+def _starts(store: EpisodeStore) -> dict[bytes, int]:
+    """How each episode begins -> its number."""
+    columns = [store.read(name, 0, store.rows) for name in ("action", "state") if name in store.columns]
+    return {
+        b"".join(column[start : start + min(length, _SAME_ROWS)].tobytes() for column in columns): number
+        for number, (start, length) in enumerate(zip(store.offsets, store.lengths))
+        if columns
+    }
+
+
+def _provenance(stores: Sequence[EpisodeStore]) -> dict[str, Any]:
+    own = {"format", "created", "policies"}  # written anew
+    first = stores[0].attrs
+    agreed = {key for key in first if all(key in s.attrs and s.attrs[key] == first[key] for s in stores)} - own
+    policies: Counter[str] = Counter()
+    for store in stores:
+        policies.update(policy_counts(store, store.episodes()))
+    sources = [
+        {"file": store.path.name, "episodes": len(store), "fingerprint": store.fingerprint}
+        | {key: value for key, value in store.attrs.items() if key not in agreed | {"format"}}
+        for store in stores
+    ]
+    return {**{key: first[key] for key in agreed}, "policies": dict(sorted(policies.items())), "sources": sources}
