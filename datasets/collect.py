@@ -152,7 +152,7 @@ def split_of(episodes: int, seed: int) -> np.ndarray:
 def rollout(env: Any, recipe: Recipe, number: int) -> dict[str, Any]:
     """Play episode ``number`` to its end in an environment made for the recipe, and return its columns (store.py).
 
-    Where states can be drawn, they are recorded first and drawn afterwards: the simulator is not interrupted by pictures.
+    Where states can be drawn, they are recorded first and drawn afterwards: pictures do not interrupt the simulator.
     """
     sequence = np.random.SeedSequence((recipe.seed, number))
     seed = int(sequence.generate_state(1)[0])

@@ -1,7 +1,7 @@
 """Behaviour policies that need no download; one is drawn for each episode, and its name is recorded.
 
-A behaviour has a ``name``, ``reset(env, rng)`` and ``act(env)`` -> (a,) float32 within the action space; those of a task
-of ours look at its state, ``env.unwrapped.get_state()``.
+A behaviour has a ``name``, ``reset(env, rng)`` and ``act(env)`` -> (a,) float32 within the action space; those of a
+task of ours look at its state, ``env.unwrapped.get_state()``.
 """
 
 from __future__ import annotations

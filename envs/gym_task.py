@@ -52,10 +52,10 @@ def make_task(name: str, **options: Any) -> Any:
 class GymTask(gymnasium.Env[dict[str, Array], Array]):
     """A Gymnasium environment with the observations of a task: ``{"pixels", "goal"}``, or ``{"state", "goal"}``.
 
-    The state is the environment's own observation, flattened; it tells where the environment is, not all that it needs to
-    go on. A goal is a recorded row: its picture and its state. It is reached when every number of the state is within a
-    quarter of its standard deviation in the dataset. Actions are a Box (a,) float32; n discrete ones are a Box [0, 1]^n,
-    of which the largest is taken.
+    The state is the environment's own observation, flattened; it tells where the environment is, not all that it needs
+    to go on. A goal is a recorded row: its picture and its state. It is reached when every number of the state is
+    within a quarter of its standard deviation in the dataset. Actions are a Box (a,) float32; n discrete ones are a Box
+    [0, 1]^n, of which the largest is taken.
 
     Args:
         inner: the environment, made with ``render_mode="rgb_array"``.
@@ -87,7 +87,11 @@ class GymTask(gymnasium.Env[dict[str, Array], Array]):
             raise BadValue(f"gym/{name} draws no pictures: it has no render mode 'rgb_array'")
         self._inner, self._name = inner, name
         self.image_size, self.observation = image_size, observation
-        self.terminate_on_success, self.render_mode, self.render_preset = terminate_on_success, render_mode, render_preset
+        self.terminate_on_success, self.render_mode, self.render_preset = (
+            terminate_on_success,
+            render_mode,
+            render_preset,
+        )
         self.action_space = _action_space(inner.action_space, name)
         flat = spaces.flatten_space(inner.observation_space)
         size = flat.shape[0] if isinstance(flat, spaces.Box) and flat.shape[0] <= _LARGEST else 0

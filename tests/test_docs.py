@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 TASKS = ROOT / "docs" / "tasks.md"
 SMALL = {  # what makes the commands quick
     "wm-train": "--episodes 12 --steps 2 --train.batch 4 --model.image-size 32 --model.encoder.patch 8 --device cpu",
-    "wm-plan": "--episodes 2 --candidates 8 --elites 2 --iterations 1 --offset 10 --split train --no-video --device cpu",
+    "wm-plan": "--episodes 2 --candidates 8 --elites 2 --iterations 1 --offset 10 --split train --no-video",
 }
 
 if not TASKS.exists():

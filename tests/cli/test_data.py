@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -33,7 +33,7 @@ def test_collect_info_verify(
     collected = capsys.readouterr()
     assert "  3 (1 train, 1 validation, 1 test)\n" in collected.out and collected.err == ""
     assert wm_data(monkeypatch, "info", path) == 0
-    assert capsys.readouterr().out == collected.out
+    assert capsys.readouterr().out.startswith(collected.out)  # and then coverage
     assert wm_data(monkeypatch, "verify", path) == 0
     assert f"{path} is sound: 3 episodes, 39 rows" in capsys.readouterr().out
     assert wm_data(monkeypatch, "collect", *options) == 0
@@ -75,8 +75,9 @@ def test_help_answers_at_once_and_imports_nothing_heavy() -> None:
     )
     times = []
     for _ in range(3):
-        start = time.monotonic()
+        before = os.times()
         shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        times.append(time.monotonic() - start)
+        after = os.times()  # of the processor: a busy machine is not a slow command
+        times.append(after.children_user + after.children_system - before.children_user - before.children_system)
     assert "collect" in shown and shown.splitlines()[-1] == "[]"
     assert min(times) < 0.5

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from tests.envs.drawing import skip_unless_it_draws
 from worldmodel.envs import registry
 from worldmodel.errors import BadValue, UnknownName
-
-from tests.envs.drawing import skip_unless_it_draws
 
 # One task of every kind of physics; the others are run by .ci/run.
 QUICK = (*registry.TASKS, "dmc/reacher-qpos", "dmc/walker-walk", "ogbench/pointmaze-medium", "ogbench/cube-single")

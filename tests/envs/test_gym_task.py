@@ -1,4 +1,4 @@
-"""Any Gymnasium environment: Box and Discrete actions, pictures from render, goals from data, the way back by replay."""
+"""Any Gymnasium environment: Box and Discrete actions, pictures, goals from data, the way back by replay."""
 
 from __future__ import annotations
 

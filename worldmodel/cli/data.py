@@ -7,9 +7,20 @@ from typing import Annotated, Any
 
 import tyro
 
-from worldmodel.cli.common import bar, default_file, move, option, options_as_fields, run, short_name, subcommands
+from worldmodel.cli.common import (
+    aligned,
+    bar,
+    default_file,
+    move,
+    option,
+    options_as_fields,
+    run,
+    short_name,
+    subcommands,
+)
 from worldmodel.cli.data_files import merge, preview, split
 from worldmodel.cli.data_info import info, list_datasets, show
+from worldmodel.errors import UnknownName
 
 
 def collect(
@@ -45,6 +56,23 @@ def collect(
     collect_with_bar(env, path, episodes, **options)
     with EpisodeStore(path) as store:
         show(store)
+
+
+def envs(name: Annotated[str, tyro.conf.Positional] = "") -> None:
+    """List the environments.
+
+    Args:
+        name: Only those whose name contains this.
+    """
+    from worldmodel.datasets.policies import behaviours
+    from worldmodel.envs.registry import names
+
+    found = [known for known in names() if name in known]
+    if not found:
+        raise UnknownName("environment", name, names(), "what wm-data envs lists")
+    rows = [(known, ", ".join(kind.name for kind in behaviours(known))) for known in found]
+    print(aligned([("environment", "collected by"), *rows]))
+    print("and gym/<id>, whatever Gymnasium can make, collected by uniform, smooth")
 
 
 def verify(path: Annotated[str, tyro.conf.Positional]) -> None:
@@ -87,7 +115,7 @@ def collect_with_bar(env: str, path: Path, episodes: int, **options: Any) -> Non
 def main() -> None:
     """Entry point of ``wm-data``."""
     commands = {
-        "collect": collect, "list": list_datasets, "info": info, "preview": preview, "verify": verify,
+        "envs": envs, "collect": collect, "list": list_datasets, "info": info, "preview": preview, "verify": verify,
         "merge": merge, "split": split,
     }  # fmt: skip
     run(lambda: subcommands(commands, "Make datasets, and look at them."))

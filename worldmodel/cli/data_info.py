@@ -111,11 +111,11 @@ def _line(path: Path) -> tuple[object, ...] | str:
 
 
 def _task(store: EpisodeStore) -> Any:
-    """The task class that the dataset was collected in; None where it is not one of ours or cannot be imported."""
-    from worldmodel.envs.registry import task_class
+    """The task that the dataset was collected in; None where it is not one of ours or cannot be made here."""
+    from worldmodel.envs.registry import make
 
     try:
-        return task_class(store.env)
+        return make(store.env, observation="state").unwrapped
     except WorldModelError:
         return None
 

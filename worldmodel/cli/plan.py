@@ -179,16 +179,14 @@ def choose_model(options: Options) -> tuple[Path, dict[str, Any], str]:
         try:
             trained_on = common.short_name(str(about.get("env")))
         except UnknownName as error:
-            raise BadFile(f"{path} was trained on {about.get('env')}, which is no environment here to plan in") from error
+            raise BadFile(f"{path} was trained on {about.get('env')}, which nothing here simulates") from error
         if env not in (None, trained_on):
             raise BadFile(f"{path} was trained on {trained_on}, not on {env}")
     return folder, about, trained_on
 
 
 @contextmanager
-def dataset(
-    options: Options, env: str, trained_on: str | None, image_size: int, preset: str
-) -> Iterator[EpisodeStore]:
+def dataset(options: Options, env: str, trained_on: str | None, image_size: int, preset: str) -> Iterator[EpisodeStore]:
     """Open the episodes and check that they are the task's and look as what the model learned from."""
     from worldmodel.datasets.store import EpisodeStore, split_number
 
