@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.datasets import foreign
+from tests.datasets.episodes import episode
+from tests.oracles import windows_slow
+from worldmodel.datasets.collect import split_of
+from worldmodel.datasets.convert import convert
+from worldmodel.datasets.formats import FORMATS, detect
+from worldmodel.datasets.sources import fit
+from worldmodel.datasets.store import EpisodeStore, write_store
+from worldmodel.datasets.verify import verify
+from worldmodel.datasets.windows import Windows
+from worldmodel.errors import BadFile, BadValue, UnknownName, WorldModelError
+
+
+def make(format: str, folder: Path, episodes: list[dict[str, Any]]) -> Path:
+    """Write a source of any of the formats."""
+    if format in foreign.NEEDS:
+        pytest.importorskip(foreign.NEEDS[format])
+    if format == "worldmodel":
+        return write_store(folder / "ours.h5", episodes, {"env": "toy", "policies": {"weak": len(episodes)}})
+    return foreign.write(format, folder, episodes)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@settings(max_examples=8, deadline=None)
+@given(lengths=st.lists(st.integers(2, 30), min_size=1, max_size=5), length=st.integers(1, 5), stride=st.integers(1, 5))
+def test_every_window_is_that_of_the_source(format: str, lengths: list[int], length: int, stride: int) -> None:
+    """Pixels and actions, in order, whatever the lengths; the file is sound and its format is told by its content."""
+    episodes = [episode(i, rows) for i, rows in enumerate(lengths)]
+    with TemporaryDirectory() as folder:
+        source = make(format, Path(folder), episodes)
+        assert detect(source) == format
+        calls: list[tuple[int, int]] = []
+        path = convert(source, Path(folder) / "a.h5", env="toy", progress=lambda *call: calls.append(call))
+        assert calls == [(i + 1, len(lengths)) for i in range(len(lengths))]
+        with verify(path) as store:
+            assert store.env == "toy" and store.lengths.tolist() == lengths
+            for i, one in enumerate(episodes):
+                np.testing.assert_array_equal(store.read_episode("action", i), one["action"])
+                np.testing.assert_array_equal(store.read_episode("state", i), one["state"])
+                if format not in ("ogbench",):
+                    np.testing.assert_array_equal(store.read_episode("reward", i), one["reward"])
+            expected = windows_slow([one for one, s in zip(episodes, store.split) if s == 0], length, stride)
+            if expected:
+                batch = (windows := Windows(store, 0, length, stride)).batch(np.arange(len(windows)))
+                np.testing.assert_array_equal(batch["pixels"], np.stack([pixels for pixels, _ in expected]))
+                np.testing.assert_array_equal(batch["action"], np.stack([action for _, action in expected]))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_provenance(format: str, tmp_path: Path) -> None:
+    source = make(format, tmp_path, [episode(i, 12) for i in range(4)])
+    with EpisodeStore(convert(source, tmp_path / "a.h5", env="toy", image_size=16)) as store:
+        attrs = store.attrs
+        assert attrs["source_format"] == format and attrs["source"] == source.name and "/" not in attrs["source"]
+        assert attrs["image_size"] == store.image_size == 16 and attrs["action_dim"] == 2
+        assert attrs.get("render_preset") == ("official" if format in ("swm", "ogbench") else None)
+        bounds = ([-9, -9], [99, 99]) if format == "minari" else ([0, 0], [3, 10])  # declared, or of the data
+        assert (attrs["action_low"], attrs["action_high"]) == bounds
+        assert attrs.get("policies") == ({"weak": 4} if format == "worldmodel" else None)
+        small = episode(1, 12)["pixels"][3]
+        np.testing.assert_array_equal(store.read_episode("pixels", 1)[3], cv2.resize(small, (16, 16), interpolation=3))
+
+
+def test_split_is_the_sources_or_by_seed(tmp_path: Path) -> None:
+    plain = make("npz", tmp_path, [episode(i, 4) for i in range(9)])
+    ours = make("worldmodel", tmp_path, [episode(i, 4, split=i % 3) for i in range(9)])
+
+    def split(source: Path, **options: Any) -> list[int]:
+        with EpisodeStore(convert(source, tmp_path / f"{len(list(tmp_path.iterdir()))}.h5", env="toy", **options)) as a:
+            return a.split.tolist()
+
+    assert split(ours) == [0, 1, 2] * 3
+    assert split(ours, seed=3) == split(plain, seed=3) == split_of(9, 3).tolist()
+    assert split(plain) == split_of(9, 0).tolist()
+
+
+def test_our_own_dataset_again_is_the_same_dataset(tmp_path: Path) -> None:
+    source = make("worldmodel", tmp_path, [episode(i, 12, split=i % 3) for i in range(4)])
+    path = convert(convert(source, tmp_path / "a.h5"), tmp_path / "b.h5")
+    with EpisodeStore(source) as one, EpisodeStore(path) as other:
+        assert one.columns == other.columns and other.env == "toy" and other.attrs["source"] == "ours.h5"
+        for name in one.columns:
+            np.testing.assert_array_equal(one.read(name, 0, one.rows), other.read(name, 0, other.rows))
+
+
+def test_env_is_a_short_name_and_its_bounds_are_known(tmp_path: Path) -> None:
+    episodes = [episode(0, 3)]
+    episodes[0]["action"] *= 0.3
+    source = make("npz", tmp_path, episodes)
+    with pytest.raises(BadValue, match=r"^env: .*episodes does not say which environment it is of: .*pusht"):
+        convert(source, tmp_path / "a.h5")
+    with EpisodeStore(convert(source, tmp_path / "a.h5", env="worldmodel/PushT-v0")) as store:
+        assert store.env == "pusht" and store.attrs["action_low"] == [-1, -1] and store.attrs["action_high"] == [1, 1]
+
+
+def test_pictures_are_fitted() -> None:
+    frame = np.arange(6 * 10 * 3, dtype=np.uint8).reshape(6, 10, 3)
+    padded = fit(frame, 10)
+    np.testing.assert_array_equal(padded[2:8], frame)
+    assert not padded[:2].any() and not padded[8:].any()
+    assert fit(frame.transpose(1, 0, 2), 8).shape == (8, 8, 3)
+    np.testing.assert_array_equal(fit(padded[..., 0], None), np.repeat(padded[..., :1], 3, axis=2))
+    averaged = padded.reshape(5, 2, 5, 2, 3).mean(axis=(1, 3))
+    assert np.abs(fit(padded, 5) - averaged).max() <= 0.5
+    with pytest.raises(BadValue, match="image_size: pictures of 6 x 10 are not square"):
+        fit(frame, None)
+    for bad in (frame.astype(np.float32), frame.transpose(2, 0, 1), np.zeros((4, 8, 8, 3), np.uint8)):
+        with pytest.raises(BadValue, match="column 'pixels' must hold uint8"):
+            fit(bad, 8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"actions": None}, "episode 1: there is no column 'action' of numbers"),
+        ({"actions": np.zeros((5, 2), int)}, "episode 1: column 'action' must hold real numbers"),
+        ({"actions": np.zeros((3, 2), np.float32)}, "episode 1: column 'action' has 3 rows, the others 6"),
+        ({"actions": np.full((5, 2), np.nan)}, "episode 1: column 'action' is not finite at step 0"),
+        ({"images": np.zeros((6, 8, 8, 4), np.uint8)}, "episode 1: column 'pixels' must hold uint8"),
+        ({"state": np.zeros((6, 5))}, "episode 1: column 'state' has rows of shape"),
+        ({"state": np.zeros((5, 3))}, "episode 1: column 'state' has 5 rows, the others 6"),
+        ({"more": np.zeros(6)}, "episode 1 has columns"),
+    ],
+)
+def test_columns_that_do_not_fit_are_named(changes: dict[str, Any], says: str, tmp_path: Path) -> None:
+    source = make("npz", tmp_path, [episode(0, 6), episode(1, 6)])
+    with np.load(source / "0001.npz") as file:
+        arrays = {name: value for name, value in {**file, **changes}.items() if value is not None}
+    np.savez(source / "0001.npz", **arrays)
+    with pytest.raises(BadFile, match=f"episodes: {says}"):
+        convert(source, tmp_path / "a.h5", env="toy")
+    assert [item.name for item in tmp_path.iterdir()] == ["episodes"]
+
+
+def test_mistakes_in_the_arguments(tmp_path: Path) -> None:
+    source = make("npz", tmp_path, [episode(0, 6)])
+    for options, says in (
+        ({"image_size": 4}, "image_size: expected at least 8, got 4"),
+        ({"seed": -1}, "seed: expected at least 0"),
+        ({"camera": "top"}, "camera: only LeRobot datasets have several"),
+    ):
+        with pytest.raises(BadValue, match=says):
+            convert(source, tmp_path / "a.h5", env="toy", **options)
+    with pytest.raises(UnknownName, match="did you mean 'ogbench'"):
+        convert(source, tmp_path / "a.h5", env="toy", format="ogbnch")
+    with pytest.raises(BadFile, match="a.h5 is already there"):
+        convert(source, convert(source, tmp_path / "a.h5", env="toy"), env="toy")
+    with pytest.raises(BadFile, match="no such file or folder: nothing.h5"):
+        convert("nothing.h5", tmp_path / "b.h5", env="toy", format="swm")
+
+
+def test_unknown_formats_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("not a dataset")
+    (tmp_path / "table.lance").mkdir()
+    with h5py.File(tmp_path / "robomimic.h5", "w") as file:
+        file["data/demo_0/actions"] = np.zeros((4, 3))
+    np.savez(tmp_path / "weights.npz", a=np.zeros(3))
+    for name in ("a.txt", "table.lance", "robomimic.h5", "weights.npz"):
+        with pytest.raises(BadFile, match=f"{name} is of none of the formats worldmodel, swm, ogbench, minari"):
+            detect(tmp_path / name)
+    with pytest.raises(BadFile, match="table.lance .*: swm convert"):
+        detect(tmp_path / "table.lance")
+    with pytest.raises(BadFile, match="no such file or folder: .*nothing"):
+        detect(tmp_path / "nothing")
+    assert detect("D4RL/pointmaze/umaze-v2") == "minari"
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_truncated_files_are_one_line(format: str, tmp_path: Path) -> None:
+    source = make(format, tmp_path, [episode(i, 12, size=16) for i in range(3)])
+    broken = _data_files(source)[-1]
+    whole = broken.read_bytes()
+    for size in (len(whole) - 1, len(whole) // 2, 60):
+        broken.write_bytes(whole[:size])
+        with pytest.raises(BadFile, match=source.name) as caught:
+            convert(source, tmp_path / "a.h5", env="toy")
+        assert "\n" not in str(caught.value)
+        assert not (tmp_path / "a.h5").exists() and not list(tmp_path.glob(".a*"))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_flipped_bit_is_one_line_or_goes_unnoticed(format: str, tmp_path: Path) -> None:
+    """Checksums find it; without, the bit may be just another value. Nothing else is ever raised."""
+    source = make(format, tmp_path, [episode(i, 12, size=16) for i in range(3)])
+    files = _data_files(source)
+    caught = 0
+    for position in np.random.default_rng(0).integers(0, 2**31, 40):
+        file = files[position % len(files)]
+        whole = file.read_bytes()
+        flipped = bytearray(whole)
+        flipped[position % len(whole)] ^= 1 << position % 8
+        file.write_bytes(flipped)
+        try:
+            convert(source, tmp_path / "a.h5", env="toy").unlink()
+        except WorldModelError as error:
+            assert "\n" not in str(error) and (source.name in str(error)), error
+            caught += 1
+        file.write_bytes(whole)
+    assert caught > {"worldmodel": 5, "npz": 20, "ogbench": 20}.get(format, -1)
+
+
+def test_flipped_bits_under_a_checksum_name_the_column(tmp_path: Path) -> None:
+    source = make("ogbench", tmp_path, [episode(i, 12) for i in range(3)])
+    whole = bytearray(source.read_bytes())
+    whole[whole.find(b"qvel.npy") + 60] ^= 16
+    source.write_bytes(whole)
+    with pytest.raises(BadFile, match="task-play-v0.npz: column 'qvel' is damaged"):
+        convert(source, tmp_path / "a.h5", env="toy")
+
+
+def _data_files(source: Path) -> list[Path]:
+    """Files that hold the rows."""
+    if source.is_file():
+        return [source]
+    return sorted(path for path in source.rglob("*") if path.suffix in (".npz", ".parquet", ".hdf5"))
