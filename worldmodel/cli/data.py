@@ -88,6 +88,38 @@ def verify(path: Annotated[str, tyro.conf.Positional]) -> None:
     print(text)
 
 
+def convert(
+    source: Annotated[str, tyro.conf.Positional],
+    out: str,
+    format: str | None = None,
+    env: str | None = None,
+    image_size: int | None = None,
+    camera: str | None = None,
+    seed: int | None = None,
+) -> None:
+    """Make a dataset from one of another format: swm, ogbench, minari, lerobot, npz, or worldmodel (our own).
+
+    Args:
+        source: File, folder, or id of a Minari dataset.
+        out: File to make.
+        format: Of the source [default: found out from its content].
+        env: Task, such as pusht [default: what the source says].
+        image_size: Side of the square pictures, pixels; others are padded with black [default: as they are].
+        camera: Which pictures of a LeRobot dataset [default: its first].
+        seed: Of a new split [default: the source's own split, or that of seed 0].
+    """
+    from worldmodel.datasets.convert import convert
+    from worldmodel.datasets.store import EpisodeStore
+
+    with options_as_fields(), bar(None, "episodes", "converting") as line:
+        convert(
+            source, out, format=format, env=env, image_size=image_size, camera=camera, seed=seed,
+            progress=lambda done, total: move(line, done, total),
+        )  # fmt: skip
+    with EpisodeStore(out) as store:
+        show(store)
+
+
 def collect_with_bar(env: str, path: Path, episodes: int, **options: Any) -> None:
     """Collect with a progress bar, and say so when episodes of an earlier run were found.
 
@@ -115,7 +147,7 @@ def collect_with_bar(env: str, path: Path, episodes: int, **options: Any) -> Non
 def main() -> None:
     """Entry point of ``wm-data``."""
     commands = {
-        "envs": envs, "collect": collect, "list": list_datasets, "info": info, "preview": preview, "verify": verify,
+        "envs": envs, "collect": collect, "convert": convert, "list": list_datasets, "info": info, "preview": preview, "verify": verify,
         "merge": merge, "split": split,
     }  # fmt: skip
     run(lambda: subcommands(commands, "Make datasets, and look at them."))
