@@ -40,6 +40,14 @@ def test_collect_info_verify(
     assert capsys.readouterr().out == f"{path} is already there\n{collected.out}"
 
 
+def test_convert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    write_store(tmp_path / "a.h5", [episode(i, 12) for i in range(3)], {})
+    options = ("--out", tmp_path / "b.h5", "--env", "toy", "--image-size", 16)
+    assert wm_data(monkeypatch, "convert", tmp_path / "a.h5", *options) == 0
+    printed = capsys.readouterr()
+    assert "source_format  worldmodel" in printed.out and "16 16 3" in printed.out and printed.err == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -50,6 +58,10 @@ def test_collect_info_verify(
         ("info missing.h5", "no such dataset: missing.h5"),
         ("verify cut.h5", "cut.h5 is not a whole HDF5 file"),
         ("verify nan.h5", "nan.h5: episode 0: column 'state' is not finite at step 4"),
+        ("convert nan.h5 --out a.h5", "--env: nan.h5 does not say which environment it is of"),
+        ("convert nan.h5 --out cut.h5", "cut.h5 is already there"),
+        ("convert cut.h5 --out a.h5", "cut.h5 is not a whole HDF5 file"),
+        ("convert nan.h5 --out a.h5 --env toy --image-size 2", "--image-size: expected at least 8, got 2"),
         ("look", "look"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -72,7 +73,8 @@ def write_minari(folder: Path, episodes: Episodes, observations: str = "pixels",
                 infos={"state": one["state"], "text": ["a"] * len(one["state"])},
             )
         )
-    with mock.patch.dict(os.environ, {"MINARI_DATASETS_PATH": str(folder)}):
+    with mock.patch.dict(os.environ, {"MINARI_DATASETS_PATH": str(folder)}), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # at everything that is not said about the author
         minari.create_dataset_from_buffers(
             "toy/test-v0",
             buffers,

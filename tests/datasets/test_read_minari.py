@@ -14,7 +14,6 @@ from worldmodel.datasets.store import EpisodeStore
 from worldmodel.envs import registry
 from worldmodel.errors import BadFile, MissingExtra
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 EPISODES = [episode(i, rows) for i, rows in enumerate((6, 4, 9))]
 
 
