@@ -17,8 +17,6 @@ from worldmodel.datasets.sources import Source, reading
 from worldmodel.envs.registry import TASKS, gym_id
 from worldmodel.errors import BadFile, MissingExtra
 
-_ERRORS = (OSError, RuntimeError, ValueError, KeyError, TypeError, AssertionError)  # what minari and h5py raise
-
 
 def read_minari(path: Path) -> Source:
     """Read a Minari dataset.
@@ -40,7 +38,7 @@ def read_minari(path: Path) -> Source:
         dataset = minari.MinariDataset(folder) if path.is_dir() else minari.load_dataset(path.as_posix())
     except FileNotFoundError as error:
         raise BadFile(f"no such Minari dataset: {path} (get it with: minari download {path.as_posix()})") from error
-    except _ERRORS as error:
+    except Exception as error:  # of any kind: its metadata are parsed into spaces
         raise BadFile(f"{path} is not a Minari dataset that can be read: {error}") from error
     attrs: dict[str, Any] = {}
     space = dataset.action_space
@@ -57,7 +55,7 @@ def read_minari(path: Path) -> Source:
 def _episodes(path: Path, dataset: Any) -> Iterator[dict[str, Any]]:
     episodes = iter(dataset.iterate_episodes())
     for number in range(dataset.total_episodes):
-        with reading(f"{path}: episode {number}", *_ERRORS, StopIteration):
+        with reading(f"{path}: episode {number}", Exception):
             recorded = next(episodes)
         columns = dict(_flat(recorded.infos, len(recorded) + 1))
         if isinstance(recorded.observations, Mapping):

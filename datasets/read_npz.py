@@ -16,21 +16,18 @@ R is the number of pictures. The files are taken in the order of their names and
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from worldmodel.datasets.sources import Source, listed, reading
+from worldmodel.datasets.sources import NPZ_ERRORS, Source, listed, reading
 from worldmodel.errors import BadFile
 
 NAMES = {
     "image": "pixels", "images": "pixels", "observations": "observation", "actions": "action", "rewards": "reward",
     "terminations": "terminated", "truncations": "truncated",
 }  # fmt: skip
-_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError)
 
 
 def read_npz(path: Path) -> Source:
@@ -47,9 +44,9 @@ def read_npz(path: Path) -> Source:
 
 def _episode(path: Path) -> dict[str, Any]:
     episode: dict[str, Any] = {}
-    with reading(path, *_ERRORS), np.load(path, allow_pickle=False) as arrays:
+    with reading(path, *NPZ_ERRORS), np.load(path, allow_pickle=False) as arrays:
         for name in arrays.files:
-            with reading(f"{path}: column {name!r}", *_ERRORS):
+            with reading(f"{path}: column {name!r}", *NPZ_ERRORS):
                 episode[NAMES.get(name, name)] = arrays[name]
     observation = episode.get("observation", np.empty(0))
     if "pixels" not in episode and observation.dtype == np.uint8 and observation.ndim == 4:

@@ -8,7 +8,6 @@ are ``observations`` of uint8. The files are read row by row: a visual one is la
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,12 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from worldmodel.datasets.sources import Source, reading
+from worldmodel.datasets.sources import NPZ_ERRORS, Source, reading
 from worldmodel.errors import BadFile
 
 NAMES = {"observations": "observation", "actions": "action"}  # theirs -> ours
 NEEDED = ("observations", "actions", "terminals")
-_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, NotImplementedError)
 
 
 def read_ogbench(path: Path) -> Source:
@@ -106,7 +104,7 @@ class NpzColumn:
 
     def __init__(self, path: Path, name: str) -> None:
         self._what = f"{path}: column {name!r}"
-        with reading(self._what, *_ERRORS):
+        with reading(self._what, *NPZ_ERRORS):
             self._archive = zipfile.ZipFile(path)
             self._stream = self._archive.open(f"{name}.npy")
             version = np.lib.format.read_magic(self._stream)
@@ -126,11 +124,11 @@ class NpzColumn:
         """Return the next ``count`` rows."""
         shape = (count, *self.shape[1:])
         size = int(np.prod(shape)) * self.dtype.itemsize
-        with reading(self._what, *_ERRORS):
+        with reading(self._what, *NPZ_ERRORS):
             return np.frombuffer(self._stream.read(size), self.dtype).reshape(shape)
 
     def end(self) -> None:
         """Check that nothing follows; the checksum of the whole is compared here."""
-        with reading(self._what, *_ERRORS):
+        with reading(self._what, *NPZ_ERRORS):
             if self._stream.read(1):
                 raise ValueError("it is longer than its header says")

@@ -15,17 +15,23 @@ Only these names mean something:
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
 
 from worldmodel.errors import BadFile, BadValue
 
+NPZ_ERRORS = (  # what is raised on a damaged npz file, whose arrays begin with a line of Python
+    OSError, RuntimeError, ValueError, EOFError, MemoryError, SyntaxError, TokenError, BadZipFile, zlib.error,
+)  # fmt: skip
 _COUNTERS = ("step_idx", "episode_idx", "ep_idx", "ep_len", "ep_offset")  # written anew
 _BEFORE_FIRST = {"reward": np.nan, "terminated": False, "truncated": False}  # nothing was received before the first row
 
@@ -64,7 +70,8 @@ def our_columns(episode: Mapping[str, Any], env: str, image_size: int | None) ->
         image_size: side of the pictures; None leaves them as they are.
 
     Raises:
-        BadValue: no action, actions that are not real numbers, or pictures that are not square; the column is named.
+        BadValue: no action, actions that are not real numbers, pictures that are not square, or an unknown split; the
+            column is named.
     """
     kept = {name.replace("/", "_").replace(".", "_"): value for name, value in episode.items() if name != "pixels"}
     arrays = {name: np.asarray(value) for name, value in kept.items() if name not in _COUNTERS}
@@ -72,6 +79,8 @@ def our_columns(episode: Mapping[str, Any], env: str, image_size: int | None) ->
     if "pixels" in episode:
         arrays["pixels"] = _pictures(episode["pixels"], image_size)
     rows = max((len(array) for array in arrays.values() if array.ndim), default=0)
+    if "split" in arrays and not np.isin(arrays["split"], (0, 1, 2)).all():
+        raise BadValue("column 'split' holds values other than 0, 1 and 2")
     state = _STATES.get(env, _state)(arrays)
     if state is not None:
         arrays["state"] = state.reshape(len(state), -1).astype(np.float64)

@@ -5,7 +5,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import cv2
-import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,7 +16,6 @@ from tests.oracles import windows_slow
 from worldmodel.datasets.collect import split_of
 from worldmodel.datasets.convert import convert
 from worldmodel.datasets.formats import FORMATS, detect
-from worldmodel.datasets.sources import fit
 from worldmodel.datasets.store import EpisodeStore, write_store
 from worldmodel.datasets.verify import verify
 from worldmodel.datasets.windows import Windows
@@ -106,22 +104,6 @@ def test_env_is_a_short_name_and_its_bounds_are_known(tmp_path: Path) -> None:
         assert store.env == "pusht" and store.attrs["action_low"] == [-1, -1] and store.attrs["action_high"] == [1, 1]
 
 
-def test_pictures_are_fitted() -> None:
-    frame = np.arange(6 * 10 * 3, dtype=np.uint8).reshape(6, 10, 3)
-    padded = fit(frame, 10)
-    np.testing.assert_array_equal(padded[2:8], frame)
-    assert not padded[:2].any() and not padded[8:].any()
-    assert fit(frame.transpose(1, 0, 2), 8).shape == (8, 8, 3)
-    np.testing.assert_array_equal(fit(padded[..., 0], None), np.repeat(padded[..., :1], 3, axis=2))
-    averaged = padded.reshape(5, 2, 5, 2, 3).mean(axis=(1, 3))
-    assert np.abs(fit(padded, 5) - averaged).max() <= 0.5
-    with pytest.raises(BadValue, match="image_size: pictures of 6 x 10 are not square"):
-        fit(frame, None)
-    for bad in (frame.astype(np.float32), frame.transpose(2, 0, 1), np.zeros((4, 8, 8, 3), np.uint8)):
-        with pytest.raises(BadValue, match="column 'pixels' must hold uint8"):
-            fit(bad, 8)
-
-
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -133,6 +115,7 @@ def test_pictures_are_fitted() -> None:
         ({"state": np.zeros((6, 5))}, "episode 1: column 'state' has rows of shape"),
         ({"state": np.zeros((5, 3))}, "episode 1: column 'state' has 5 rows, the others 6"),
         ({"more": np.zeros(6)}, "episode 1 has columns"),
+        ({"split": np.asarray(3)}, "episode 1: column 'split' holds values other than 0, 1 and 2"),
     ],
 )
 def test_columns_that_do_not_fit_are_named(changes: dict[str, Any], says: str, tmp_path: Path) -> None:
@@ -160,22 +143,6 @@ def test_mistakes_in_the_arguments(tmp_path: Path) -> None:
         convert(source, convert(source, tmp_path / "a.h5", env="toy"), env="toy")
     with pytest.raises(BadFile, match="no such file or folder: nothing.h5"):
         convert("nothing.h5", tmp_path / "b.h5", env="toy", format="swm")
-
-
-def test_unknown_formats_are_one_line(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("not a dataset")
-    (tmp_path / "table.lance").mkdir()
-    with h5py.File(tmp_path / "robomimic.h5", "w") as file:
-        file["data/demo_0/actions"] = np.zeros((4, 3))
-    np.savez(tmp_path / "weights.npz", a=np.zeros(3))
-    for name in ("a.txt", "table.lance", "robomimic.h5", "weights.npz"):
-        with pytest.raises(BadFile, match=f"{name} is of none of the formats worldmodel, swm, ogbench, minari"):
-            detect(tmp_path / name)
-    with pytest.raises(BadFile, match="table.lance .*: swm convert"):
-        detect(tmp_path / "table.lance")
-    with pytest.raises(BadFile, match="no such file or folder: .*nothing"):
-        detect(tmp_path / "nothing")
-    assert detect("D4RL/pointmaze/umaze-v2") == "minari"
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from tests.datasets import foreign
 from tests.datasets.episodes import episode
 from worldmodel.datasets.convert import convert
-from worldmodel.datasets.read_ogbench import NpzColumn
+from worldmodel.datasets.read_ogbench import NpzColumn, read_ogbench
 from worldmodel.datasets.store import EpisodeStore
 from worldmodel.errors import BadFile
 
@@ -63,6 +64,23 @@ def test_columns_are_read_in_pieces(tmp_path: Path) -> None:
             column.rows(1)
     with pytest.raises(BadFile, match="column 'text' must hold numbers"):
         NpzColumn(tmp_path / "a.npz", "text")
+
+
+def test_memory_is_that_of_one_trajectory(tmp_path: Path) -> None:
+    """A visual file is larger unpacked than most memories."""
+    rows, length = 20_000, 200
+    np.savez_compressed(
+        tmp_path / "visual.npz",
+        observations=np.zeros((rows, 32, 32, 3), np.uint8),
+        actions=np.zeros((rows, 5), np.float32),
+        terminals=np.arange(rows) % length == length - 1,
+    )
+    tracemalloc.start()
+    source = read_ogbench(tmp_path / "visual.npz")
+    assert sum(len(one["pixels"]) for one in source.episodes) == rows
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < rows * 32 * 32 * 3 / 10  # of 61 MB
 
 
 def test_what_is_wrong_is_named(tmp_path: Path) -> None:
