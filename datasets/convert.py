@@ -33,7 +33,7 @@ def convert(
     seed: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Make a dataset of ours from another one, episode by episode, whole or not at all.
+    """Make a dataset of ours from another one, whole or not at all, in the memory of an episode (LeRobot 3.0: a file).
 
     Columns keep their names, with underscores for slashes and dots; what is neither a number nor a boolean is left
     out. ``state`` is the task's own where that is known (stable-worldmodel's PushT and TwoRoom), so that plans can be
@@ -131,8 +131,8 @@ class _Bounds:
 
     def __init__(self, env: str, attrs: Mapping[str, Any]) -> None:
         self._declared = [np.asarray(attrs[name]) for name in ("action_low", "action_high") if name in attrs]
-        if not self._declared and env in registry.TASKS:
-            with suppress(WorldModelError):  # a task whose extra is not installed
+        if not self._declared:
+            with suppress(WorldModelError):  # not a task of ours, or its extra is not installed
                 task = registry.make(env)
                 self._declared = [task.action_space.low, task.action_space.high]
                 task.close()
