@@ -147,8 +147,8 @@ def collect_with_bar(env: str, path: Path, episodes: int, **options: Any) -> Non
 def main() -> None:
     """Entry point of ``wm-data``."""
     commands = {
-        "envs": envs, "collect": collect, "convert": convert, "list": list_datasets, "info": info, "preview": preview, "verify": verify,
-        "merge": merge, "split": split,
+        "envs": envs, "collect": collect, "convert": convert, "list": list_datasets, "info": info, "preview": preview,
+        "verify": verify, "merge": merge, "split": split,
     }  # fmt: skip
     run(lambda: subcommands(commands, "Make datasets, and look at them."))
 
