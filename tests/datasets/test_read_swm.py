@@ -12,7 +12,7 @@ from tests.datasets import foreign
 from tests.datasets.episodes import episode
 from worldmodel.datasets.convert import convert
 from worldmodel.datasets.store import EpisodeStore
-from worldmodel.envs.registry import task_class
+from worldmodel.envs.registry import make
 from worldmodel.errors import BadFile, MissingExtra
 
 LENGTHS = (7, 5, 9)
@@ -70,7 +70,7 @@ def test_states_of_pusht_are_completed(numbers: int, tmp_path: Path) -> None:
     with convert_swm(tmp_path, "pusht", state=state) as store:
         ours = store.read("state", 0, ROWS)
     np.testing.assert_array_equal(ours[:, :numbers], state)
-    assert ours.shape == (ROWS, task_class("pusht").state_dim) and not ours[:, numbers:].any()
+    assert ours.shape == (ROWS, make("pusht").unwrapped.state_dim) and not ours[:, numbers:].any()
 
 
 @pytest.mark.parametrize("column", ["pos_agent", "proprio", "state", "observation"])
