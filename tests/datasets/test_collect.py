@@ -1,21 +1,27 @@
 from __future__ import annotations
 
 import os
+import platform
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from worldmodel.datasets.collect import PART, Recipe, collect, parts_folder, rollout, split_of
+from worldmodel.datasets import collect as library
+from worldmodel.datasets.collect import PART, Recipe, collect, parts_folder, rollout, split_of, unfinished
 from worldmodel.datasets.store import EpisodeStore
 from worldmodel.datasets.verify import verify
 from worldmodel.envs import registry
 from worldmodel.errors import BadFile, BadValue, UnknownName
+from worldmodel.files import locked
 
 EPISODES, STEPS = 5 * PART, 30
 LONG = 600  # steps of episodes that take long enough for a signal to arrive in time
@@ -192,6 +198,70 @@ def test_killed_midway_and_continued(sent: signal.Signals, long: Path, tmp_path:
     assert f"going on: {PART * kept} of {EPISODES} episodes were found" in again.stdout
     same(long, path)
     assert [item.name for item in tmp_path.iterdir()] == ["a.h5"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
+def test_a_second_collection_of_the_same_dataset_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with locked(parts_folder(path) / "lock", "the first"):
+        with pytest.raises(
+            BadFile, match=f"^another process is collecting into {path}: wait for it, or choose another"
+        ):
+            collect_here(path)
+        assert [item.name for item in parts_folder(path).iterdir()] == ["lock"]
+    collect_here(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
+def test_two_that_start_together_do_not_disturb_each_other(long: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    both = [
+        subprocess.Popen(_command(path), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) for _ in range(2)
+    ]
+    for process, error in [(process, process.communicate(timeout=120)[1]) for process in both]:
+        if process.returncode:  # as a rule one of them; both finish if one was so slow that the other was done
+            assert process.returncode == 2 and len(error.splitlines()) == 1 and "another process is" in error
+    assert 0 in [process.returncode for process in both]
+    same(long, path)
+    assert [item.name for item in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_another_process_finished_while_we_were_starting(
+    uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.h5"
+
+    @contextmanager
+    def late(*_: object) -> Iterator[None]:
+        shutil.copy(uninterrupted, path)
+        yield
+
+    monkeypatch.setattr(library, "locked", late)
+    collect_here(path, EPISODES, progress=lambda done, total: pytest.fail("collected again"))
+    assert [item.name for item in tmp_path.iterdir()] == ["a.h5"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="asks POSIX which processes live")
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", "pass"])
+    gone.wait()
+    path, folder = tmp_path / "a.h5", tmp_path / "a.h5.parts"
+    folder.mkdir()
+    for file in (path, folder / "part-0000000-0000020.h5", folder / "recipe.json"):
+        file.with_name(f".{file.name}.{platform.node()}-{gone.pid}.tmp").write_text("half")
+    with pytest.raises(KeyboardInterrupt):
+        collect_here(path, PART + 1, progress=_interrupt_after(PART))
+    assert not list(folder.glob(".*"))
+    collect_here(path, PART + 1)
+    assert [item.name for item in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_unfinished_collections_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    assert unfinished(tmp_path) == []
+    with pytest.raises(KeyboardInterrupt):
+        collect_here(path, PART + 1, progress=_interrupt_after(PART))
+    assert unfinished(tmp_path) == [(path, "two-room", PART)]
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds workers through /proc")
