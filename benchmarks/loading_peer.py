@@ -7,7 +7,7 @@ import this package, which that environment need not have.
 from __future__ import annotations
 
 import json
-import resource
+import os
 import sys
 import time
 from importlib.metadata import version
@@ -28,9 +28,11 @@ def write(source: str, target: str) -> None:
     import h5py
     from stable_worldmodel.data.formats.hdf5 import HDF5Writer
 
-    with h5py.File(source) as file, HDF5Writer(target, mode="overwrite") as writer:
+    half = target + ".tmp"
+    with h5py.File(source) as file, HDF5Writer(half, mode="overwrite") as writer:
         for start, length in zip(file["ep_offset"][:], file["ep_len"][:]):
             writer.write_episode({name: file[name][start : start + length] for name in ("pixels", "action")})
+    os.replace(half, target)
 
 
 def measure(path: str, given: dict[str, Any], keys: list[str], workers: int) -> dict[str, float]:
@@ -62,6 +64,8 @@ def measure(path: str, given: dict[str, Any], keys: list[str], workers: int) -> 
 
 
 def _cpu() -> float:
+    import resource  # POSIX
+
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)
 
