@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from worldmodel.datasets.store import SPLITS, EpisodeStore, split_number
+from worldmodel.envs import factors
 from worldmodel.errors import BadFile, BadValue
 
 
@@ -28,22 +29,34 @@ class Pairs:
     offset: int  # environment steps from start to goal
     split: str
     solved_at_start: int  # pairs drawn on the way that were left out because the start already solves them
-    out_of_view: int  # and because start or goal is not wholly in the picture
+    out_of_view: int  # and because start or goal is not wholly in the picture, or in a wall
     ways: tuple[dict[str, Any], ...] = ()  # reset options of each start where a state cannot be set
+    worlds: tuple[dict[str, Any], ...] = ()  # reset options of each pair where worlds differ
+    variation: str = ""  # factors that were drawn for the worlds
 
     def __len__(self) -> int:
         return len(self.starts)
 
     def options(self, i: int) -> dict[str, Any]:
         """Return the reset options that put a task at the start of pair i and show it the goal."""
-        return self.ways[i] if self.ways else {"state": self.starts[i], "goal_state": self.goals[i]}
+        if self.ways:
+            return self.ways[i]
+        return {"state": self.starts[i], "goal_state": self.goals[i], **(self.worlds[i] if self.worlds else {})}
 
 
-def sample_pairs(store: EpisodeStore, task: Any, offset: int, n: int, seed: int, split: int | str = "test") -> Pairs:
+def sample_pairs(
+    store: EpisodeStore,
+    task: Any,
+    offset: int,
+    n: int,
+    seed: int,
+    split: int | str = "test",
+    variation: str = "",
+) -> Pairs:
     """Draw pairs uniformly without replacement from all rows that have a row ``offset`` later in their episode.
 
     Rows are drawn in a random order. A pair out of view or solved at the start is left out and counted; drawing ends
-    with n pairs, so the counts belong to the rows drawn so far.
+    with n pairs, so the counts belong to the rows drawn so far. The world of a pair is that of its episode.
 
     Args:
         store: the dataset, with columns ``state`` and ``action``.
@@ -52,9 +65,11 @@ def sample_pairs(store: EpisodeStore, task: Any, offset: int, n: int, seed: int,
         n: pairs.
         seed: of the drawing.
         split: whose episodes; ``test`` for honest numbers.
+        variation: factors to draw for each pair, by (seed, row), instead of the world of its episode, as ``"all"`` or
+            ``"agent.colour,block"``.
 
     Raises:
-        BadValue: a number out of range, episodes shorter than the offset, or too few pairs.
+        BadValue: a number out of range, no such factor, episodes shorter than the offset, or too few pairs.
         BadFile: the dataset has no states, or those of another task, or not what leads back to a recorded row.
     """
     for name, value, least in (("offset", offset, 1), ("episodes", n, 1), ("seed", seed, 0)):
@@ -63,6 +78,8 @@ def sample_pairs(store: EpisodeStore, task: Any, offset: int, n: int, seed: int,
     split = SPLITS[split_number(split)]
     if not task.state_dim:
         raise BadFile(f"{store.path}: {store.env} shows pictures only, there is no state to judge success by")
+    if variation:
+        factors.chosen(task.factors, variation)
     shape = store.columns["state"][0][1:] if "state" in store.columns else ()
     if shape != (task.state_dim,):
         what = f"states of shape {shape}" if shape else "no column 'state'"
@@ -85,8 +102,9 @@ def sample_pairs(store: EpisodeStore, task: Any, offset: int, n: int, seed: int,
     if not task.restorable:
         task.scale = np.concatenate(list(states.values())).std(axis=0)
 
-    chosen, solved, hidden = [], 0, 0
+    chosen, worlds, solved, hidden = [], {}, 0, 0
     for i in np.random.default_rng(seed).permutation(len(rows)):
+        worlds[i] = _enter_world(store, task, int(rows[i]), seed, variation)
         first = rows[i] - store.offsets[owner[i]]
         start, goal = states[owner[i]][[first, first + offset]]
         if not (task.in_view(start) and task.in_view(goal)):
@@ -121,7 +139,21 @@ def sample_pairs(store: EpisodeStore, task: Any, offset: int, n: int, seed: int,
         split=split,
         solved_at_start=solved,
         out_of_view=hidden,
+        worlds=tuple(worlds[i] for i in chosen),
+        variation=variation,
     )
+
+
+def _enter_world(store: EpisodeStore, task: Any, row: int, seed: int, variation: str) -> dict[str, Any]:
+    """Put the task into the world that a pair is played in; return what takes ``reset`` there."""
+    if variation:
+        task.vary(variation, np.random.default_rng((seed, row)))
+        return {"variation": task.variation}
+    recorded = [name for name in task.factors if factors.column(name) in store.columns]
+    if not recorded:
+        return {}
+    task.vary({name: store.read(factors.column(name), row, row + 1)[0] for name in recorded}, np.random.default_rng(0))
+    return {"variation": task.variation}
 
 
 def _way_back(store: EpisodeStore, task: Any, row: int, begin: int, offset: int) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from worldmodel.datasets.processes import run_in_processes
 from worldmodel.datasets.store import EpisodeStore
 from worldmodel.datasets.writing import IMAGE_CHUNK, StoreWriter, write_store
 from worldmodel.envs import registry
+from worldmodel.envs.factors import chosen, column
 from worldmodel.errors import BadFile, BadValue
 from worldmodel.files import locked, read_json, replacing, write_json
 
@@ -41,6 +42,7 @@ class Recipe:
     seed: int
     image_size: int
     render_preset: str = "fast"
+    variation: str = ""  # what of the world changes from episode to episode; see worldmodel.envs.factors
     version: str = worldmodel.__version__
 
 
@@ -53,6 +55,7 @@ def collect(
     workers: int | None = None,
     image_size: int = 64,
     render_preset: str = "fast",
+    variation: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Collect episodes of the environment's behaviour policies into a dataset, going on where an earlier call stopped.
@@ -68,6 +71,8 @@ def collect(
         workers: processes; all cores by default. 1 works in this process.
         image_size: side of the square pictures, pixels.
         render_preset: look of the pictures, one of the task's ``presets``.
+        variation: factors of the world that are drawn for each episode, as ``"all"`` or ``"agent.colour,block"``; the
+            values of all factors are in columns ``variation_agent_colour`` and so on.
         progress: called with (episodes done, episodes); the first call tells how many an earlier run left.
 
     Returns:
@@ -75,7 +80,7 @@ def collect(
 
     Raises:
         UnknownName: no such environment.
-        BadValue: a number out of range.
+        BadValue: a number out of range, or no such factor.
         BadFile: ``path`` or the unfinished collection beside it was made with other arguments, another process is
             collecting into it, or the disk is full.
         WorldModelError: a worker was killed.
@@ -88,11 +93,18 @@ def collect(
             raise BadValue(f"{option}: expected at least {least}, got {value}")
     path, folder = Path(path), parts_folder(path)
     recipe = Recipe(
-        env=registry.short_name(env), steps=steps, seed=seed, image_size=image_size, render_preset=render_preset
+        env=registry.short_name(env),
+        steps=steps,
+        seed=seed,
+        image_size=image_size,
+        render_preset=render_preset,
+        variation=variation,
     )
     if path.exists():
         return _already(path, recipe, episodes)
-    _make(recipe).close()  # what cannot be made fails here, before anything is written
+    with _make(recipe) as made:  # what cannot be made fails here, before anything is written
+        if variation:
+            chosen(made.unwrapped.factors, variation)
     busy = f"another process is collecting into {path}: wait for it, or choose another file"
     with locked(folder / "lock", busy):
         return _go_on(path, recipe, episodes, workers, progress)
@@ -158,7 +170,8 @@ def rollout(env: Any, recipe: Recipe, number: int) -> dict[str, Any]:
     seed = int(sequence.generate_state(1)[0])
     rng = np.random.default_rng(sequence.spawn(1)[0])
     behaviour, task = mixture(recipe.env, rng), env.unwrapped
-    obs, info = env.reset(seed=seed)
+    obs, info = env.reset(seed=seed, options={"variation": recipe.variation} if recipe.variation else None)
+    world = info["variation"] if recipe.variation else {}
     behaviour.reset(env, rng)
     seen, states, actions = [obs], [info["state"]], []
     rewards, terminated, truncated = [np.nan], [False], [False]
@@ -182,6 +195,7 @@ def rollout(env: Any, recipe: Recipe, number: int) -> dict[str, Any]:
         "split": 0,  # given when the parts are joined
         "seed": seed,
         "policy": behaviour.name.encode(),
+        **{column(name): np.broadcast_to(value, (len(states), *value.shape)) for name, value in world.items()},
     }
 
 
@@ -191,7 +205,7 @@ def collect_part(recipe: Recipe, part: Path, start: int, stop: int) -> Path:
     bounds = {"action_low": env.action_space.low.tolist(), "action_high": env.action_space.high.tolist()}
     try:
         episodes = (rollout(env, recipe, number) for number in range(start, stop))
-        return write_store(part, episodes, {**asdict(recipe), **bounds})
+        return write_store(part, episodes, {**_provenance(recipe), **bounds})
     finally:
         env.close()
 
@@ -209,6 +223,10 @@ def _make(recipe: Recipe) -> Any:
     )
 
 
+def _provenance(recipe: Recipe) -> dict[str, Any]:
+    return {name: value for name, value in asdict(recipe).items() if value != ""}
+
+
 def _join(path: Path, parts: list[Path], recipe: Recipe, split: np.ndarray) -> None:
     policies: Counter[str] = Counter()
     with replacing(path) as temporary, StoreWriter(temporary, {}) as writer:
@@ -218,7 +236,7 @@ def _join(path: Path, parts: list[Path], recipe: Recipe, split: np.ndarray) -> N
                 names = store.read("policy", 0, store.rows)[store.offsets]
                 policies.update(name.decode() for name in names.tolist())
                 bounds = {name: store.attrs[name] for name in ("action_low", "action_high")}
-        writer.describe({**asdict(recipe), **bounds, "action_dim": len(bounds["action_low"])})
+        writer.describe({**_provenance(recipe), **bounds, "action_dim": len(bounds["action_low"])})
         writer.describe({"policies": dict(sorted(policies.items()))})  # episodes of each
 
 
@@ -228,9 +246,10 @@ def _claim(folder: Path, path: Path, recipe: Recipe) -> None:
     if note.exists():
         before = read_json(note)
         for option, value in asdict(recipe).items():
-            if before.get(option) != value:
+            found = before.get(option, getattr(Recipe, option, None))  # the default, if it did not exist then
+            if found != value:
                 raise BadFile(
-                    f"{folder} holds an unfinished collection with {option} {before.get(option)!r}, not {value!r}: "
+                    f"{folder} holds an unfinished collection with {option} {found!r}, not {value!r}: "
                     "continue it with that, choose another file, or delete the folder"
                 )
     else:
@@ -240,7 +259,8 @@ def _claim(folder: Path, path: Path, recipe: Recipe) -> None:
 def _already(path: Path, recipe: Recipe, episodes: int) -> Path:
     """Check that the dataset which is there is the one asked for, and tidy up."""
     with EpisodeStore(path) as store:
-        found = {**store.attrs, "episodes": len(store)}
+        defaults = {option: getattr(Recipe, option, None) for option in asdict(recipe)}  # for what did not exist then
+        found = {**defaults, **store.attrs, "episodes": len(store)}
     for option, value in {**asdict(recipe), "episodes": episodes}.items():
         if option != "version" and found.get(option) != value:
             raise BadFile(

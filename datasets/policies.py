@@ -68,12 +68,12 @@ class ThroughTheDoor:
 
     def act(self, env: Any) -> Array:
         """Return the next action."""
-        state = env.unwrapped.get_state()
-        if np.linalg.norm(self.target - state) < two_room.SPEED:
-            self._aim(env.unwrapped)
+        task, state = env.unwrapped, env.unwrapped.get_state()
+        if np.linalg.norm(self.target - state) < task.speed:
+            self._aim(task)
         if self.action is None or self.rng.uniform() > self.repeat:
-            heading = self._waypoint(state) - state
-            heading /= max(float(np.linalg.norm(heading)), two_room.SPEED)
+            heading = self._waypoint(task, state) - state
+            heading /= max(float(np.linalg.norm(heading)), task.speed)
             noisy = heading + self.noise * self.rng.standard_normal(2)
             self.action = np.clip(noisy, -1.0, 1.0).astype(np.float32)
         return self.action.copy()
@@ -84,9 +84,9 @@ class ThroughTheDoor:
         while task.hard(task.get_state(), self.target) != across:
             self.target = task.sample(self.rng)
 
-    def _waypoint(self, state: Array) -> Array:
-        door = np.array([two_room.WALL, two_room.DOOR])
-        if two_room.TwoRoom.hard(state, self.target) and np.linalg.norm(door - state) > 10.5:
+    def _waypoint(self, task: two_room.TwoRoom, state: Array) -> Array:
+        door = np.array([two_room.WALL, task.door])
+        if task.hard(state, self.target) and np.linalg.norm(door - state) > 10.5:
             return door
         return self.target
 

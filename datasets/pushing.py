@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from worldmodel.envs import pusht
+from worldmodel.envs.pusht import PushT
+from worldmodel.envs.pusht_block import Block
 
 Array = np.ndarray
-KEEP_OFF = pusht.AGENT_RADIUS + 4.0  # px from the block while going round it
+KEEP_OFF = 4.0  # px between agent and block while going round it
 BEHIND = KEEP_OFF + 4.0  # px from the outline at which a push starts
-ROOM = (pusht.WALLS[0] + pusht.AGENT_RADIUS, pusht.WALLS[1] - pusht.AGENT_RADIUS)  # where the agent's centre can be
-RADIUS_OF_GYRATION = float(np.sqrt(pusht.MOMENT))  # px; weighs a turn against a shift of the block
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Pusher:
     """Pushes through random points of the outline, mostly along the normal there."""
 
     name = "pusher"
+    task: PushT
     noise = 0.05  # standard deviation of the noise on actions
     stroll = 0.3  # share of the ways that lead to a random place instead of a push
 
@@ -47,6 +48,7 @@ class Pusher:
         self.rng = rng
         self.speed = rng.uniform(20.0, 60.0)  # px, how far ahead the target is while pushing
         self.haste = rng.uniform(60.0, 100.0)  # and while going round
+        self.task = env.unwrapped
         self._plan(env.unwrapped.get_state())
 
     def act(self, env: Any) -> Array:
@@ -60,10 +62,10 @@ class Pusher:
             offset = _at_most(self.way[0] - agent, self.haste)
         else:
             offset = self.push.direction * self.speed
-            if self.began is None and pusht.clearance(state, agent) < pusht.AGENT_RADIUS + 2.0:
+            if self.began is None and self._touches(state):
                 self.began = agent
             gone = 0.0 if self.began is None else float((agent - self.began) @ self.push.direction)
-            if gone + 0.25 * self.speed > self.push.length or _would_leave(state, self.push.direction):
+            if gone + 0.25 * self.speed > self.push.length or self._would_leave(state, self.push.direction):
                 self.patience = 0
         if self.patience <= 0:
             self._plan(state)
@@ -72,12 +74,12 @@ class Pusher:
 
     def choices(self, state: Array) -> list[Push]:
         """Return pushes to try for, the preferred ones first."""
-        points, normals = outline_points(state, self.rng.uniform(size=20))
+        points, normals = outline_points(self.task.block, state, self.rng.uniform(size=20))
         turns = np.radians(self.rng.normal(0.0, 15.0, len(points)))
         c, s = np.cos(turns), np.sin(turns)
         rotations = np.array([[c, -s], [s, c]]).transpose(2, 0, 1)
         directions = (rotations @ normals[..., None])[..., 0]
-        starts, lengths = points - BEHIND * normals, self.rng.uniform(15.0, 80.0, len(points))
+        starts, lengths = points - self._behind * normals, self.rng.uniform(15.0, 80.0, len(points))
         return [Push(*push) for push in zip(starts, directions, lengths)]
 
     def _plan(self, state: Array) -> None:
@@ -85,13 +87,14 @@ class Pusher:
         self.began = None
         self.patience = 40
         strolls = self.rng.uniform() < self.stroll
+        low, high = self.task.room
         pushes = [
             push
             for push in (self._places() if strolls else self.choices(state))
-            if push.start.min() >= ROOM[0] and push.start.max() <= ROOM[1]
-            and not _would_leave(state, push.direction, push.length)
+            if push.start.min() >= low and push.start.max() <= high
+            and not self._would_leave(state, push.direction, push.length)
         ]  # fmt: skip
-        for push, way in zip(pushes, routes(state, [push.start for push in pushes])):
+        for push, way in zip(pushes, routes(self.task, state, [push.start for push in pushes])):
             if way is not None:
                 self.push, self.way = push, way
                 return
@@ -100,7 +103,22 @@ class Pusher:
         self.patience = 10
 
     def _places(self) -> list[Push]:
-        return [Push(place, np.zeros(2), 0.0) for place in self.rng.uniform(*ROOM, (5, 2))]
+        return [Push(place, np.zeros(2), 0.0) for place in self.rng.uniform(*self.task.room, (5, 2))]
+
+    def _would_leave(self, state: Array, direction: Array, length: float = 0.0) -> bool:
+        """Whether the block, moved so far without turning, would touch a wall that it moves towards."""
+        corners = self.task.block.outline(state) + length * direction
+        low, high = pusht.WALLS[0] + 8.0, pusht.WALLS[1] - 8.0
+        leaves = ((corners.min(0) < low) & (direction < -0.2)) | ((corners.max(0) > high) & (direction > 0.2))
+        return bool(leaves.any())
+
+    def _touches(self, state: Array) -> bool:
+        return float(self.task.block.clearance(state, state[:2])) < self.task.agent_radius + 2.0
+
+    @property
+    def _behind(self) -> float:
+        """How far the agent's centre is from the outline before a push, px."""
+        return self.task.agent_radius + BEHIND
 
 
 class GoalPusher(Pusher):
@@ -120,13 +138,13 @@ class GoalPusher(Pusher):
         if self.tries <= 0 or float(np.linalg.norm(self._error(state))) < self.near:
             self._aim(self.rng)
         self.tries -= 1
-        points, normals = outline_points(state, self.rng.uniform(size=24))
+        points, normals = outline_points(self.task.block, state, self.rng.uniform(size=24))
         error = self._error(state)  # (3,) px
-        effects = twists(state, points, normals)  # (P, 3) px per px pushed
+        effects = twists(self.task.block, state, points, normals)  # (P, 3) px per px pushed
         lengths = np.clip(effects @ error / (effects**2).sum(1), 0.0, 90.0)
         left = np.linalg.norm(error - lengths[:, None] * effects, axis=1)
         order = [i for i in np.argsort(left * self.rng.uniform(0.95, 1.05, len(left))) if lengths[i] > 3.0]
-        starts = points - BEHIND * normals
+        starts = points - self._behind * normals
         return [Push(starts[i], normals[i], float(lengths[i])) for i in order] + super().choices(state)
 
     def _aim(self, rng: np.random.Generator) -> None:
@@ -135,19 +153,13 @@ class GoalPusher(Pusher):
     def _error(self, state: Array) -> Array:
         """What the centre of gravity must move and the block must turn (times the radius of gyration), (3,) px."""
         turn = (self.pose[4] - state[4] + np.pi) % (2 * np.pi) - np.pi
-        return np.array([*(centre(self.pose) - centre(state)), RADIUS_OF_GYRATION * turn])
+        block = self.task.block
+        return np.array([*(block.centre(self.pose) - block.centre(state)), block.radius_of_gyration * turn])
 
 
-def centre(state: Array) -> Array:
-    """Return the block's centre of gravity, (2,) px."""
-    c, s = np.cos(state[4]), np.sin(state[4])
-    x, y = pusht.CENTRE_OF_GRAVITY
-    return state[2:4] + np.array([c * x - s * y, s * x + c * y])
-
-
-def outline_points(state: Array, shares: Array) -> tuple[Array, Array]:
+def outline_points(block: Block, state: Array, shares: Array) -> tuple[Array, Array]:
     """Return points at ``shares`` (P,) of the way once around the block, and inward normals there: (P, 2) each."""
-    corners = pusht.outline(state)
+    corners = block.outline(state)
     sides = np.roll(corners, -1, axis=0) - corners
     ends = np.cumsum(np.linalg.norm(sides, axis=1))
     along = shares * ends[-1]
@@ -157,24 +169,25 @@ def outline_points(state: Array, shares: Array) -> tuple[Array, Array]:
     return points, np.stack([-unit[:, 1], unit[:, 0]], axis=1)
 
 
-def twists(state: Array, points: Array, normals: Array) -> Array:
+def twists(block: Block, state: Array, points: Array, normals: Array) -> Array:
     """Return how the block moves and turns (times the radius of gyration) per px pushed at points: (P, 3)."""
-    levers = points - centre(state)
-    q = (levers[:, 0] * normals[:, 1] - levers[:, 1] * normals[:, 0]) / RADIUS_OF_GYRATION
+    levers = points - block.centre(state)
+    q = (levers[:, 0] * normals[:, 1] - levers[:, 1] * normals[:, 0]) / block.radius_of_gyration
     return np.concatenate([normals, q[:, None]], axis=1) / (1.0 + q**2)[:, None]
 
 
-def routes(state: Array, goals: list[Array]) -> list[list[Array] | None]:
+def routes(task: PushT, state: Array, goals: list[Array]) -> list[list[Array] | None]:
     """Return the agent's waypoints to each goal without touching the block, the shortest over its corners, or None."""
     start, first = state[:2], []
-    if pusht.clearance(state, start) < KEEP_OFF:  # step back first
-        start = _step_back(state)
+    clearance, keep_off = task.block.clearance, task.agent_radius + KEEP_OFF
+    if clearance(state, start) < keep_off:  # step back first
+        start = _step_back(task, state)
         first.append(start)
-    stops = (pusht.outline(state)[:, None] + 26.0 * _ring(8)).reshape(-1, 2).clip(*ROOM)
-    nodes = np.stack([start, *stops[pusht.clearance(state, stops) >= KEEP_OFF], *goals])  # (P, 2)
+    stops = (task.block.outline(state)[:, None] + (keep_off + 7.0) * _ring(8)).reshape(-1, 2).clip(*task.room)
+    nodes = np.stack([start, *stops[clearance(state, stops) >= keep_off], *goals])  # (P, 2)
     a, b = nodes[: len(nodes) - len(goals)], nodes
     along = np.linspace(0.0, 1.0, 25)[:, None, None, None]
-    free = (pusht.clearance(state, a[:, None] + along * (b - a[:, None])) >= KEEP_OFF).all(0)
+    free = (clearance(state, a[:, None] + along * (b - a[:, None])) >= keep_off).all(0)
     cost = np.where(free, np.linalg.norm(a[:, None] - b, axis=-1), np.inf)  # from a to b
     total, parent = cost[0].copy(), np.zeros(len(b), int)  # Bellman-Ford from the start
     for _ in range(6):  # no way round the block has more legs
@@ -193,20 +206,12 @@ def _ring(count: int) -> Array:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def _step_back(state: Array) -> Array:
+def _step_back(task: PushT, state: Array) -> Array:
     """Return the nearest of some points around the agent that keeps off the block, else the farthest from it."""
-    points = np.clip(state[:2] + _ring(16) * np.array([15.0, 30.0, 60.0])[:, None, None], *ROOM).reshape(-1, 2)
-    gaps = pusht.clearance(state, points)
+    points = np.clip(state[:2] + _ring(16) * np.array([15.0, 30.0, 60.0])[:, None, None], *task.room).reshape(-1, 2)
+    gaps = task.block.clearance(state, points)
     # Nearer rings come first; argmax takes the first of equals.
-    return points[int(np.argmax(np.minimum(gaps, BEHIND)))]
-
-
-def _would_leave(state: Array, direction: Array, length: float = 0.0) -> bool:
-    """Whether the block, moved so far without turning, would touch a wall that it moves towards."""
-    corners = pusht.outline(state) + length * direction
-    low, high = pusht.WALLS[0] + 8.0, pusht.WALLS[1] - 8.0
-    leaves = ((corners.min(0) < low) & (direction < -0.2)) | ((corners.max(0) > high) & (direction > 0.2))
-    return bool(leaves.any())
+    return points[int(np.argmax(np.minimum(gaps, task.agent_radius + BEHIND)))]
 
 
 def _at_most(offset: Array, length: float) -> Array:

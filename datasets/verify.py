@@ -59,7 +59,7 @@ def _fault(name: str, rows: np.ndarray, episode: int) -> str:
         finite = np.isfinite(rows[_FINITE[name]]).reshape(len(rows[_FINITE[name]]), -1).all(axis=1)
         if not finite.all():
             return f"is not finite at step {int(np.argmin(finite)) + (_FINITE[name].start or 0)}"
-    if name in _CONSTANT and (rows != rows[0]).any():
+    if (name in _CONSTANT or name.startswith("variation_")) and (rows != rows[0]).any():
         return "changes within the episode"
     if name == "episode_idx" and rows[0] != episode:
         return f"says {rows[0]}"

@@ -1,7 +1,8 @@
 """What the goal-reaching tasks share: a state vector, pictures of it and of a goal, and the Gymnasium interface.
 
 A task adds its dynamics as a pure function of (state, action), so whatever follows depends on the state vector only: a
-state that was read can be set again and every action replays to the last bit, from any point of an episode.
+state that was read can be set again and every action replays to the last bit, from any point of an episode. The world
+around it is the same in every episode, unless `reset` is asked to vary it (envs/factors.py).
 """
 
 from __future__ import annotations
@@ -15,17 +16,19 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from worldmodel.envs.factors import Factor, resolve
 from worldmodel.errors import BadValue, UnknownName
 
 Array = np.ndarray
-_RESET_OPTIONS = ("state", "goal_state")
+_RESET_OPTIONS = ("state", "goal_state", "variation")
 
 
 class GoalTask(gymnasium.Env[dict[str, Array], Array]):
     """A task whose every state can be read, set and drawn.
 
     Observations are ``{"pixels", "goal"}``, pictures (S, S, 3) uint8, or ``{"state", "goal"}``, the numbers of
-    `features`, for which nothing is drawn. ``info`` has ``success``, ``state``, ``goal_state`` and ``distance``.
+    `features`, for which nothing is drawn. ``info`` has ``success``, ``state``, ``goal_state``, ``distance`` and, where
+    the task has `factors`, ``variation``.
 
     Args:
         image_size: S, side of the pictures, pixels.
@@ -37,6 +40,8 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
     Attributes:
         action_space: Box (a,) float32; [-1, 1]^2 unless the task says otherwise before this class is initialised.
         goal_state: (state_dim,) float64.
+        factors: what of the world can be varied, by name.
+        variation: value of every factor now, float64, not to be written to.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
@@ -45,7 +50,10 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
     hard_label: ClassVar[str]  # what `hard` says, in words
     state_names: tuple[str, ...]
     state_dim: int
+    factors: Mapping[str, Factor] = {}
     action_space: spaces.Box = spaces.Box(-1.0, 1.0, (2,), np.float32)
+    _goal_image: Array | None
+    _goal_features: Array | None
 
     def __init__(
         self,
@@ -62,7 +70,9 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
         self.observation = observation
         self.render_preset = render_preset
         self.action_space = copy(self.action_space)  # with a generator of its own
-        rng = np.random.default_rng(0)  # a place to be until `reset` is called
+        rng = np.random.default_rng(0)
+        self.vary(None, rng)
+        # A place to be until `reset` is called.
         self.set_state(self.sample(rng))
         self.set_goal(self.sample(rng))
         seen: spaces.Box = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
@@ -74,7 +84,12 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
 
     @abstractmethod
     def advance(self, state: Array, action: Array) -> Array:
-        """Return the state one step later; a pure function. ``action`` is (a,) float64 within the action space."""
+        """Return the state one step later, a pure function in one world.
+
+        Args:
+            state: (state_dim,) float64.
+            action: (a,) float64 within the action space.
+        """
 
     @abstractmethod
     def sample(self, rng: np.random.Generator) -> Array:
@@ -82,7 +97,7 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
 
     @abstractmethod
     def draw(self, state: Array) -> Array:
-        """Return the picture of any state, (S, S, 3) uint8; a pure function."""
+        """Return the picture of any state, (S, S, 3) uint8; a pure function in one world."""
 
     @abstractmethod
     def distance(self, state: Array, goal: Array) -> float:
@@ -117,7 +132,10 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
             goal = self.sample(rng)
         return goal
 
-    # State and goal.
+    def build_world(self) -> None:
+        """Derive what the other functions use from `variation`, which has changed."""
+
+    # State, goal and world.
 
     def get_state(self) -> Array:
         """Return a copy of the state, (state_dim,) float64; `set_state` on it continues exactly from there."""
@@ -130,8 +148,7 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
     def set_goal(self, state: Any) -> None:
         """Set the goal. Raises BadValue for a wrong shape or a number that is not finite."""
         self.goal_state = self._checked("goal_state", state)
-        self._goal_image: Array | None = None
-        self._goal_features: Array | None = None
+        self._goal_image = self._goal_features = None
 
     @property
     def goal_image(self) -> Array:
@@ -147,17 +164,30 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
             self._goal_features = self.features(self.goal_state)
         return self._goal_features
 
+    def vary(self, request: Any, rng: np.random.Generator) -> None:
+        """Change the world, not the state. ``request`` and errors are those of `resolve`; None undoes every change."""
+        self.variation = resolve(self.factors, request, rng)
+        self.build_world()
+        self._goal_image = self._goal_features = None
+
     # Gymnasium.
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[dict[str, Array], dict[str, Any]]:
-        """Start an episode; ``options`` may hold ``state`` and ``goal_state``, what is missing is drawn at random."""
+        """Start an episode.
+
+        Args:
+            seed: of what is drawn; the variation takes no numbers from those that start and goal are drawn by.
+            options: ``state`` and ``goal_state``, drawn at random where missing, and ``variation`` (see `resolve`),
+                without which the world is the unvaried one.
+        """
         super().reset(seed=seed)
         options = options or {}
         for name in options:
             if name not in _RESET_OPTIONS:
                 raise UnknownName("reset option", name, _RESET_OPTIONS)
+        self.vary(options.get("variation"), self.np_random.spawn(1)[0])
         state, goal = options.get("state"), options.get("goal_state")
         self.set_state(self.sample(self.np_random) if state is None else state)
         self.set_goal(self.sample_goal(self._state, self.np_random) if goal is None else goal)
@@ -183,12 +213,13 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
         return {"pixels": self.draw(self._state), "goal": self.goal_image.copy()}
 
     def _info(self) -> dict[str, Any]:
-        return {
+        info = {
             "success": self.success(self._state, self.goal_state),
             "state": self._state.copy(),
             "goal_state": self.goal_state.copy(),
             "distance": self.distance(self._state, self.goal_state),
         }
+        return info | {"variation": self.variation.copy()} if self.factors else info
 
     def _checked(self, name: str, state: Any) -> Array:
         try:

@@ -70,6 +70,7 @@ class GymTask(gymnasium.Env[dict[str, Array], Array]):
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
     restorable: ClassVar[bool] = False
     presets: ClassVar[tuple[str, ...]] = ("fast",)
+    factors: ClassVar[Mapping[str, Any]] = {}  # the worlds of others cannot be varied
     hard_label = "goal > 1 sd away"
 
     def __init__(

@@ -20,27 +20,26 @@ import cv2
 import numpy as np
 import pymunk
 
+from worldmodel.envs.factors import Factor, colour
 from worldmodel.envs.goal_task import Array, GoalTask
+from worldmodel.envs.pusht_block import SHAPES, Block
 
 ARENA = 512.0  # px, side of the picture
 WALLS = (7.0, 504.0)  # px, inner faces
-AGENT_RADIUS = 15.0
 REACH = 100.0  # px from the agent to its target for an action of 1
 STIFFNESS, DAMPING = 100.0, 20.0  # of the agent's PD control, 1/s^2 and 1/s
 DT, SUBSTEPS = 0.01, 10  # s; one step is 0.1 s
-BAR = ((-60.0, 0.0), (60.0, 0.0), (60.0, 30.0), (-60.0, 30.0))  # px, in the block's frame
-STEM = ((-15.0, 30.0), (15.0, 30.0), (15.0, 120.0), (-15.0, 120.0))
-CENTRE_OF_GRAVITY = (0.0, 45.0)  # mean of the two boxes' centres
-MOMENT = 2 * pymunk.moment_for_poly(1.0, BAR)  # of mass 1; the bar is counted twice, as in the published environment
-OUTLINE = np.array([*BAR[:3], *STEM[1:], STEM[0], BAR[3]])  # (8, 2), once around
 POSITION_TOLERANCE, ANGLE_TOLERANCE = 20.0, np.pi / 9  # px, rad
-_AGENT_BOX = (WALLS[0] + AGENT_RADIUS, WALLS[1] - AGENT_RADIUS)  # where its centre can be
-_WHITE, _LIGHT_GREY, _SLATE, _BLUE = (255, 255, 255), (211, 211, 211), (119, 136, 153), (65, 105, 225)
+_SHAPES = tuple(SHAPES)
 _SHIFT = 8  # sub-pixel bits in the drawings
 
 
 class PushT(GoalTask):
-    """Push the T to a pose. State, px, rad and seconds: see ``state_names``; action: target relative to the agent."""
+    """Push the T to a pose. State, px, rad and seconds: see ``state_names``; action: target relative to the agent.
+
+    Of the factors, colours change the picture only. ``block.shape`` is a number in `SHAPES`, ``block.friction`` that
+    between agent and block, ``block.glide`` the share of its speed that the block keeps for a step when it is let go.
+    """
 
     state_names = (
         "agent_x", "agent_y", "block_x", "block_y", "block_angle",
@@ -48,19 +47,74 @@ class PushT(GoalTask):
     )  # fmt: skip
     state_dim = 10
     hard_label = "block moves > 20 px"
+    factors = {
+        "background.colour": colour(255, 255, 255),
+        "wall.colour": colour(211, 211, 211),
+        "block.colour": colour(119, 136, 153),
+        "block.shape": Factor(0, 0, len(SHAPES) - 1, whole=True),
+        "block.scale": Factor(1.0, 0.75, 1.25),
+        "block.friction": Factor(0.0, 0.0, 1.0),
+        "block.glide": Factor(0.0, 0.0, 0.5),
+        "agent.colour": colour(65, 105, 225),
+        "agent.radius": Factor(15.0, 10.0, 20.0),  # px
+    }
+
+    def build_world(self) -> None:
+        """Make the block and look up what every step needs."""
+        world = {name: value.tolist() for name, value in self.variation.items()}
+        self.block = Block(_SHAPES[int(world["block.shape"])], world["block.scale"])
+        self.agent_radius = world["agent.radius"]
+        self.room = (WALLS[0] + self.agent_radius, WALLS[1] - self.agent_radius)  # where the agent's centre can be
+        self._friction = world["block.friction"]
+        self._glide = world["block.glide"] ** (1 / (DT * SUBSTEPS))  # per second
+        self._block_colour, self._agent_colour = world["block.colour"], world["agent.colour"]
+        self._background = _background(
+            2 * self.image_size, tuple(world["background.colour"]), tuple(world["wall.colour"])
+        )
 
     def advance(self, state: Array, action: Array) -> Array:
         """Let the agent go towards ``agent + 100 px * action`` for 0.1 s."""
-        space, agent, block = _build(state)
+        space, agent, block = self.build_space(state)
+        low, high = self.room
         x, y, *_, vx, vy, _, _, _ = state.tolist()
-        target_x, target_y = _inside(x + REACH * float(action[0])), _inside(y + REACH * float(action[1]))
+        target_x = _inside(x + REACH * float(action[0]), low, high)
+        target_y = _inside(y + REACH * float(action[1]), low, high)
         for _ in range(SUBSTEPS):
-            vx, vy = _servo(x, vx, target_x), _servo(y, vy, target_y)
+            vx, vy = _servo(x, vx, target_x, low, high), _servo(y, vy, target_y, low, high)
             agent.velocity = vx, vy
             space.step(DT)
-            x, y = _inside(x + vx * DT), _inside(y + vy * DT)  # as the agent did
+            x, y = _inside(x + vx * DT, low, high), _inside(y + vy * DT, low, high)  # as the agent did
         angle = block.angle % (2 * np.pi)
         return np.array([x, y, *block.position, angle, vx, vy, *block.velocity, block.angular_velocity])
+
+    def build_space(self, state: Array) -> tuple[pymunk.Space, pymunk.Body, pymunk.Body]:
+        """Build the physics of a state from nothing; shapes are always added in the same order."""
+        x, y, block_x, block_y, angle, vx, vy, block_vx, block_vy, omega = state.tolist()
+        space = pymunk.Space()
+        space.damping = self._glide  # 0: the block stops when it is not pushed
+        thick = 500.0
+        near, far = WALLS[0] - thick, WALLS[1] + thick
+        corners = ((near, near), (far, near), (far, far), (near, far))
+        walls = [pymunk.Segment(space.static_body, corners[i - 1], corners[i], thick) for i in range(4)]
+
+        agent = pymunk.Body(body_type=pymunk.Body.KINEMATIC)
+        agent.position = x, y
+        agent.velocity = vx, vy
+
+        block = pymunk.Body(1.0, self.block.moment)
+        block.center_of_gravity = self.block.centre_of_gravity
+        block.angle = angle
+        block.position = block_x, block_y
+        block.velocity = block_vx, block_vy
+        block.angular_velocity = omega
+
+        disc = pymunk.Circle(agent, self.agent_radius)
+        parts = [pymunk.Poly(block, part) for part in self.block.parts]
+        if self._friction:
+            for shape in (disc, *parts):
+                shape.friction = self._friction**0.5  # of two shapes, the product counts
+        space.add(*walls, agent, disc, block, *parts)
+        return space, agent, block
 
     def sample(self, rng: np.random.Generator) -> Array:
         """Draw agent and block where the published environment starts them, in view and apart."""
@@ -69,18 +123,19 @@ class PushT(GoalTask):
             state[:2] = rng.uniform(50, 450, 2)
             state[2:4] = rng.uniform(100, 400, 2)
             state[4] = rng.uniform(0, 2 * np.pi)
-            if self.in_view(state) and clearance(state, state[:2]) > AGENT_RADIUS + 2.0:
+            if self.in_view(state) and self.block.clearance(state, state[:2]) > self.agent_radius + 2.0:
                 return state
 
     def draw(self, state: Array) -> Array:
         """Draw block and agent, never the goal."""
         size = 2 * self.image_size  # drawn twice as large: OpenCV's own smoothing makes a star of a disc of 4 px
         scale, half = size / ARENA * (1 << _SHIFT), 0.5 * (1 << _SHIFT)  # its integer coordinates are centres of pixels
-        picture = _background(size).copy()
-        corners = np.rint(outline(state) * scale - half).astype(np.int32)
-        cv2.fillPoly(picture, [corners], _SLATE, cv2.LINE_AA, _SHIFT)
+        picture = self._background.copy()
+        corners = np.rint(self.block.outline(state) * scale - half).astype(np.int32)
+        cv2.fillPoly(picture, [corners], self._block_colour, cv2.LINE_AA, _SHIFT)
         x, y = np.rint(state[:2] * scale - half).astype(int).tolist()
-        cv2.circle(picture, (x, y), round(AGENT_RADIUS * scale), _BLUE, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+        radius = round(self.agent_radius * scale)
+        cv2.circle(picture, (x, y), radius, self._agent_colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
         return cv2.resize(picture, (self.image_size, self.image_size), interpolation=cv2.INTER_AREA)
 
     @staticmethod
@@ -98,42 +153,22 @@ class PushT(GoalTask):
         """Whether the block must move more than the position tolerance."""
         return float(np.linalg.norm(goal[2:4] - start[2:4])) > POSITION_TOLERANCE
 
-    @staticmethod
-    def in_view(state: Array) -> bool:
-        """Whether the block lies wholly in the picture and the agent in the arena."""
-        corners = outline(state)
-        low, high = _AGENT_BOX
-        return bool(
-            corners.min() >= 0 and corners.max() <= ARENA and state[:2].min() >= low and state[:2].max() <= high
-        )
+    def in_view(self, state: Array) -> bool:
+        """Whether the block lies wholly in the picture and the agent in the arena, not in the block."""
+        corners, agent = self.block.outline(state), state[:2]
+        low, high = self.room
+        inside = corners.min() >= 0 and corners.max() <= ARENA and agent.min() >= low and agent.max() <= high
+        return bool(inside and self.block.clearance(state, agent) > 0.0)  # when pushing they overlap by some px
 
 
-def outline(state: Array) -> Array:
-    """Return the corners of the block, once around: (8, 2) px."""
-    c, s = np.cos(state[4]), np.sin(state[4])
-    return OUTLINE @ np.array([[c, s], [-s, c]]) + state[2:4]
+def _inside(x: float, low: float, high: float) -> float:
+    return min(max(x, low), high)
 
 
-def clearance(state: Array, points: Array) -> Array:
-    """Return how far points (..., 2) px are from the block, (...); negative inside."""
-    c, s = np.cos(state[4]), np.sin(state[4])
-    local = (points - state[2:4]) @ np.array([[c, -s], [s, c]])
-    return np.minimum(_box_distance(local, BAR), _box_distance(local, STEM))
-
-
-def _box_distance(points: Array, box: tuple[tuple[float, float], ...]) -> Array:
-    outside = np.maximum(np.array(box[0]) - points, points - np.array(box[2]))  # (..., 2), per axis
-    return np.linalg.norm(np.maximum(outside, 0.0), axis=-1) + np.minimum(outside.max(-1), 0.0)
-
-
-def _inside(x: float) -> float:
-    return min(max(x, _AGENT_BOX[0]), _AGENT_BOX[1])
-
-
-def _servo(x: float, v: float, target: float) -> float:
+def _servo(x: float, v: float, target: float, low: float, high: float) -> float:
     """Return the agent's next velocity along an axis. Walls do not stop a kinematic body, so this does."""
     v += (STIFFNESS * (target - x) - DAMPING * v) * DT
-    return min(max(v, (_AGENT_BOX[0] - x) / DT), (_AGENT_BOX[1] - x) / DT)
+    return min(max(v, (low - x) / DT), (high - x) / DT)
 
 
 def _position_gap(state: Array, goal: Array) -> float:
@@ -144,34 +179,8 @@ def _angle_gap(state: Array, goal: Array) -> float:
     return abs(float((goal[4] - state[4] + np.pi) % (2 * np.pi) - np.pi))
 
 
-def _build(state: Array) -> tuple[pymunk.Space, pymunk.Body, pymunk.Body]:
-    """Build the physics of a state from nothing; shapes are always added in the same order."""
-    x, y, block_x, block_y, angle, vx, vy, block_vx, block_vy, omega = state.tolist()
-    space = pymunk.Space()
-    space.damping = 0.0  # the block stops when it is not pushed
-    thick = 500.0
-    near, far = WALLS[0] - thick, WALLS[1] + thick
-    corners = ((near, near), (far, near), (far, far), (near, far))
-    walls = [pymunk.Segment(space.static_body, corners[i - 1], corners[i], thick) for i in range(4)]
-
-    agent = pymunk.Body(body_type=pymunk.Body.KINEMATIC)
-    agent.position = x, y
-    agent.velocity = vx, vy
-
-    block = pymunk.Body(1.0, MOMENT)
-    block.center_of_gravity = CENTRE_OF_GRAVITY
-    block.angle = angle
-    block.position = block_x, block_y
-    block.velocity = block_vx, block_vy
-    block.angular_velocity = omega
-
-    bodies = (agent, pymunk.Circle(agent, AGENT_RADIUS), block, pymunk.Poly(block, BAR), pymunk.Poly(block, STEM))
-    space.add(*walls, *bodies)
-    return space, agent, block
-
-
 @lru_cache(maxsize=8)
-def _background(size: int) -> Array:
-    picture = np.full((512, 512, 3), _WHITE, np.uint8)
-    cv2.rectangle(picture, (5, 5), (506, 506), _LIGHT_GREY, 4)
+def _background(size: int, floor: tuple[float, ...], wall: tuple[float, ...]) -> Array:
+    picture = np.full((512, 512, 3), floor, np.uint8)
+    cv2.rectangle(picture, (5, 5), (506, 506), wall, 4)
     return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)

@@ -30,6 +30,7 @@ def collect(
     seed: int = 0,
     image_size: int = 64,
     render_preset: str = "fast",
+    variation: str = "",
     workers: int = 0,
     out: str = "",
 ) -> None:
@@ -42,6 +43,7 @@ def collect(
         seed: Of the whole collection; the number of workers does not matter.
         image_size: Side of the square pictures, pixels.
         render_preset: Look of MuJoCo's pictures: fast, or official as published, many times slower.
+        variation: What changes from episode to episode: all, or factors such as agent.colour,block [default: nothing].
         workers: Processes [default: all cores].
         out: File to make [default: data/<env>.h5].
     """
@@ -52,8 +54,8 @@ def collect(
     path = Path(out) if out else default_file(env)
     if path.exists():
         print(f"{path} is already there")
-    options = dict(steps=steps, seed=seed, image_size=image_size, render_preset=render_preset, workers=workers or None)
-    collect_with_bar(env, path, episodes, **options)
+    options = dict(steps=steps, seed=seed, image_size=image_size, workers=workers or None)
+    collect_with_bar(env, path, episodes, render_preset=render_preset, variation=variation, **options)
     with EpisodeStore(path) as store:
         show(store)
 

@@ -49,6 +49,8 @@ class Options:
     """Start and goal pairs."""
     offset: int = 25
     """Environment steps from start to goal, in the demonstration."""
+    variation: Annotated[str, text("NAMES", "the world of the episodes")] = ""
+    """Factors of the world to draw for each pair, to measure robustness: all, or such as agent.colour,block."""
     budget: Annotated[int | None, text("INT", "twice the offset")] = None
     """Environment steps allowed."""
     candidates: int = CEMConfig.candidates
@@ -102,7 +104,8 @@ def plan(options: Options) -> None:
     with common.option("--env"), make(env, observation="state") as task_env:
         task = task_env.unwrapped
     with dataset(options, env, trained_on.get("path"), size, look["render_preset"]) as store:
-        pairs = sample_pairs(store, task, options.offset, options.episodes, options.seed, options.split)
+        drawn = (options.offset, options.episodes, options.seed, options.split, options.variation)
+        pairs = sample_pairs(store, task, *drawn)
         data = {"path": str(store.path), "fingerprint": store.fingerprint}
 
     chosen = {"horizon": options.horizon, "execute_steps": options.execute_steps, "seed": options.seed}
