@@ -14,6 +14,7 @@ from worldmodel.errors import UnknownName
 
 ALL = [(name, kind) for name in registry.TASKS for kind in (*BEHAVIOURS[name], Uniform, Smooth)]
 EPISODES, STEPS, OFFSET = 5, 200, 25
+WORLDS = [{}, *({"block.shape": shape, "block.scale": 1.2, "agent.radius": 19} for shape in (1, 2, 3))]
 
 
 @functools.cache
@@ -51,7 +52,8 @@ def test_pusht_windows_are_worth_learning_from(kind: type) -> None:
     states, _ = played("pusht", kind)
     gaps = np.linalg.norm(states[:, OFFSET:, 2:4] - states[:, :-OFFSET, 2:4], axis=-1)
     moved = gaps > 20
-    in_view = np.array([[pusht.PushT.in_view(state) for state in episode] for episode in states])
+    task = pusht.PushT()
+    in_view = np.array([[task.in_view(state) for state in episode] for episode in states])
     assert 0.35 < moved.mean() < 0.85
     assert 20 < np.median(gaps[moved]) < 110
     assert in_view.mean() > 0.9
@@ -87,43 +89,47 @@ def test_goal_pusher_reaches_poses() -> None:
     assert reached >= 3
 
 
-def test_predicted_twist_is_the_physical_one() -> None:
+@pytest.mark.parametrize("world", WORLDS)
+def test_predicted_twist_is_the_physical_one(world: dict) -> None:
     """A short push along the normal moves and turns the block as `twists` says."""
     task, rng = registry.make("pusht", image_size=8).unwrapped, np.random.default_rng(0)
-    checked = 0
+    task.vary(world, rng)
+    block, checked = task.block, 0
     for share in rng.uniform(size=30):
         start = np.array([0, 0, 256, 256, rng.uniform(0, 6), 0, 0, 0, 0, 0])
-        point, normal = (array[0] for array in pushing.outline_points(start, np.array([share])))
-        start[:2] = point - (pusht.AGENT_RADIUS + 0.01) * normal
-        if pusht.clearance(start, start[:2]) < pusht.AGENT_RADIUS:  # an inner corner: two contacts
+        point, normal = (array[0] for array in pushing.outline_points(block, start, np.array([share])))
+        start[:2] = point - (task.agent_radius + 0.01) * normal
+        if block.clearance(start, start[:2]) < task.agent_radius:  # an inner corner: two contacts
             continue
         after = task.advance(start, 0.15 * normal)
         pushed = float((after[:2] - start[:2]) @ normal)
-        shift = pushing.centre(after) - pushing.centre(start)
+        shift = block.centre(after) - block.centre(start)
         turn = (after[4] - start[4] + np.pi) % (2 * np.pi) - np.pi
-        expected = pushing.twists(start, point[None], normal[None])[0] * pushed
-        assert np.linalg.norm(np.append(shift, turn * pushing.RADIUS_OF_GYRATION) - expected) < 0.35 * pushed
+        expected = pushing.twists(block, start, point[None], normal[None])[0] * pushed
+        assert np.linalg.norm(np.append(shift, turn * block.radius_of_gyration) - expected) < 0.35 * pushed
         checked += 1
     assert checked > 15
 
 
-def test_routes_keep_off_the_block() -> None:
+@pytest.mark.parametrize("world", WORLDS)
+def test_routes_keep_off_the_block(world: dict) -> None:
     rng = np.random.default_rng(0)
     task = registry.make("pusht", image_size=8).unwrapped
+    task.vary(world, rng)
     found = 0
     for _ in range(20):
-        state, goals = task.sample(rng), list(rng.uniform(*pushing.ROOM, (4, 2)))
-        for goal, way in zip(goals, pushing.routes(state, goals)):
-            if way is None or pusht.clearance(state, state[:2]) < pushing.KEEP_OFF:
+        state, goals = task.sample(rng), list(rng.uniform(*task.room, (4, 2)))
+        for goal, way in zip(goals, pushing.routes(task, state, goals)):
+            if way is None or task.block.clearance(state, state[:2]) < task.agent_radius + pushing.KEEP_OFF:
                 continue
             found += 1
             assert np.array_equal(way[-1], goal)
             stops = np.array([state[:2], *way])
             points = np.concatenate([np.linspace(a, b, 100) for a, b in zip(stops[:-1], stops[1:])])
-            assert pusht.clearance(state, points).min() > pusht.AGENT_RADIUS
+            assert task.block.clearance(state, points).min() > task.agent_radius
     assert found > 50
-    inside = pushing.centre(state)
-    assert pushing.routes(state, [inside]) == [None] and pushing.routes(state, []) == []
+    inside = task.block.centre(state)
+    assert pushing.routes(task, state, [inside]) == [None] and pushing.routes(task, state, []) == []
 
 
 def test_weak_targets_stay_around_the_block() -> None:

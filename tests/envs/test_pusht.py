@@ -4,8 +4,10 @@ import numpy as np
 import pymunk
 import pytest
 
-from worldmodel.envs import pusht
-from worldmodel.envs.pusht import PushT, clearance, outline
+from worldmodel.envs import pusht, pusht_block
+from worldmodel.envs.pusht import PushT
+
+TASK = PushT()
 
 
 def state(agent=(100, 100), block=(256, 256), angle=0.0) -> np.ndarray:
@@ -22,7 +24,7 @@ def run(task: PushT, start: np.ndarray, moves: np.ndarray) -> np.ndarray:
 def test_the_block_lies_where_the_state_says() -> None:
     """Position before angle would put the block elsewhere, as the centre of gravity is not its origin."""
     placed = state(block=(200, 300), angle=2.0)
-    space, _, block = pusht._build(placed)  # without its space the body is gone
+    space, _, block = TASK.build_space(placed)  # without its space the body is gone
     assert tuple(block.position) == pytest.approx((200, 300), abs=1e-9) and block.angle == 2.0
     after = PushT().advance(placed, np.zeros(2))
     np.testing.assert_allclose(after[2:5], placed[2:5], rtol=0, atol=1e-9)
@@ -30,26 +32,32 @@ def test_the_block_lies_where_the_state_says() -> None:
 
 def test_outline_is_the_physical_one() -> None:
     placed = state(block=(220, 310), angle=0.7)
-    space, _, block = pusht._build(placed)  # without its space the body is gone
-    corners = outline(placed)
+    space, _, block = TASK.build_space(placed)  # without its space the body is gone
+    corners = TASK.block.outline(placed)
     shapes = [shape for shape in block.shapes if isinstance(shape, pymunk.Poly)]
     physical = np.array([block.local_to_world(corner) for shape in shapes for corner in shape.get_vertices()])
     assert len(physical) == len(corners) == 8
     assert all(np.linalg.norm(physical - corner, axis=1).min() < 1e-9 for corner in corners)
 
 
-def test_clearance_agrees_with_the_physics() -> None:
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize("shape", pusht_block.SHAPES)
+def test_clearance_agrees_with_the_physics(shape: str) -> None:
+    rng, task = np.random.default_rng(0), PushT()
+    task.vary({"block.shape": list(pusht_block.SHAPES).index(shape), "block.scale": 0.9}, rng)
     for angle in rng.uniform(0, 2 * np.pi, 20):
         placed = state(angle=angle)
-        space, _, block = pusht._build(placed)  # without its space the body is gone
+        corners = task.block.outline(placed)
+        middles = (corners + np.roll(corners, 1, axis=0)) / 2
+        np.testing.assert_allclose(task.block.clearance(placed, np.concatenate([corners, middles])), 0, atol=1e-9)
+        space, _, block = task.build_space(placed)  # without its space the body is gone
         for shape in block.shapes:
             shape.cache_bb()
         points = rng.uniform(100, 400, (20, 2))
         expected = [min(shape.point_query(tuple(point)).distance for shape in block.shapes) for point in points]
         outside = np.array(expected) > 0  # inside, the nearest edge may be one between the two boxes
-        np.testing.assert_allclose(clearance(placed, points)[outside], np.array(expected)[outside], atol=1e-6)
-        assert (clearance(placed, points)[~outside] <= 0).all()
+        gaps = task.block.clearance(placed, points)
+        np.testing.assert_allclose(gaps[outside], np.array(expected)[outside], atol=1e-6)
+        assert (gaps[~outside] <= 0).all()
 
 
 def test_published_physics() -> None:
@@ -60,7 +68,7 @@ def test_published_physics() -> None:
         x += v * 0.01
     after = PushT().advance(state(), np.array([1.0, 0.0]))
     assert after[[0, 5]] == pytest.approx([x, v]) and after[1] == 100.0
-    assert 2 * pymunk.moment_for_poly(1.0, pusht.BAR) == pusht.MOMENT == pytest.approx(3000.0)
+    assert 2 * pymunk.moment_for_poly(1.0, pusht_block.BAR) == pusht_block.MOMENT == pytest.approx(3000.0)
 
 
 def test_pushing_moves_the_block_and_it_stops_by_itself() -> None:
@@ -80,7 +88,7 @@ def test_the_agent_never_leaves_the_arena(seed: int) -> None:
     corner = rng.choice([-1.0, 1.0], 2)
     moves = np.clip(rng.uniform(-1, 1, (60, 2)) + corner, -1, 1)  # into a corner at full speed, with noise
     states = run(task, task.sample(rng), moves)
-    low, high = pusht.WALLS[0] + pusht.AGENT_RADIUS, pusht.WALLS[1] - pusht.AGENT_RADIUS
+    low, high = pusht.WALLS[0] + 15, pusht.WALLS[1] - 15
     assert states[:, :2].min() >= low and states[:, :2].max() <= high
     assert np.abs(states[-1, :2] - np.where(corner < 0, low, high)).max() < 1e-9
     assert states[1:, 4].min() >= 0 and states[1:, 4].max() <= 2 * np.pi
@@ -91,9 +99,9 @@ def test_walls_stop_the_block() -> None:
     task = PushT()
     states = run(task, state(agent=(256, 470), block=(256, 300)), np.array([[0.0, -0.4]] * 40))
     assert 0 < states[-1, 3] < 120
-    assert outline(states[-1]).min() > -100  # through the wall it would be gone
+    assert TASK.block.outline(states[-1]).min() > -100  # through the wall it would be gone
     settled = run(task, states[-1], np.array([[0.0, 1.0]] * 3 + [[0.0, 0.0]] * 60))
-    assert outline(settled[-1]).min() > pusht.WALLS[0] - 1
+    assert TASK.block.outline(settled[-1]).min() > pusht.WALLS[0] - 1
 
 
 def test_success_counts_agent_and_block_together_and_wraps_the_angle() -> None:
@@ -120,10 +128,11 @@ def test_hard_means_that_the_block_moves() -> None:
 
 
 def test_in_view() -> None:
-    assert PushT.in_view(state())
-    assert not PushT.in_view(state(agent=(10, 100)))
-    assert not PushT.in_view(state(block=(40, 256)))
-    assert not PushT.in_view(state(block=(256, 400)))
+    assert TASK.in_view(state())
+    assert not TASK.in_view(state(agent=(10, 100)))
+    assert not TASK.in_view(state(block=(40, 256)))
+    assert not TASK.in_view(state(block=(256, 400)))
+    assert not TASK.in_view(state(agent=(256, 300)))  # in the block
 
 
 def test_picture_shows_every_degree_and_pixel() -> None:

@@ -5,12 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worldmodel.envs import two_room
 from worldmodel.envs.two_room import TwoRoom
 
 TASK = TwoRoom()
-LOW, HIGH = two_room.ROOM
-DOOR_LOW, DOOR_HIGH = two_room.PASSAGE
+LOW, HIGH = TASK.room
+DOOR_LOW, DOOR_HIGH = TASK.passage
 
 
 def free(x: float, y: float) -> bool:
@@ -30,7 +29,7 @@ def test_it_stays_in_the_rooms_and_the_doorway(x: float, y: float, moves: list[t
     state = np.array([x, y])
     for move in moves:
         after = TASK.advance(state, np.array(move))
-        assert np.abs(after - state).max() <= two_room.SPEED + 1e-9  # nothing throws it out of a wall
+        assert np.abs(after - state).max() <= TASK.speed + 1e-9  # nothing throws it out of a wall
         for share in np.linspace(0, 1, 11):  # both legs of the way, x first
             assert free(state[0] + share * (after[0] - state[0]), state[1])
             assert free(after[0], state[1] + share * (after[1] - state[1]))
@@ -72,7 +71,7 @@ def test_success_and_sides() -> None:
     here = np.array([60.0, 60.0])
     assert TwoRoom.success(here, here + [0, 15.9]) and not TwoRoom.success(here, here + [0, 16.0])
     assert TwoRoom.hard(here, np.array([150.0, 60.0])) and not TwoRoom.hard(here, np.array([60.0, 200.0]))
-    assert not TwoRoom.in_view(np.array([112.0, 49.0])) and TwoRoom.in_view(here)
+    assert not TASK.in_view(np.array([112.0, 49.0])) and TASK.in_view(here)
 
 
 def test_picture() -> None:
