@@ -19,7 +19,7 @@ import numpy as np
 from worldmodel.errors import BadValue, UnknownName
 
 Array = np.ndarray
-CONTRAST = 90.0  # distance in RGB, 0 to 255 each, that colours drawn together keep at least
+CONTRAST = 120.0  # distance in RGB, 0 to 255 each, that colours drawn together keep at least
 
 
 @dataclass(frozen=True)

@@ -70,9 +70,8 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
         self.observation = observation
         self.render_preset = render_preset
         self.action_space = copy(self.action_space)  # with a generator of its own
-        rng = np.random.default_rng(0)
+        rng = np.random.default_rng(0)  # of a place to be until `reset` is called
         self.vary(None, rng)
-        # A place to be until `reset` is called.
         self.set_state(self.sample(rng))
         self.set_goal(self.sample(rng))
         seen: spaces.Box = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
@@ -166,7 +165,7 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
 
     def vary(self, request: Any, rng: np.random.Generator) -> None:
         """Change the world, not the state. ``request`` and errors are those of `resolve`; None undoes every change."""
-        self.variation = resolve(self.factors, request, rng)
+        self.variation, self._varied = resolve(self.factors, request, rng), request is not None
         self.build_world()
         self._goal_image = self._goal_features = None
 
@@ -187,7 +186,9 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
         for name in options:
             if name not in _RESET_OPTIONS:
                 raise UnknownName("reset option", name, _RESET_OPTIONS)
-        self.vary(options.get("variation"), self.np_random.spawn(1)[0])
+        variation = options.get("variation")
+        if variation is not None or self._varied:
+            self.vary(variation, self.np_random.spawn(1)[0])
         state, goal = options.get("state"), options.get("goal_state")
         self.set_state(self.sample(self.np_random) if state is None else state)
         self.set_goal(self.sample_goal(self._state, self.np_random) if goal is None else goal)
