@@ -20,7 +20,6 @@ from worldmodel.envs.factors import Factor, resolve
 from worldmodel.errors import BadValue, UnknownName
 
 Array = np.ndarray
-_RESET_OPTIONS = ("state", "goal_state", "variation")
 
 
 class GoalTask(gymnasium.Env[dict[str, Array], Array]):
@@ -42,11 +41,13 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
         goal_state: (state_dim,) float64.
         factors: what of the world can be varied, by name.
         variation: value of every factor now, float64, not to be written to.
+        varied: whether these are not just the defaults.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
     restorable: ClassVar[bool] = True  # every state can be set and drawn
     presets: ClassVar[tuple[str, ...]] = ("fast",)
+    reset_options: ClassVar[tuple[str, ...]] = ("state", "goal_state", "variation")
     hard_label: ClassVar[str]  # what `hard` says, in words
     state_names: tuple[str, ...]
     state_dim: int
@@ -165,7 +166,7 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
 
     def vary(self, request: Any, rng: np.random.Generator) -> None:
         """Change the world, not the state. ``request`` and errors are those of `resolve`; None undoes every change."""
-        self.variation, self._varied = resolve(self.factors, request, rng), request is not None
+        self.variation, self.varied = resolve(self.factors, request, rng), request is not None
         self.build_world()
         self._goal_image = self._goal_features = None
 
@@ -184,10 +185,10 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
         super().reset(seed=seed)
         options = options or {}
         for name in options:
-            if name not in _RESET_OPTIONS:
-                raise UnknownName("reset option", name, _RESET_OPTIONS)
+            if name not in self.reset_options:
+                raise UnknownName("reset option", name, self.reset_options)
         variation = options.get("variation")
-        if variation is not None or self._varied:
+        if variation is not None or self.varied:
             self.vary(variation, self.np_random.spawn(1)[0])
         state, goal = options.get("state"), options.get("goal_state")
         self.set_state(self.sample(self.np_random) if state is None else state)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from worldmodel.envs.goal_task import Array, GoalTask
+from worldmodel.envs.mujoco_factors import FACTORS, World
 from worldmodel.envs.rendering import PRESETS, Renderer, mujoco
 
 INTEGRATION = mujoco.mjtState.mjSTATE_INTEGRATION
@@ -18,17 +19,20 @@ class MuJoCoTask(GoalTask):
 
     State: the integration state of MuJoCo (time, positions, velocities, activations, warm start, controls, mocap bodies
     ...), then what the task keeps besides, its `scene`: what an episode changes in the model, such as where a target is.
-    The simulator is left where the last call put it; `load` does nothing when it is already there.
+    The simulator is left where the last call put it; `load` does nothing when it is already there, unless the world is
+    varied: then the task may have put numbers of its own into the model since.
 
     A subclass builds its simulator before it calls ``super().__init__``.
     """
 
+    factors = FACTORS
     presets: ClassVar[tuple[str, ...]] = PRESETS
     camera: Any = 0  # name, number or mujoco.MjvCamera
 
     def __init__(self, **options: Any) -> None:
         self._renderer: Renderer | None = None
         self._loaded: Array | None = None
+        self._world = World()
         self._physics_dim = mujoco.mj_stateSize(self.model, INTEGRATION)
         self.state_dim = self._physics_dim + len(self.scene())
         self.state_names = tuple(f"state_{i}" for i in range(self.state_dim))
@@ -63,11 +67,19 @@ class MuJoCoTask(GoalTask):
 
     # What follows from it.
 
+    def build_world(self) -> None:
+        """Change the physics to those of `variation`."""
+        self._world.values = self.variation
+        self._world.apply(self.model)
+        self._loaded = None
+
     def load(self, state: Array) -> None:
         """Put the simulator into a state."""
-        if self._loaded is not None and np.array_equal(state, self._loaded):
+        if self._loaded is not None and np.array_equal(state, self._loaded) and not self.varied:
             return
         self.set_scene(state[self._physics_dim :])
+        if self.varied:
+            self._world.apply(self.model)
         mujoco.mj_setState(self.model, self.data, state[: self._physics_dim], INTEGRATION)
         self.refresh()
         self._loaded = state.copy()
@@ -92,7 +104,7 @@ class MuJoCoTask(GoalTask):
         if self._renderer is None or self._renderer.model is not self.model:
             self.close()
             self._renderer = Renderer(self.model, self.image_size, self.render_preset)
-        return self._renderer.draw(self.data, self.camera)
+        return self._renderer.draw(self.data, self.camera, self._world if self.varied else None)
 
     def qpos(self, state: Array) -> Array:
         """Return the positions (nq,) in a state; they follow the time."""

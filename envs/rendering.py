@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import cv2
@@ -12,6 +12,9 @@ import numpy as np
 
 from worldmodel.envs import gl
 from worldmodel.errors import WorldModelError
+
+if TYPE_CHECKING:
+    from worldmodel.envs.mujoco_factors import World
 
 mujoco = gl.load()
 PRESETS = ("fast", "official")
@@ -56,13 +59,16 @@ class Renderer:
         _open.add(self)
         _close_at_exit()
 
-    def draw(self, data: Any, camera: Any) -> np.ndarray:
-        """Return the picture of the data as a camera (name, number or ``mujoco.MjvCamera``) sees it."""
-        self._renderer.update_scene(data, camera, self._look)
-        picture: np.ndarray = self._renderer.render()
+    def draw(self, data: Any, camera: Any, world: World | None = None) -> np.ndarray:
+        """Return the picture of the data as a camera (name, number or ``mujoco.MjvCamera``) sees it in a world."""
+        drawer = self._renderer
+        drawer.update_scene(data, camera, self._look)
+        if world:
+            world.restage(drawer.scene, self.model, camera)
+        picture: np.ndarray = drawer.render()
         if len(picture) != self._size:
             picture = cv2.resize(picture, (self._size, self._size), interpolation=cv2.INTER_AREA)
-        return picture
+        return world.develop(picture) if world else picture
 
     def close(self) -> None:
         """Free the OpenGL context."""

@@ -66,6 +66,17 @@ def test_batching_changes_nothing(pairs):
         assert np.array_equal(one.frames, two.frames)
 
 
+def test_another_look_changes_what_is_seen_and_not_what_happens(store, task, pairs):
+    varied = sample_pairs(store, task, 15, 24, seed=0, variation="colour")
+    assert np.array_equal(varied.row, pairs.row)
+    policy = RandomPolicy(task.action_space, seed=5)
+    plain, other = (evaluate(policy, "two-room", these, 30, 16, watch=24) for these in (pairs, varied))
+    assert np.array_equal(plain.steps, other.steps)
+    assert floors_and_ceiling("two-room", varied, 15, seed=0)["replay"].rate == 1.0
+    for one, two in zip(plain.rollouts, other.rollouts):
+        assert not np.array_equal(one.frames, two.frames) and not np.array_equal(one.goal, two.goal)
+
+
 def test_progress_adds_up(pairs):
     done = []
     evaluate(ReplayPolicy(pairs.actions), "two-room", pairs, 20, 16, together=7, progress=done.append)

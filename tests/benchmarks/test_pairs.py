@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from worldmodel.benchmarks.evaluate import evaluate
 from worldmodel.benchmarks.pairs import sample_pairs
+from worldmodel.benchmarks.policies import ReplayPolicy
 from worldmodel.datasets.store import write_store
 from worldmodel.errors import BadFile, BadValue
 
@@ -69,3 +71,39 @@ def test_dataset_without_fitting_states(tmp_path, task):
     write_store(tmp_path / "foreign.h5", [episode], {"env": "two-room"})
     with EpisodeStore(tmp_path / "foreign.h5") as store, pytest.raises(BadFile, match=r"TwoRoom needs 2 numbers"):
         sample_pairs(store, task, 1, 1, seed=0)
+
+
+def test_varied_pairs_fit_into_their_worlds(store, task):
+    """Each pair has a world of its own by (seed, row); starts and goals are out of its walls, or left out and counted."""
+    pairs, again = (sample_pairs(store, task, 15, 40, seed=0, variation="all") for _ in range(2))
+    plain = sample_pairs(store, task, 15, 40, seed=0)
+    assert (pairs.variation, plain.variation) == ("all", "") and "variation" not in plain.options(0)
+    assert np.array_equal(pairs.row, again.row) and pairs.out_of_view > plain.out_of_view
+    doors = set()
+    for i, row in enumerate(pairs.row):
+        world = pairs.options(i)["variation"]
+        assert str(world) == str(again.options(i)["variation"])
+        doors.add(float(world["door.position"]))
+        _, info = task.reset(seed=i, options=pairs.options(i))
+        assert np.array_equal(info["state"], store.read("state", row, row + 1)[0])
+        assert str(info["variation"]) == str(world)
+        assert task.in_view(info["state"]) and task.in_view(info["goal_state"])
+    assert len(doors) == len(pairs)
+    with pytest.raises(BadValue, match="variation: unknown factor 'doors'"):
+        sample_pairs(store, task, 15, 1, seed=0, variation="doors")
+
+
+def test_pairs_of_varied_episodes_are_played_in_the_world_of_their_episode(task, tmp_path):
+    from worldmodel.datasets.collect import collect
+    from worldmodel.datasets.store import EpisodeStore
+
+    path = collect("two-room", tmp_path / "a.h5", 12, 60, workers=1, image_size=16, variation="door.width,agent")
+    with EpisodeStore(path) as store:
+        pairs = sample_pairs(store, task, 15, 20, seed=0, split="train")
+        for i, row in enumerate(pairs.row):
+            for name, value in pairs.options(i)["variation"].items():
+                column = "variation_" + name.replace(".", "_")
+                assert np.array_equal(value, store.read(column, row, row + 1)[0])
+    assert len(set(pairs.episode)) > 3
+    outcome = evaluate(ReplayPolicy(pairs.actions), "two-room", pairs, 15, 16)
+    assert outcome.rate == 1.0  # other radii, speeds and doors would lead elsewhere

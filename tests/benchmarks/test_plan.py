@@ -108,6 +108,18 @@ def test_plan_prints_a_table_and_writes_numbers_and_video(command, workplace, tm
     assert {"torch", "numpy", "python"} <= set(values["versions"])
 
 
+def test_plan_in_varied_worlds(command, tmp_path):
+    results = []
+    for name in ("a.json", "b.json"):
+        options = ("--episodes", 5, "--no-video", "--variation", "door,agent.radius", "--json", tmp_path / name)
+        code, out, err = command(plan.main, *options, *QUICK)
+        assert (code, err) == (0, "")
+        results.append(json.loads((tmp_path / name).read_text()))
+    assert "door,agent.radius, drawn for each pair" in out and "the ceiling" not in out
+    assert results[0]["variation"] == "door,agent.radius"
+    assert all(results[0][name] == results[1][name] for name in ("success", "random", "replay", "out_of_view"))
+
+
 def test_plan_again_gives_the_same(command, tmp_path):
     results = []
     for name in ("a.json", "b.json"):
@@ -164,6 +176,7 @@ def test_other_dataset_is_noted(command, tmp_path, workplace):
         ("--offset 0", "--offset: expected 1 or more"),
         ("--offset 300", "--offset: 300 steps do not fit"),
         ("--budget 0", "--budget: expected 1 or more"),
+        ("--variation door.widht", "--variation: unknown factor 'door.widht': did you mean 'door.width'"),
         ("--seed -1", "--seed: expected 0 or more"),
         ("--split tset", "--split: unknown split 'tset': did you mean 'test'"),
         ("--device cudda", "unknown --device 'cudda': did you mean 'cuda'"),

@@ -153,6 +153,8 @@ def test_damage_at_random_places_is_one_line_or_none(
     ("arguments", "says"),
     [
         ("collect --env push", "--env: unknown environment 'push': did you mean 'pusht'?"),
+        ("collect --env two-room --variation agent.color", "--variation: unknown factor 'agent.color': did you mean"),
+        ("collect --env gym/CartPole-v1 --variation all", "--variation: this environment has no factors of variation"),
         ("collect --episodes 0", "--episodes: expected at least 1, got 0"),
         ("collect --episodes many", "episodes"),
         ("collect --worker 2", "--worker"),

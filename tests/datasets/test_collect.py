@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.datasets.episodes import episode
 from worldmodel.datasets import collect as library
 from worldmodel.datasets.collect import PART, Recipe, collect, parts_folder, rollout, split_of, unfinished
-from worldmodel.datasets.store import EpisodeStore
+from worldmodel.datasets.store import EpisodeStore, write_store
 from worldmodel.datasets.verify import verify
 from worldmodel.envs import registry
+from worldmodel.envs.factors import column
 from worldmodel.errors import BadFile, BadValue, UnknownName
 from worldmodel.files import locked
 
@@ -77,6 +79,45 @@ def test_actions_belong_to_their_rows(env: str, tmp_path: Path) -> None:
         if row < STEPS:
             obs, reward, _, _, info = task.step(action)
             assert np.float32(reward) == np.float32(episode["reward"][row + 1])
+
+
+def test_varied_worlds_are_recorded_and_replay(tmp_path: Path) -> None:
+    """Every factor is a column; the recorded seed, values and actions give the recorded states and pictures."""
+    path = collect_here(tmp_path / "a.h5", 6, variation="door,agent.colour")
+    task = registry.make("two-room", image_size=32, terminate_on_success=False)
+    factors = task.unwrapped.factors
+    with verify(path) as store:
+        assert store.attrs["variation"] == "door,agent.colour"
+        assert {name for name in store.columns if name.startswith("variation")} == set(map(column, factors))
+        worlds = []
+        for e in range(len(store)):
+            columns = {name: store.read_episode(column(name), e) for name in factors}
+            worlds.append({name: rows[0] for name, rows in columns.items()})
+            assert all(rows.dtype == np.float64 for rows in columns.values())
+            seed = int(store.read_episode("seed", e)[0])
+            obs, info = task.reset(seed=seed, options={"variation": worlds[-1]})
+            for state, pixels, action in zip(*(store.read_episode(c, e) for c in ("state", "pixels", "action"))):
+                assert np.array_equal(info["state"], state) and np.array_equal(obs["pixels"], pixels)
+                if np.isfinite(action).all():
+                    obs, _, _, _, info = task.step(action)
+            drawn = task.reset(seed=seed, options={"variation": "door,agent.colour"})[1]["variation"]
+            assert all(np.array_equal(drawn[name], worlds[-1][name]) for name in factors)
+    for name, factor in factors.items():
+        different = {tuple(np.ravel(world[name])) for world in worlds}
+        assert len(different) == (6 if name in ("door.position", "door.width", "agent.colour") else 1)
+        assert len(different) > 1 or different == {tuple(np.ravel(factor.default))}
+    with pytest.raises(BadFile, match="already there with variation 'door,agent.colour', not ''"):
+        collect_here(path, 6)
+    with pytest.raises(BadValue, match="variation: unknown factor 'doors': did you mean"):
+        collect_here(tmp_path / "b.h5", 6, variation="doors")
+    assert [item.name for item in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_a_varied_column_must_not_change_within_an_episode(tmp_path: Path) -> None:
+    wrong = {**episode(0, 6), "variation_door_width": np.arange(6.0)}
+    path = write_store(tmp_path / "a.h5", [wrong], {"env": "two-room"})
+    with pytest.raises(BadFile, match="column 'variation_door_width' changes within the episode"):
+        verify(path)
 
 
 def test_the_number_of_workers_does_not_matter(uninterrupted: Path, tmp_path: Path) -> None:
