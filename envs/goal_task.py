@@ -221,7 +221,9 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
             "goal_state": self.goal_state.copy(),
             "distance": self.distance(self._state, self.goal_state),
         }
-        return info | {"variation": self.variation.copy()} if self.factors else info
+        if self.factors:
+            info["variation"] = {name: value.copy() for name, value in self.variation.items()}
+        return info
 
     def _checked(self, name: str, state: Any) -> Array:
         try:

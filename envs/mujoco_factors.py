@@ -1,6 +1,6 @@
 """Factors of variation of any MuJoCo model: tints, light and camera, and multipliers of its physics.
 
-What is seen is changed in the scene that is about to be drawn, so neither the model nor what the graphics card holds of it
+What is seen is changed in the scene that is about to be drawn; neither the model nor what the graphics card holds of it
 is touched. What is felt is changed in the model, whose own numbers are kept and come back exactly.
 """
 
@@ -52,6 +52,8 @@ class World:
     def __init__(self) -> None:
         self.values: Mapping[str, Array] = {name: np.array(factor.default) for name, factor in FACTORS.items()}
         self._model: Any = None
+        self._own: dict[str, Array] = {}  # what the model had
+        self._left: dict[str, Array] = {}  # what `apply` left there
 
     def apply(self, model: Any) -> None:
         """Multiply the physics of a model by `values`, whatever they were before.

@@ -74,7 +74,7 @@ def test_dataset_without_fitting_states(tmp_path, task):
 
 
 def test_varied_pairs_fit_into_their_worlds(store, task):
-    """Each pair has a world of its own by (seed, row); starts and goals are out of its walls, or left out and counted."""
+    """Each pair has its own world, by (seed, row); who would be in a wall there is left out and counted."""
     pairs, again = (sample_pairs(store, task, 15, 40, seed=0, variation="all") for _ in range(2))
     plain = sample_pairs(store, task, 15, 40, seed=0)
     assert (pairs.variation, plain.variation) == ("all", "") and "variation" not in plain.options(0)

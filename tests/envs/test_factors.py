@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.envs.drawing import skip_unless_it_draws
 from worldmodel.envs import registry
 from worldmodel.envs.factors import CONTRAST, Factor, chosen, resolve
 from worldmodel.errors import BadValue
-
-from tests.envs.drawing import skip_unless_it_draws
 
 # finger-spin sets its joint's damping in every episode
 NAMES = ("pusht", "two-room", "dmc/walker-walk", "dmc/finger-spin")
