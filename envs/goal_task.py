@@ -125,6 +125,10 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
         """Return the reward on arriving at a state; minus the distance to the goal by default."""
         return -self.distance(state, self.goal_state)
 
+    def prepare(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Turn options of `reset` that are the task's own into ``state`` and ``goal_state``; there are none by default."""
+        return options
+
     def sample_goal(self, state: Array, rng: np.random.Generator) -> Array:
         """Draw a goal that the state does not solve."""
         goal = self.sample(rng)
@@ -183,10 +187,10 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
                 without which the world is the unvaried one.
         """
         super().reset(seed=seed)
-        options = options or {}
-        for name in options:
+        for name in options or {}:
             if name not in self.reset_options:
                 raise UnknownName("reset option", name, self.reset_options)
+        options = self.prepare(dict(options or {}))
         variation = options.get("variation")
         if variation is not None or self.varied:
             self.vary(variation, self.np_random.spawn(1)[0])

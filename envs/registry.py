@@ -19,7 +19,7 @@ TASKS: dict[str, str] = {
 # Name before the slash -> the task, which takes the name after it as its first argument.
 FAMILIES: dict[str, str] = {
     "dmc": "worldmodel.envs.dmc:DMC",
-    "ogbench": "worldmodel.envs.ogbench:OGBench",
+    "ogbench": "worldmodel.envs.ogbench:make_task",
     "gym": "worldmodel.envs.gym_task:make_task",
 }
 _DMC = {
@@ -47,7 +47,7 @@ _OGBENCH = {
     "antmaze": "giant large medium teleport",
     "antsoccer": "arena medium",
     "cube": "single double triple quadruple octuple",
-    "humanoidmaze": "giant large medium",
+    "humanoidmaze": "giant large medium teleport",
     "pointmaze": "giant large medium teleport",
     "powderworld": "easy hard medium",
     "puzzle": "3x3 4x4 4x5 4x6",

@@ -1,0 +1,205 @@
+"""OGBench's mazes: a point, an ant or a humanoid goes somewhere, or an ant brings a ball there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from worldmodel.envs.goal_task import Array
+from worldmodel.envs.mujoco_task import MuJoCoTask
+from worldmodel.envs.ogbench import OfficialTasks, chance, make_inner, next_chance
+from worldmodel.envs.rendering import mujoco
+
+SETTLE = {"pointmaze": 0, "antmaze": 5, "antsoccer": 10, "humanoidmaze": 40}  # random steps before a start or a goal
+SIGHT = 0.25  # m between the points at which a straight way is looked at
+HIDDEN = 5  # a group of geoms that is not drawn
+
+
+class Maze(OfficialTasks, MuJoCoTask):
+    """Go to a place in a maze. Distances in metres; a cell is 4 m wide.
+
+    Success is OGBench's: within 1 m for the point, 0.5 m for ant and humanoid. Ant and humanoid are seen from behind, on
+    a floor whose colour tells where they are, as in OGBench's visual mazes; the point, which has none, from above.
+
+    In the teleport mazes the exit is chance: the state holds the seed of the next step.
+    """
+
+    hard_label = "goal behind a wall"
+
+    def __init__(self, name: str, **options: Any) -> None:
+        self.inner = make_inner(name)
+        Path(self.inner.fullpath).unlink()  # OGBench leaves the maze it made in the folder for temporary files
+        self.action_space = spaces.Box(-1.0, 1.0, self.inner.action_space.shape, np.float32)
+        self._settle = SETTLE[name.partition("-")[0]]
+        self._teleports = self.inner._teleport_info
+        self._chance = 0.0
+        closed = self._teleports["teleport_in_ijs"] if self._teleports else []
+        self._cells = [cell for cell in np.argwhere(self.inner.maze_map == 0).tolist() if tuple(cell) not in closed]
+        self.camera = self.inner.custom_camera
+        self.model.geom_group[self.model.geom("target").id] = HIDDEN
+        if name.startswith(("antmaze", "humanoidmaze")):
+            self.camera = "back"
+            _paint(self.model)
+        super().__init__(**options)
+
+    @property
+    def model(self) -> Any:
+        """The compiled ``mujoco.MjModel``."""
+        return self.inner.model
+
+    @property
+    def data(self) -> Any:
+        """The ``mujoco.MjData``."""
+        return self.inner.data
+
+    def simulate(self, action: Array) -> None:
+        """Step OGBench's environment."""
+        if self._teleports is None:
+            self.inner.step(action)
+        else:
+            with chance(int(self._chance)):
+                self.inner.step(action)
+                self._chance = next_chance()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Compute positions and velocities of everything, which the humanoid's next step begins with."""
+        mujoco.mj_step1(self.model, self.data)
+
+    def scene(self) -> Array:
+        """Return the seed of the next step where there is chance, (1,), else nothing."""
+        return np.empty(0) if self._teleports is None else np.array([self._chance])
+
+    def set_scene(self, scene: Array) -> None:
+        """Put back what `scene` returned."""
+        if self._teleports is not None:
+            self._chance = float(scene[0])
+
+    def sample(self, rng: np.random.Generator) -> Array:
+        """Draw a place in a free cell."""
+        return self._place(rng, self._near(self._cell(rng), rng))
+
+    def official(self, task: dict[str, Any], rng: np.random.Generator) -> tuple[Array, Array]:
+        """Draw start and goal in the two cells of the task."""
+        start = self._place(rng, self._near(task["init_ij"], rng))
+        return start, self._place(rng, self._near(task["goal_ij"], rng))
+
+    def where(self, state: Array) -> Array:
+        """Return what has to get to the goal, (2,) m."""
+        return self.qpos(state)[:2]
+
+    def distance(self, state: Array, goal: Array) -> float:
+        """Straight-line distance, m, through the walls if it must be."""
+        return float(np.linalg.norm(self.where(goal) - self.where(state)))
+
+    def success(self, state: Array, goal: Array) -> bool:
+        """Within OGBench's tolerance."""
+        return self.distance(state, goal) <= self.inner._goal_tol
+
+    def hard(self, start: Array, goal: Array) -> bool:
+        """Whether the straight way leads through a wall."""
+        a, b = self.where(start), self.where(goal)
+        shares = np.linspace(0.0, 1.0, 2 + int(np.linalg.norm(b - a) / SIGHT))
+        return not self._free(a + shares[:, None] * (b - a))
+
+    def in_view(self, state: Array) -> bool:
+        """Whether it is in the maze, and not in a wall."""
+        return self._free(self.where(state)[None])
+
+    def features(self, state: Array) -> Array:
+        """Return OGBench's own observation: positions and velocities, for the humanoid its body's posture as well."""
+        self.load(state)
+        return np.array(self.inner.get_ob("states"), np.float64)
+
+    def _cell(self, rng: np.random.Generator) -> list[int]:
+        return self._cells[rng.integers(len(self._cells))]
+
+    def _near(self, cell: Any, rng: np.random.Generator) -> Array:
+        """Return a place around the middle of a cell, (2,) m."""
+        reach = self.inner._noise * self.inner._maze_unit / 4
+        return np.array(self.inner.ij_to_xy(cell)) + rng.uniform(-reach, reach, 2)
+
+    def _place(self, rng: np.random.Generator, *places: Array) -> Array:
+        """Return a state with the agent in a random posture at a place."""
+        self.inner.np_random = rng
+        mujoco.mj_resetData(self.model, self.data)
+        self.inner.reset_model()
+        for action in rng.uniform(-1.0, 1.0, (self._settle, *self.action_space.shape)):
+            self.inner.step(action)
+        self._put(*places)
+        self._chance = float(rng.integers(2**31))
+        self.refresh()
+        return self.save()
+
+    def _put(self, xy: Array) -> None:
+        self.inner.set_xy(xy)
+
+    def _free(self, points: Array) -> bool:
+        """Whether points (P, 2) are all in free cells."""
+        unit = self.inner._maze_unit
+        offsets = np.array([self.inner._offset_y, self.inner._offset_x])
+        i, j = ((points[:, ::-1] + offsets) / unit + 0.5).astype(int).T
+        rows, columns = self.inner.maze_map.shape
+        inside = (i >= 0) & (i < rows) & (j >= 0) & (j < columns)
+        return bool(inside.all() and (self.inner.maze_map[i, j] == 0).all())
+
+
+class Soccer(Maze):
+    """Bring the ball to a place, as an ant; seen from above, since OGBench has no pictures of it. Distances in metres.
+
+    Deviation: in a goal OGBench puts the ant where the ball is, here it stands beside it, so that the ball is seen.
+    """
+
+    hard_label = "ball > 4 m from its goal"
+    beside = 1.5  # m
+
+    def sample(self, rng: np.random.Generator) -> Array:
+        """Draw a place in a free cell for each, in different cells."""
+        ant, ball = self._cell(rng), self._cell(rng)
+        while ball == ant:
+            ball = self._cell(rng)
+        return self._place(rng, self._near(ant, rng), self._near(ball, rng))
+
+    def official(self, task: dict[str, Any], rng: np.random.Generator) -> tuple[Array, Array]:
+        """Draw places in the cells of the task."""
+        ant, ball = self._near(task["agent_init_ij"], rng), self._near(task["ball_init_ij"], rng)
+        start, goal = self._place(rng, ant, ball), self._near(task["goal_ij"], rng)
+        inwards = np.array(task["goal_xy"]) - goal
+        inwards *= self.beside / np.linalg.norm(inwards)
+        return start, self._place(rng, goal + inwards, goal)
+
+    def where(self, state: Array) -> Array:
+        """Return where the ball is, (2,) m."""
+        return self.qpos(state)[-7:-5]
+
+    def hard(self, start: Array, goal: Array) -> bool:
+        """Whether the ball has to go more than a cell's width."""
+        return self.distance(start, goal) > 4.0
+
+    def in_view(self, state: Array) -> bool:
+        """Whether ant and ball are in the maze, and not in a wall."""
+        return super().in_view(state) and self._free(self.qpos(state)[None, :2])
+
+    def _put(self, xy: Array, ball: Array) -> None:  # type: ignore[override]
+        self.inner.set_agent_ball_xy(xy, ball)
+
+
+def _paint(model: Any) -> None:
+    """Give a maze the look of OGBench's visual ones, whose own class would draw a picture in every step."""
+    model.mat("wall").rgba = (0.6, 0.6, 0.6, 1.0)
+    model.light("global").ambient = 0.0
+    model.light_active[model.light("torso_light").id] = 0
+    model.mat_texuniform[model.mat("grid").id] = 0
+    floor = model.tex("grid")
+    height, width, start = int(floor.height[0]), int(floor.width[0]), int(floor.adr[0])
+    colours = np.full((height, width, 3), 128, np.uint8)
+    colours[..., 0] = (np.arange(height) / height * 192).astype(int)[:, None]
+    colours[..., 1] = (np.arange(width) / width * 192).astype(int)
+    model.tex_data[start : start + colours.size] = colours.reshape(-1)
+    for name in ("aux_1_geom", "left_leg_geom", "left_ankle_geom"):  # one leg of the ant tells its front from its back
+        geom = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_GEOM, name)
+        if geom >= 0:
+            model.geom_matid[geom] = model.mat("self_white").id
