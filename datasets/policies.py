@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from worldmodel.datasets.ogbench_policies import Guide, Noisy, Paint, Play
 from worldmodel.datasets.pushing import GoalPusher, Pusher
 from worldmodel.envs import pusht, two_room
 from worldmodel.errors import UnknownName
@@ -134,6 +135,11 @@ BEHAVIOURS: dict[str, dict[type[Behaviour], float]] = {
     "dmc/": {Uniform: 0.5, Smooth: 0.5},
     "dmc/reacher-": {Uniform: 1.0},
     "ogbench/": {Smooth: 1.0},
+    "ogbench/cube-": {Play: 0.5, Noisy: 0.5},
+    "ogbench/pointmaze-": {Guide: 1.0},
+    "ogbench/powderworld-": {Paint: 1.0},
+    "ogbench/puzzle-": {Play: 0.5, Noisy: 0.5},
+    "ogbench/scene": {Play: 0.5, Noisy: 0.5},
     "gym/": {Uniform: 0.5, Smooth: 0.5},
 }
 

@@ -45,10 +45,12 @@ class OfficialTasks(GoalTask):
     on success and 0 else.
 
     Attributes:
+        name: such as ``"cube-single"``.
         inner: OGBench's environment, unwrapped.
     """
 
     reset_options = (*GoalTask.reset_options, "task_id")
+    name: str
     inner: Any
 
     def official(self, task: dict[str, Any], rng: np.random.Generator) -> tuple[Array, Array]:

@@ -29,6 +29,7 @@ class Manipulation(OfficialTasks, MuJoCoTask):
     camera = "front_pixels"
 
     def __init__(self, name: str, **options: Any) -> None:
+        self.name = name
         self.inner = make_inner(name, ob_type="pixels", visualize_info=False, terminate_at_goal=False)
         self.inner._mjcf_model = self.inner.build_mjcf_model()  # it looks as in pictures ...
         self.inner._ob_type = "states"  # ... and draws none while stepping

@@ -30,6 +30,7 @@ class Maze(OfficialTasks, MuJoCoTask):
     hard_label = "goal behind a wall"
 
     def __init__(self, name: str, **options: Any) -> None:
+        self.name = name
         self.inner = make_inner(name)
         Path(self.inner.fullpath).unlink()  # OGBench leaves the maze it made in the folder for temporary files
         self.action_space = spaces.Box(-1.0, 1.0, self.inner.action_space.shape, np.float32)

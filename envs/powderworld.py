@@ -27,6 +27,7 @@ class Powderworld(OfficialTasks):
     hard_label = "> 256 cells to change"
 
     def __init__(self, name: str, **options: Any) -> None:
+        self.name = name
         self.inner = make_inner(name)
         with chance(0):
             self.inner.reset()
@@ -94,7 +95,11 @@ class Powderworld(OfficialTasks):
 
     def in_view(self, state: Array) -> bool:
         """Whether the state can be a start or a goal: where a stroke begins."""
-        return bool(state[-_REST] == 0)
+        return self.stage(state) == 0
+
+    def stage(self, state: Array) -> int:
+        """Return what the next action is about: 0 the element, 1 the column, 2 the row."""
+        return int(state[-_REST])
 
     def _elements(self, state: Array) -> Array:
         _, _, rows, columns = self._shape
