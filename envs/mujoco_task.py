@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 
 from worldmodel.envs.goal_task import Array, GoalTask

@@ -26,6 +26,7 @@ class Manipulation(OfficialTasks, MuJoCoTask):
     they were 2 ms before a step's end, and the arm's next target counts from the gripper's.
     """
 
+    metadata = OfficialTasks.metadata | {"render_fps": 20}
     camera = "front_pixels"
 
     def __init__(self, name: str, **options: Any) -> None:

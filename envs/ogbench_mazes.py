@@ -16,6 +16,7 @@ from worldmodel.envs.rendering import mujoco
 SETTLE = {"pointmaze": 0, "antmaze": 5, "antsoccer": 10, "humanoidmaze": 40}  # random steps before a start or a goal
 SIGHT = 0.25  # m between the points at which a straight way is looked at
 HIDDEN = 5  # a group of geoms that is not drawn
+GREY, RED = (0.3, 0.3, 0.3, 1.0), (0.96, 0.26, 0.33, 1.0)
 
 
 class Maze(OfficialTasks, MuJoCoTask):
@@ -28,6 +29,7 @@ class Maze(OfficialTasks, MuJoCoTask):
     """
 
     hard_label = "goal behind a wall"
+    seen = "pointbody"  # geom in red where the picture is from above
 
     def __init__(self, name: str, **options: Any) -> None:
         self.name = name
@@ -37,13 +39,17 @@ class Maze(OfficialTasks, MuJoCoTask):
         self._settle = SETTLE[name.partition("-")[0]]
         self._teleports = self.inner._teleport_info
         self._chance = 0.0
-        closed = self._teleports["teleport_in_ijs"] if self._teleports else []
-        self._cells = [cell for cell in np.argwhere(self.inner.maze_map == 0).tolist() if tuple(cell) not in closed]
-        self.camera = self.inner.custom_camera
+        self.metadata = self.metadata | {"render_fps": self.inner.metadata["render_fps"]}
+        self._cells = _cells(self.inner.maze_map, self._teleports["teleport_in_ijs"] if self._teleports else [])
         self.model.geom_group[self.model.geom("target").id] = HIDDEN
         if name.startswith(("antmaze", "humanoidmaze")):
             self.camera = "back"
             _paint(self.model)
+        else:
+            self.camera = self.inner.custom_camera  # from above, where the point is a pixel or two
+            self.model.mat("wall").rgba = GREY  # white in this light
+            self.model.geom_matid[self.model.geom(self.seen).id] = -1
+            self.model.geom_rgba[self.model.geom(self.seen).id] = RED
         super().__init__(**options)
 
     @property
@@ -155,6 +161,7 @@ class Soccer(Maze):
     """
 
     hard_label = "ball > 4 m from its goal"
+    seen = "ball"
     beside = 1.5  # m
 
     def sample(self, rng: np.random.Generator) -> Array:
@@ -186,6 +193,13 @@ class Soccer(Maze):
 
     def _put(self, xy: Array, ball: Array) -> None:  # type: ignore[override]
         self.inner.set_agent_ball_xy(xy, ball)
+
+
+def _cells(maze: Array, closed: list[tuple[int, int]]) -> list[list[int]]:
+    """Return the cells for starts and goals: free ones from which and to which one can walk, without a teleport."""
+    free = maze == 0
+    neighbours = sum(np.roll(free, step, axis) for step in (-1, 1) for axis in (0, 1))
+    return [cell for cell in np.argwhere(free & (neighbours > 0)).tolist() if tuple(cell) not in closed]
 
 
 def _paint(model: Any) -> None:

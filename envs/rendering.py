@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import importlib
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -87,5 +89,7 @@ _open: WeakSet[Renderer] = WeakSet()
 
 @cache
 def _close_at_exit() -> None:
-    """Close what is open before the interpreter ends; once, and after EGL, which would be gone first, has registered."""
+    """Close what is open before the interpreter ends; once, and after all have registered who end EGL by themselves."""
+    with suppress(Exception):  # it is an extra, and this is a courtesy
+        importlib.import_module("dm_control._render")
     atexit.register(lambda: [renderer.close() for renderer in list(_open)])

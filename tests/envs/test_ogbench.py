@@ -19,7 +19,6 @@ from worldmodel.envs.ogbench import chance, make_inner  # noqa: E402
 NAMES = [name.removeprefix("ogbench/") for name in registry.names() if name.startswith("ogbench/")]
 QUICK = ("pointmaze-medium", "cube-single")
 EACH = [pytest.param(name, marks=() if name in QUICK else pytest.mark.every_id) for name in NAMES]
-ARMS = ("cube", "puzzle", "scene")
 
 
 def make(name: str, **options: Any) -> Any:
@@ -54,7 +53,9 @@ def oracle_play(task: Any, steps: int) -> tuple[np.ndarray, np.ndarray]:
 def test_every_environment_of_ogbench_is_in_the_table() -> None:
     theirs = {id for id, spec in gymnasium.registry.items() if str(spec.entry_point).startswith("ogbench.")}
     plain = {id.removesuffix("-v0") for id in theirs if "singletask" not in id and not id.startswith("visual-")}
-    assert plain == set(NAMES)
+    assert plain - {"humanoidmaze-teleport"} == set(NAMES)
+    with pytest.raises(ValueError, match="material 'teleport_in' not found"):  # when OGBench has mended it: one line
+        make_inner("humanoidmaze-teleport")
 
 
 @pytest.mark.parametrize("name", EACH)
@@ -88,16 +89,15 @@ def test_steps_and_judges_as_ogbench(name: str) -> None:
     goal = states[-20]
     put(theirs, task, start)
     aim(theirs, task, goal)
-    verdicts = []
+    verdicts, before = [], start
     for state, action in zip(states, actions):
-        with chance(int(start[-1]) if "teleport" in name else 0):
+        with chance(int(before[-1]) if "teleport" in name else 0):
             seen, _, _, _, info = theirs.step(action.astype(np.float64))
-        size = task.model.nq
-        if "teleport" not in name:
-            np.testing.assert_array_equal(theirs.data.qpos, state[1 : 1 + size])
-            np.testing.assert_array_equal(seen, task.features(state))
-            assert bool(info["success"]) == task.success(state, goal)
+        np.testing.assert_array_equal(theirs.data.qpos, task.qpos(state))
+        np.testing.assert_array_equal(theirs.get_ob() if "maze" in name else seen, task.features(state))
+        assert bool(info["success"]) == task.success(state, goal)
         verdicts.append(bool(info["success"]))
+        before = state
     assert any(verdicts)
 
 
@@ -124,3 +124,122 @@ def aim(theirs: Any, task: Any, goal: np.ndarray) -> None:
         theirs._target_drawer_pos, theirs._target_window_pos = (
             task.qpos(goal)[task.model.joint(joint).qposadr[0]] for joint in ("drawer_slide", "window_slide")
         )
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_official_tasks(name: str) -> None:
+    task = make(name)
+    goals = []
+    for number in range(1, 6):
+        info = task.reset(seed=number, options={"task_id": number})[1]
+        start, goal = info["state"], info["goal_state"]
+        assert task.success(goal, goal) and not info["success"] and task.distance(goal, goal) == 0
+        again = task.reset(seed=number, options={"task_id": np.int64(number)})[1]
+        np.testing.assert_array_equal(again["state"], start)
+        np.testing.assert_array_equal(again["goal_state"], goal)
+        assert task.in_view(start) and task.in_view(goal)
+        assert task.step(task.action_space.sample())[1] in (0.0, 1.0)
+        goals.append(goal)
+        check_official(task, number, start, goal)
+    other = task.reset(seed=0, options={"task_id": 1, "goal_state": goals[1]})[1]
+    np.testing.assert_array_equal(other["goal_state"], goals[1])
+    with pytest.raises(BadValue, match="task_id: expected 1 to 5, got 6"):
+        task.reset(options={"task_id": 6})
+
+
+def check_official(task: Any, number: int, start: np.ndarray, goal: np.ndarray) -> None:
+    """The goal is where OGBench's table has it, the start not far from it."""
+    wanted = task.inner.task_infos[number - 1]
+    if hasattr(task, "where"):
+        assert np.abs(task.where(goal) - wanted["goal_xy"]).max() <= 1.0
+        assert np.abs(task.where(start) - wanted.get("init_xy", wanted.get("ball_init_xy"))).max() <= 1.0
+    elif hasattr(task, "cube_gaps"):
+        inside = wanted.get("goal", wanted)
+        for key in ("goal_xyzs", "block_xyzs"):
+            if key in inside:
+                places = task.qpos(goal)[task._cubes[:, None] + np.arange(3)]
+                assert sorted(places.tolist()) == sorted(inside[key].tolist())
+        for key in ("goal_button_states", "button_states"):
+            if key in inside:
+                np.testing.assert_array_equal(task.buttons(goal), inside[key])
+
+
+def test_an_official_task_can_be_solved() -> None:
+    """The oracle that knows the goal gets there, and both say so in the same step."""
+    from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle
+
+    task = make("cube-single")
+    goal = task.reset(seed=0, options={"task_id": 2})[1]["goal_state"]
+    place = task.qpos(goal)[task._cubes[0] :][:3]
+    target = {"target_block": 0, "target_block_pos": place, "target_block_yaw": np.zeros(1)}
+    target = {f"privileged/{key}": value for key, value in target.items()}
+    oracle = CubePlanOracle(env=task.inner, noise=0.0)
+    oracle.reset(None, task.info() | target)
+    for _ in range(150):
+        _, reward, terminated, _, info = task.step(oracle.select_action(None, task.info() | target))
+        there = np.linalg.norm(task.inner.compute_ob_info()["privileged/block_0_pos"] - place) <= 0.04
+        assert terminated == info["success"] == (reward == 1.0) == there
+        if terminated:
+            return
+    pytest.fail("the oracle did not get there")
+
+
+@pytest.mark.parametrize("name", ["antmaze-medium", pytest.param("cube-single", marks=pytest.mark.slow)])
+def test_official_pictures_are_those_of_the_visual_environment(name: str) -> None:
+    task = make(name, observation="pixels", render_preset="official")
+    theirs = make_inner(f"visual-{name}")
+    theirs.reset(seed=0, options={"task_id": 1})
+    state = task.sample(np.random.default_rng(0))
+    theirs.set_state(task.qpos(state).copy(), np.zeros(task.model.nv))
+    np.testing.assert_array_equal(task.draw(state), theirs.render())
+
+
+def test_a_teleport_leads_where_the_state_says() -> None:
+    task = make("pointmaze-teleport")
+    door = np.array(task.inner._teleport_info["teleport_in_xys"][0])
+    before, exits = np.random.get_state()[1].copy(), set()  # noqa: NPY002
+    for seed in range(12):
+        start = task.sample(np.random.default_rng(seed))
+        start[1:3] = door + [1.6, 0.0]
+        first, second = (task.advance(start, np.array([-1.0, 0.0])) for _ in range(2))
+        np.testing.assert_array_equal(first, second)
+        exits.add(tuple(np.round(task.where(first), 3)))
+    assert len(exits) == 3
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+def test_hard_pairs() -> None:
+    maze = make("pointmaze-medium")
+    states = {}
+    for cell in ((1, 1), (1, 2), (6, 6)):
+        states[cell] = maze.sample(np.random.default_rng(0))
+        states[cell][1:3] = maze.inner.ij_to_xy(cell)
+    assert not maze.hard(states[1, 1], states[1, 2]) and maze.hard(states[1, 1], states[6, 6])
+    outside = states[1, 1].copy()
+    outside[1:3] = maze.inner.ij_to_xy((0, 3))
+    assert maze.in_view(states[1, 1]) and not maze.in_view(outside)
+    outside[1:3] = -100.0
+    assert not maze.in_view(outside)
+
+
+@pytest.mark.every_id
+def test_presses_of_the_puzzle() -> None:
+    task = make("puzzle-3x3")
+    start = task.sample(np.random.default_rng(0))
+    for pressed in ([1, 3, 4, 5, 7], [0, 1, 3]):
+        goal = start.copy()
+        goal[[len(goal) - 9 + i for i in pressed]] = 1 - task.buttons(start)[pressed]
+        assert not task.hard(start, goal) and task.distance(start, goal) == len(pressed)
+        goal[-1] = 1 - goal[-1]
+        assert task.hard(start, goal)
+    assert not task.hard(start, start)
+
+
+def test_cubes_out_of_the_picture_are_not_in_view() -> None:
+    task = make("cube-single")
+    state = task.sample(np.random.default_rng(0))
+    place = 1 + task._cubes[0]
+    for xyz, seen in (((0.3, 0.3, 0.02), True), ((0.55, -0.3, 0.02), True), ((0.55, 0.34, 0.02), False),
+                      ((0.4, 0.0, 0.5), False), ((0.7, 0.0, 0.02), False)):  # fmt: skip
+        state[place : place + 3] = xyz
+        assert task.in_view(state) is seen, xyz
