@@ -190,10 +190,11 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
         for name in options or {}:
             if name not in self.reset_options:
                 raise UnknownName("reset option", name, self.reset_options)
-        options = self.prepare(dict(options or {}))
+        options = dict(options or {})
         variation = options.get("variation")
         if variation is not None or self.varied:
             self.vary(variation, self.np_random.spawn(1)[0])
+        options = self.prepare(options)
         state, goal = options.get("state"), options.get("goal_state")
         self.set_state(self.sample(self.np_random) if state is None else state)
         self.set_goal(self.sample_goal(self._state, self.np_random) if goal is None else goal)
