@@ -26,8 +26,8 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
     """A task whose every state can be read, set and drawn.
 
     Observations are ``{"pixels", "goal"}``, pictures (S, S, 3) uint8, or ``{"state", "goal"}``, the numbers of
-    `features`, for which nothing is drawn. ``info`` has ``success``, ``state``, ``goal_state``, ``distance`` and, where
-    the task has `factors`, ``variation``.
+    `features`, for which nothing is drawn. ``info`` has ``success``, ``state``, ``goal_state`` and ``distance``; that of
+    `reset` also ``variation``, where the task has `factors`.
 
     Args:
         image_size: S, side of the pictures, pixels.
@@ -198,7 +198,10 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
         state, goal = options.get("state"), options.get("goal_state")
         self.set_state(self.sample(self.np_random) if state is None else state)
         self.set_goal(self.sample_goal(self._state, self.np_random) if goal is None else goal)
-        return self._observe(), self._info()
+        info = self._info()
+        if self.factors:
+            info["variation"] = {name: value.copy() for name, value in self.variation.items()}
+        return self._observe(), info
 
     def step(self, action: Any) -> tuple[dict[str, Array], float, bool, bool, dict[str, Any]]:
         """Apply one action; values outside the action space are clipped."""
@@ -220,15 +223,12 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
         return {"pixels": self.draw(self._state), "goal": self.goal_image.copy()}
 
     def _info(self) -> dict[str, Any]:
-        info = {
+        return {
             "success": self.success(self._state, self.goal_state),
             "state": self._state.copy(),
             "goal_state": self.goal_state.copy(),
             "distance": self.distance(self._state, self.goal_state),
         }
-        if self.factors:
-            info["variation"] = {name: value.copy() for name, value in self.variation.items()}
-        return info
 
     def _checked(self, name: str, state: Any) -> Array:
         try:

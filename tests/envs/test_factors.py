@@ -144,6 +144,14 @@ def test_two_worlds_at_once_do_not_disturb_each_other(name: str) -> None:
         assert all(same(play(task, 1, step), both[seed]) for step, both in enumerate(mixed))
 
 
+def test_damping_that_an_episode_sets_is_multiplied() -> None:
+    task = make("dmc/finger-spin")
+    for factor, damping in ((2.0, 0.06), (1.0, 0.03)):
+        task.reset(seed=0, options={"variation": {"physics.damping": factor}})
+        play(task, 2)
+        assert task.model.joint("hinge").damping[0] == pytest.approx(damping)
+
+
 @pytest.mark.parametrize("name", NAMES[:2])
 def test_a_seed_draws_the_same_start_in_every_look(name: str) -> None:
     task = make(name)
