@@ -26,8 +26,8 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
     """A task whose every state can be read, set and drawn.
 
     Observations are ``{"pixels", "goal"}``, pictures (S, S, 3) uint8, or ``{"state", "goal"}``, the numbers of
-    `features`, for which nothing is drawn. ``info`` has ``success``, ``state``, ``goal_state`` and ``distance``; that of
-    `reset` also ``variation``, where the task has `factors`.
+    `features`, for which nothing is drawn. ``info`` has ``success``, ``state``, ``goal_state`` and ``distance``;
+    that of `reset` also ``variation``, where the task has `factors`.
 
     Args:
         image_size: S, side of the pictures, pixels.
