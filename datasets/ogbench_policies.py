@@ -29,7 +29,8 @@ class Play:
         domain, _, size = self.task.name.partition("-")
         self.stacking = rng.uniform(*STACKING.get(size, (0.0, 0.0)))
         closed = {"gripper_always_closed": True} if domain == "puzzle" else {}
-        self.oracles = {part: self._oracle(part)(env=self.task.inner, **self.options, **closed) for part in PARTS[domain]}
+        made_with = {"env": self.task.inner, **self.options, **closed}
+        self.oracles = {part: self._oracle(part)(**made_with) for part in PARTS[domain]}
         self._aim()
 
     def act(self, env: Any) -> Array:

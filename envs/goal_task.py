@@ -126,7 +126,7 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
         return -self.distance(state, self.goal_state)
 
     def prepare(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Turn options of `reset` that are the task's own into ``state`` and ``goal_state``; there are none by default."""
+        """Turn options of `reset` that are the task's own into ``state`` and ``goal_state``; none by default."""
         return options
 
     def sample_goal(self, state: Array, rng: np.random.Generator) -> Array:

@@ -1,8 +1,8 @@
 """OGBench (arXiv 2410.20092): mazes, robot manipulation and powderworld as tasks; needs the extra ``mujoco``.
 
-The environments are OGBench's own, made without its datasets; nothing is downloaded and no physics is ours. What differs:
-an episode starts and ends in random states unless ``reset`` is asked for an official task, chance is drawn from the
-state or the seed and never from NumPy's global generator, and an aim is never in the picture.
+The environments are OGBench's own, made without its datasets; nothing is downloaded and no physics is ours. What
+differs: start and goal are random unless ``reset`` is asked for an official task, chance is drawn from the state or the
+seed and never from NumPy's global generator, and a goal is never in the picture.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def make_task(name: str, **options: Any) -> GoalTask:
 class OfficialTasks(GoalTask):
     """A task with OGBench's five official pairs of start and goal: ``reset(options={"task_id": 1})`` to 5.
 
-    Without ``task_id`` start and goal are drawn as OGBench's data collection draws its starts. The reward is OGBench's: 1
-    on success and 0 else.
+    Without ``task_id`` start and goal are drawn as OGBench's data collection draws its starts. The reward is OGBench's:
+    1 on success and 0 else.
 
     Attributes:
         name: such as ``"cube-single"``.

@@ -22,8 +22,8 @@ class Manipulation(OfficialTasks, MuJoCoTask):
 
     Pictures are those of OGBench's visual environments: a transparent arm, seen from the front.
 
-    Besides the physics the state holds what OGBench reads of the step before, and the buttons. MuJoCo leaves positions as
-    they were 2 ms before a step's end, and the arm's next target counts from the gripper's.
+    Besides the physics the state holds what OGBench reads of the step before, and the buttons. MuJoCo leaves positions
+    as they were 2 ms before a step's end, and the arm's next target counts from the gripper's.
     """
 
     metadata = OfficialTasks.metadata | {"render_fps": 20}
@@ -77,8 +77,7 @@ class Manipulation(OfficialTasks, MuJoCoTask):
 
     def sample(self, rng: np.random.Generator) -> Array:
         """Draw arm, cubes and everything else as OGBench's data collection does, with cubes that do not overlap."""
-        self._loaded = None
-        self.inner.np_random = rng
+        self._loaded, self.inner.np_random = None, rng
         while True:
             self.inner.reset()
             places = self.data.qpos[self._cubes[:, None] + np.arange(3)]
@@ -137,8 +136,7 @@ class Manipulation(OfficialTasks, MuJoCoTask):
             yaws: (n,) rad.
             parts: ``buttons`` (n,), and positions of joints by name.
         """
-        self._loaded = None
-        self.inner.np_random = rng
+        self._loaded, self.inner.np_random = None, rng
         self.inner.reset()
         self._set_buttons(np.asarray(parts.pop("buttons", ())))
         for address, place, yaw in zip(self._cubes, cubes, yaws):

@@ -14,7 +14,6 @@ from worldmodel.envs.ogbench import OfficialTasks, chance, make_inner, next_chan
 from worldmodel.envs.rendering import mujoco
 
 SETTLE = {"pointmaze": 0, "antmaze": 5, "antsoccer": 10, "humanoidmaze": 40}  # random steps before a start or a goal
-SIGHT = 0.25  # m between the points at which a straight way is looked at
 HIDDEN = 5  # a group of geoms that is not drawn
 GREY, RED = (0.3, 0.3, 0.3, 1.0), (0.96, 0.26, 0.33, 1.0)
 
@@ -22,13 +21,13 @@ GREY, RED = (0.3, 0.3, 0.3, 1.0), (0.96, 0.26, 0.33, 1.0)
 class Maze(OfficialTasks, MuJoCoTask):
     """Go to a place in a maze. Distances in metres; a cell is 4 m wide.
 
-    Success is OGBench's: within 1 m for the point, 0.5 m for ant and humanoid. Ant and humanoid are seen from behind, on
-    a floor whose colour tells where they are, as in OGBench's visual mazes; the point, which has none, from above.
+    Success is OGBench's: within 1 m for the point, 0.5 m for ant and humanoid. Ant and humanoid are seen from behind,
+    on a floor whose colour tells where they are, as in OGBench's visual mazes; the point, which has none, from above.
 
     In the teleport mazes the exit is chance: the state holds the seed of the next step.
     """
 
-    hard_label = "goal behind a wall"
+    hard_label = "> 4 m to go"
     seen = "pointbody"  # geom in red where the picture is from above
 
     def __init__(self, name: str, **options: Any) -> None:
@@ -107,14 +106,12 @@ class Maze(OfficialTasks, MuJoCoTask):
         return self.distance(state, goal) <= self.inner._goal_tol
 
     def hard(self, start: Array, goal: Array) -> bool:
-        """Whether the straight way leads through a wall."""
-        a, b = self.where(start), self.where(goal)
-        shares = np.linspace(0.0, 1.0, 2 + int(np.linalg.norm(b - a) / SIGHT))
-        return not self._free(a + shares[:, None] * (b - a))
+        """Whether it is more than a cell away."""
+        return self.distance(start, goal) > self.inner._maze_unit
 
     def in_view(self, state: Array) -> bool:
         """Whether it is in the maze, and not in a wall."""
-        return self._free(self.where(state)[None])
+        return self._free(self.where(state))
 
     def features(self, state: Array) -> Array:
         """Return OGBench's own observation: positions and velocities, for the humanoid its body's posture as well."""
@@ -130,8 +127,8 @@ class Maze(OfficialTasks, MuJoCoTask):
         return np.array(self.inner.ij_to_xy(cell)) + rng.uniform(-reach, reach, 2)
 
     def _place(self, rng: np.random.Generator, *places: Array) -> Array:
-        """Return a state with the agent in a random posture at a place."""
-        self.inner.np_random = rng
+        """Return a state with the agent in a random posture at the place; with a ball, that is at the second."""
+        self._loaded, self.inner.np_random = None, rng
         mujoco.mj_resetData(self.model, self.data)
         self.inner.reset_model()
         for action in rng.uniform(-1.0, 1.0, (self._settle, *self.action_space.shape)):
@@ -144,14 +141,10 @@ class Maze(OfficialTasks, MuJoCoTask):
     def _put(self, xy: Array) -> None:
         self.inner.set_xy(xy)
 
-    def _free(self, points: Array) -> bool:
-        """Whether points (P, 2) are all in free cells."""
-        unit = self.inner._maze_unit
-        offsets = np.array([self.inner._offset_y, self.inner._offset_x])
-        i, j = ((points[:, ::-1] + offsets) / unit + 0.5).astype(int).T
-        rows, columns = self.inner.maze_map.shape
-        inside = (i >= 0) & (i < rows) & (j >= 0) & (j < columns)
-        return bool(inside.all() and (self.inner.maze_map[i, j] == 0).all())
+    def _free(self, place: Array) -> bool:
+        """Whether a place (2,) is in a free cell."""
+        (i, j), (rows, columns) = self.inner.xy_to_ij(place), self.inner.maze_map.shape
+        return bool(0 <= i < rows and 0 <= j < columns and self.inner.maze_map[i, j] == 0)
 
 
 class Soccer(Maze):
@@ -160,7 +153,6 @@ class Soccer(Maze):
     Deviation: in a goal OGBench puts the ant where the ball is, here it stands beside it, so that the ball is seen.
     """
 
-    hard_label = "ball > 4 m from its goal"
     seen = "ball"
     beside = 1.5  # m
 
@@ -183,13 +175,9 @@ class Soccer(Maze):
         """Return where the ball is, (2,) m."""
         return self.qpos(state)[-7:-5]
 
-    def hard(self, start: Array, goal: Array) -> bool:
-        """Whether the ball has to go more than a cell's width."""
-        return self.distance(start, goal) > 4.0
-
     def in_view(self, state: Array) -> bool:
         """Whether ant and ball are in the maze, and not in a wall."""
-        return super().in_view(state) and self._free(self.qpos(state)[None, :2])
+        return super().in_view(state) and self._free(self.qpos(state)[:2])
 
     def _put(self, xy: Array, ball: Array) -> None:  # type: ignore[override]
         self.inner.set_agent_ball_xy(xy, ball)
