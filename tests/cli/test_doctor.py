@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +59,58 @@ def test_unknown_option_exits_with_two(capsys: pytest.CaptureFixture[str], monke
     assert stop.value.code == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
+
+
+def test_optional_packages_are_named_with_what_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(distribution: str) -> str:
+        if distribution in missing:
+            raise doctor.PackageNotFoundError
+        return "1.2"
+
+    monkeypatch.setattr(doctor, "version", version)
+    missing: tuple[str, ...] = ()
+    assert doctor.extra("mujoco") == "mujoco 1.2, dm-control 1.2, ogbench 1.2"
+    missing = ("ogbench",)
+    assert doctor.extra("mujoco") == "mujoco 1.2, dm-control 1.2: pip install 'worldmodel[mujoco]'"
+    missing = ("pygame",)
+    assert doctor.extra("gym") == "not installed: pip install 'worldmodel[gym]'"
+
+
+def test_the_extras_are_those_of_the_package() -> None:
+    with open(Path(__file__).resolve().parents[2] / "pyproject.toml", "rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    declared = {name: tuple(re.split("[<>=]", one)[0] for one in extras[name]) for name in extras}
+    assert {name: declared[name] for name in declared if name not in ("dev", "all")} == doctor.EXTRAS
+
+
+def test_opengl_is_tried_in_a_process_of_its_own() -> None:
+    pytest.importorskip("mujoco", reason="needs mujoco")
+    code = "import sys; from worldmodel.cli import doctor; print(list(doctor.opengl()), 'mujoco' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True).stdout
+    assert said.endswith("False\n") and said.startswith("[('opengl', '")
+
+
+@pytest.mark.parametrize(
+    ("probe", "says", "then"),
+    [
+        ("print('egl, 0.5 ms')", "egl, 0.5 ms", []),
+        ("print('failed: so; unset MUJOCO_GL')", "failed: so", ["  remedy"]),
+        ("import sys; sys.exit('No such library')", "failed: No such library", ["  as root, once", "  without root"]),
+        ("import os; os.abort()", "failed: exit -6", ["  as root, once", "  without root"]),
+        ("import time; time.sleep(60)", "failed: no picture within 0.5 s", ["  as root, once", "  without root"]),
+    ],
+)
+def test_every_way_in_which_opengl_fails(
+    probe: str, says: str, then: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "PROBE", probe)
+    monkeypatch.setattr(doctor, "PROBE_SECONDS", 0.5 if "sleep" in probe else 60.0)
+    monkeypatch.setattr(doctor, "find_spec", lambda name: object())
+    rows = list(doctor.opengl())
+    assert [name for name, _ in rows] == ["opengl", *then] and rows[0][1] == says
+    assert all(text and "\n" not in text for _, text in rows)
+
+
+def test_without_mujoco_there_is_nothing_to_say_of_opengl(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    assert not list(doctor.opengl())

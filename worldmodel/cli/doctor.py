@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import platform
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,42 @@ PACKAGES = {
     "cv2": "opencv-python-headless",
     "h5py": "h5py",
 }
+# Extra -> distributions, as in pyproject.toml; not imported, which takes seconds.
+EXTRAS = {
+    "mujoco": ("mujoco", "dm-control", "ogbench"),
+    "gym": ("pygame",),
+    "sb3": ("stable-baselines3",),
+    "lerobot": ("pyarrow",),
+    "minari": ("minari",),
+    "hdf5plugin": ("hdf5plugin",),
+    "wandb": ("wandb",),
+    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+}
+# Draws a ball in a process of its own, which a bad OpenGL may crash or hang.
+PROBE = """
+import os, time
+from worldmodel.errors import WorldModelError
+try:
+    from worldmodel.envs.rendering import Renderer, mujoco
+    model = mujoco.MjModel.from_xml_string("<mujoco><worldbody><light pos='0 0 3'/><geom size='1'/></worldbody></mujoco>")
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    renderer = Renderer(model, 64, "fast")
+    black = not renderer.draw(data, -1).any()
+    begun = time.perf_counter()
+    for _ in range(20):
+        renderer.draw(data, -1)
+    name, ms = os.environ.get("MUJOCO_GL", "the system's"), 50 * (time.perf_counter() - begun)
+    print("failed: pictures are black" if black else f"{name}, {ms:.1f} ms for a picture of 64 x 64")
+except WorldModelError as error:
+    print(f"failed: {error}")
+"""
+PROBE_SECONDS = 60.0
+WITHOUT_ROOT = (
+    "mkdir gl; cd gl; apt-get download $(apt-get install -s --no-install-recommends libosmesa6 | awk '/^Inst/ {print $2}');"
+    ' for f in *.deb; do dpkg-deb -x "$f" .; done;'
+    " export MUJOCO_GL=osmesa LD_LIBRARY_PATH=$PWD/usr/lib/$(uname -m)-linux-gnu"
+)
 
 
 def package(module: str, distribution: str) -> str:
@@ -35,6 +75,42 @@ def package(module: str, distribution: str) -> str:
         return str(getattr(loaded, "__version__", None) or version(distribution))
     except PackageNotFoundError:
         return "unknown version"
+
+
+def extra(name: str) -> str:
+    """Versions of what an extra installs, and how to install what is missing."""
+    found, missing = [], ""
+    for distribution in EXTRAS[name]:
+        try:
+            found.append(f"{distribution} {version(distribution)}")
+        except PackageNotFoundError:
+            missing = f"pip install 'worldmodel[{name}]'"
+    if not missing:
+        return ", ".join(found)
+    return f"{', '.join(found) or 'not installed'}: {missing}"
+
+
+def opengl() -> Iterator[tuple[str, str]]:
+    """Whether MuJoCo can draw, and what to do if it cannot; nothing where it is not installed."""
+    if find_spec("mujoco") is None:
+        return
+    from worldmodel.envs.gl import APT
+
+    call = [sys.executable, "-c", PROBE]
+    try:
+        ended = subprocess.run(call, capture_output=True, text=True, timeout=PROBE_SECONDS)
+        said = (
+            ended.stdout.strip() or f"failed: {(ended.stderr.strip() or f'exit {ended.returncode}').splitlines()[-1]}"
+        )
+    except subprocess.TimeoutExpired:
+        said = f"failed: no picture within {PROBE_SECONDS:g} s"
+    said, _, remedy = said.partition("; ")
+    yield "opengl", said
+    if remedy and APT not in remedy:
+        yield "  remedy", remedy
+    elif said.startswith("failed"):
+        yield "  as root, once", APT
+        yield "  without root", WITHOUT_ROOT
 
 
 def devices(torch: Any) -> Iterator[tuple[str, str]]:
@@ -57,6 +133,11 @@ def facts() -> Iterator[tuple[str, str]]:
     yield "worldmodel", f"{worldmodel.__version__} in {Path(worldmodel.__file__).parent}"
     for module, distribution in PACKAGES.items():
         yield module, package(module, distribution)
+    for name in EXTRAS:
+        yield f"[{name}]", extra(name)
+    yield from opengl()
+    forks = multiprocessing.get_start_method() == "fork"
+    yield "processes", "fork by default: once MuJoCo has drawn, start yours with spawn" if forks else "do not fork"
     try:
         import torch
     except Exception:  # said above
@@ -69,7 +150,7 @@ def facts() -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Print versions, the torch device and the free disk of this machine."""
+    """Print versions, whether MuJoCo can draw, the torch device and the free disk of this machine."""
 
 
 def doctor(options: Options) -> None:
