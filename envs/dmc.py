@@ -26,10 +26,11 @@ import numpy as np
 from gymnasium import spaces
 
 from worldmodel.envs.goal_task import Array
-from worldmodel.envs.mujoco_task import MuJoCoTask, mujoco
+from worldmodel.envs.mujoco_task import MuJoCoTask
+from worldmodel.envs.rendering import mujoco
 from worldmodel.errors import BadValue, UnknownName
 
-from dm_control import suite  # isort: skip  after mujoco_task, which chooses the OpenGL
+from dm_control import suite  # isort: skip  # after rendering, which chooses the OpenGL
 
 # Beginning of the name -> what a goal forgives, rad and m; the longest beginning counts.
 TOLERANCES = {
@@ -51,8 +52,8 @@ FAR = 5  # tolerances
 class DMC(MuJoCoTask):
     """A task of the suite.
 
-    State: what `MuJoCoTask` says, the seed that the episode was made with, which says where targets are, how terrain looks
-    and the like, and the readings of the sensors that the present state alone does not determine.
+    State: what `MuJoCoTask` says, the seed that the episode was made with, on which targets, terrain and the like
+    depend, and the readings of the sensors that the last step's forces left.
 
     Args:
         name: ``<domain>-<task>``.
@@ -134,7 +135,7 @@ class DMC(MuJoCoTask):
     def sample_goal(self, state: Array, rng: np.random.Generator) -> Array:
         """Draw a goal in the scene of a state: the pose of another initial state.
 
-        Where these are all alike (cartpole-swingup hangs down), the pose some steps later, under an action that is held.
+        Where these are all alike (cartpole-swingup hangs down), its pose after some steps under an action that is held.
         """
         steps = 0
         while True:

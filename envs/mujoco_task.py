@@ -18,9 +18,9 @@ class MuJoCoTask(GoalTask):
     """A task simulated by MuJoCo.
 
     State: the integration state of MuJoCo (time, positions, velocities, activations, warm start, controls, mocap bodies
-    ...), then what the task keeps besides, its `scene`: what an episode changes in the model, such as where a target is.
-    The simulator is left where the last call put it; `load` does nothing when it is already there, unless the world is
-    varied: then the task may have put numbers of its own into the model since.
+    ...), then what the task keeps besides, its `scene`: what an episode changes in the model, such as where a target
+    is. The simulator is left where the last call put it; `load` does nothing when it is already there, unless the world
+    is varied: then the task may have put numbers of its own into the model since.
 
     A subclass builds its simulator before it calls ``super().__init__``.
     """

@@ -26,8 +26,8 @@ class Renderer:
     """Draws one model, again and again, into pictures (S, S, 3) uint8.
 
     ``official`` is what the benchmark publishes. ``fast`` leaves out shadows, reflections and multisampling, which cost
-    10 to 20 times as much as everything else on a processor, and draws at twice the size instead, so that what is smaller
-    than a pixel is seen to move. It looks different: data and models record the preset.
+    10 to 20 times as much as everything else on a processor, and draws at twice the size instead, so that what is
+    smaller than a pixel is seen to move. It looks different: data and models record the preset.
 
     Args:
         model: the compiled model.
@@ -40,6 +40,7 @@ class Renderer:
 
     def __init__(self, model: Any, size: int, preset: str) -> None:
         self.model, self._size = model, size
+        self._renderer: Any = None
         side = 2 * size if preset == "fast" else size
         quality, screen = model.vis.quality, model.vis.global_
         before = quality.offsamples, quality.shadowsize, screen.offwidth, screen.offheight
@@ -73,12 +74,13 @@ class Renderer:
         return world.develop(picture) if world else picture
 
     def close(self) -> None:
-        """Free the OpenGL context."""
-        renderer = getattr(self, "_renderer", None)
-        context = getattr(renderer, "_gl_context", None)
-        if context is not None:
-            context.make_current()  # or MuJoCo frees the like-named objects of whichever renderer drew last
-            renderer.close()
+        """Free the OpenGL context; a second time is nothing."""
+        if self._renderer is not None:
+            context = getattr(self._renderer, "_gl_context", None)
+            if context is not None:
+                context.make_current()  # or MuJoCo frees the like-named objects of whichever renderer drew last
+            self._renderer.close()
+            self._renderer = None
 
     def __del__(self) -> None:
         self.close()
@@ -87,9 +89,14 @@ class Renderer:
 _open: WeakSet[Renderer] = WeakSet()
 
 
+def _close_all() -> None:
+    for renderer in list(_open):
+        renderer.close()
+
+
 @cache
 def _close_at_exit() -> None:
-    """Close what is open before the interpreter ends; once, and after all have registered who end EGL by themselves."""
-    with suppress(Exception):  # it is an extra, and this is a courtesy
+    """Close what is open before the interpreter ends: once, and registered after those who end EGL, so run before them."""
+    with suppress(Exception):  # dm_control is one; it is an extra, and this is a courtesy
         importlib.import_module("dm_control._render")
-    atexit.register(lambda: [renderer.close() for renderer in list(_open)])
+    atexit.register(_close_all)

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -83,8 +84,8 @@ def test_the_extras_are_those_of_the_package() -> None:
     assert {name: declared[name] for name in declared if name not in ("dev", "all")} == doctor.EXTRAS
 
 
+@pytest.mark.skipif(find_spec("mujoco") is None, reason="needs mujoco")
 def test_opengl_is_tried_in_a_process_of_its_own() -> None:
-    pytest.importorskip("mujoco", reason="needs mujoco")
     code = "import sys; from worldmodel.cli import doctor; print(list(doctor.opengl()), 'mujoco' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True).stdout
     assert said.endswith("False\n") and said.startswith("[('opengl', '")

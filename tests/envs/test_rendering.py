@@ -10,15 +10,14 @@ import time
 import numpy as np
 import pytest
 
+from tests.envs.drawing import skip_unless_it_draws
 from worldmodel.envs import gl, registry
 
-from tests.envs.drawing import skip_unless_it_draws
-
-pytest.importorskip("dm_control", reason="needs dm_control and mujoco")
 SCENE = """
 from worldmodel.envs.rendering import Renderer, mujoco
 model = mujoco.MjModel.from_xml_string(
-    "<mujoco><worldbody><light pos='0 0 3'/><geom size='.3'/><camera pos='0 -2 0' xyaxes='1 0 0 0 0 1'/></worldbody></mujoco>"
+    "<mujoco><worldbody><light pos='0 0 3'/><geom size='.3'/>"
+    "<camera pos='0 -2 0' xyaxes='1 0 0 0 0 1'/></worldbody></mujoco>"
 )
 data = mujoco.MjData(model)
 mujoco.mj_forward(model, data)
@@ -109,8 +108,8 @@ def test_mujoco_gl_is_chosen_before_mujoco_is_imported_and_never_overridden() ->
     assert chosen.stdout == f"{gl.found()}\n" and not chosen.stderr
     users = run("from worldmodel.envs import rendering\nprint(os.environ['MUJOCO_GL'])", MUJOCO_GL="disabled")
     assert users.stdout == "disabled\n"
-    names = "from worldmodel.envs import registry\nregistry.names()\nprint('MUJOCO_GL' in os.environ, 'mujoco' in sys.modules)"
-    assert run(names).stdout == "False False\n"  # nothing is touched before it is used
+    names = "from worldmodel.envs import registry\nregistry.names()\nprint('MUJOCO_GL' in os.environ, 'mujoco' in "
+    assert run(names + "sys.modules)").stdout == "False False\n"  # nothing is touched before it is used
 
 
 @pytest.mark.skipif(not gl.found(), reason="says what this machine has")
@@ -137,11 +136,14 @@ def test_without_any_opengl_the_hint_is_what_to_install(monkeypatch: pytest.Monk
 
 def test_workers_are_started_safely_after_pictures_were_drawn() -> None:
     """A forked worker would hang on the OpenGL that its parent has used."""
-    code = (
-        "import tempfile, pathlib\nfrom worldmodel.datasets.collect import collect\nfrom worldmodel.envs import registry\n"
-        "registry.make('dmc/reacher-qpos').unwrapped.render()\n"
-        "with tempfile.TemporaryDirectory() as folder:\n"
-        "    collect('dmc/reacher-qpos', pathlib.Path(folder) / 'a.h5', 21, 3, workers=2, image_size=16)\nprint('collected')"
-    )
+    code = """
+import pathlib, tempfile
+from worldmodel.datasets.collect import collect
+from worldmodel.envs import registry
+registry.make("dmc/reacher-qpos").unwrapped.render()
+with tempfile.TemporaryDirectory() as folder:
+    collect("dmc/reacher-qpos", pathlib.Path(folder) / "a.h5", 21, 3, workers=2, image_size=16)
+print("collected")
+"""
     ended = run(code)
     assert ended.stdout == "collected\n", ended.stderr

@@ -44,7 +44,8 @@ import os, time
 from worldmodel.errors import WorldModelError
 try:
     from worldmodel.envs.rendering import Renderer, mujoco
-    model = mujoco.MjModel.from_xml_string("<mujoco><worldbody><light pos='0 0 3'/><geom size='1'/></worldbody></mujoco>")
+    scene = "<mujoco><worldbody><light pos='0 0 3'/><geom size='1'/></worldbody></mujoco>"
+    model = mujoco.MjModel.from_xml_string(scene)
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
     renderer = Renderer(model, 64, "fast")
@@ -59,7 +60,8 @@ except WorldModelError as error:
 """
 PROBE_SECONDS = 60.0
 WITHOUT_ROOT = (
-    "mkdir gl; cd gl; apt-get download $(apt-get install -s --no-install-recommends libosmesa6 | awk '/^Inst/ {print $2}');"
+    "mkdir gl; cd gl;"
+    " apt-get download $(apt-get install -s --no-install-recommends libosmesa6 | awk '/^Inst/ {print $2}');"
     ' for f in *.deb; do dpkg-deb -x "$f" .; done;'
     " export MUJOCO_GL=osmesa LD_LIBRARY_PATH=$PWD/usr/lib/$(uname -m)-linux-gnu"
 )

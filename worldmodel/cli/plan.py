@@ -189,7 +189,9 @@ def choose_model(options: Options) -> tuple[Path, dict[str, Any], str]:
 
 
 @contextmanager
-def dataset(options: Options, env: str, trained_on: str | None, image_size: int, preset: str) -> Iterator[EpisodeStore]:
+def dataset(
+    options: Options, env: str, trained_on: str | None, image_size: int, preset: str
+) -> Iterator[EpisodeStore]:
     """Open the episodes and check that they are the task's and look as what the model learned from."""
     from worldmodel.datasets.store import EpisodeStore, split_number
 
