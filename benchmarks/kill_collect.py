@@ -32,9 +32,9 @@ class Options:
     """Task."""
     kills: int = 20
     """SIGKILLs."""
-    episodes: int = 400
+    episodes: int = 200
     """In the dataset; every 20 are one part."""
-    steps: int = 150
+    steps: int = 100
     """Of an episode; long enough for kills to fall in between."""
     image_size: int = 32
     """Side of the pictures, pixels."""
