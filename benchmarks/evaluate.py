@@ -140,9 +140,7 @@ def floors_and_ceiling(
     }
 
 
-def time_one_plan(
-    policy: Policy, task: str, pairs: Pairs, image_size: int, repeats: int = 3, **options: Any
-) -> float:
+def time_one_plan(policy: Policy, task: str, pairs: Pairs, image_size: int, repeats: int = 3, **options: Any) -> float:
     """Median milliseconds of the first ``predict`` of an episode, one environment alone."""
     env = registry.make(task, image_size=image_size, **options)
     observation, _ = env.reset(seed=0, options=pairs.options(0))

@@ -192,6 +192,7 @@ def rollout(env: Any, recipe: Recipe, number: int) -> dict[str, Any]:
         "terminated": np.asarray(terminated),
         "truncated": np.asarray(truncated),
         **({"state": np.stack(states)} if task.state_dim else {}),
+        **(task.columns(np.stack(states)) if task.restorable else {}),
         "split": 0,  # given when the parts are joined
         "seed": seed,
         "policy": behaviour.name.encode(),

@@ -31,14 +31,16 @@ def convert(
     image_size: int | None = None,
     camera: str | None = None,
     seed: int | None = None,
+    redraw: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Make a dataset of ours from another one, whole or not at all, in the memory of an episode (LeRobot 3.0: a file).
 
     Columns keep their names, with underscores for slashes and dots; what is neither a number nor a boolean is left
-    out. ``state`` is the task's own where that is known (stable-worldmodel's PushT and TwoRoom), so that plans can be
-    evaluated; else the source's. The bounds of the actions are written as ``action_low`` and ``action_high``: those of
-    the source or the task when all actions lie within them, else the least and greatest.
+    out. ``state`` is the task's own where that is known (stable-worldmodel's PushT and TwoRoom; positions and
+    velocities of MuJoCo tasks), so that plans can be evaluated; else the source's. The bounds of the actions are
+    written as ``action_low`` and ``action_high``: those of the source or the task when all actions lie within them,
+    else the least and greatest.
 
     Args:
         source: file, folder, or id of a Minari dataset.
@@ -50,6 +52,8 @@ def convert(
         camera: which pictures of a LeRobot dataset; its first by default.
         seed: of a new split, 90 % train, 5 % validation, 5 % test by episode. By default the source's own split is
             kept, and where it has none, seed 0 is taken.
+        redraw: draw the states anew as our own collections are drawn, 64 px unless ``image_size`` says otherwise. Plans
+            are evaluated on our pictures, and others' differ: stable-worldmodel draws the goal into every frame.
         progress: called with (episodes done, episodes).
 
     Returns:
@@ -79,9 +83,12 @@ def convert(
         raise BadValue(f"env: {source} does not say which environment it is of: name it, such as {tasks}")
 
     attrs = {"source_format": format, "source": source.name, **opened.attrs, "env": env}
-    bounds = _Bounds(env, attrs)
+    if redraw:
+        attrs["render_preset"], image_size = "fast", image_size or 64
+    task = _simulator(env, image_size)
+    bounds = _Bounds(task, attrs)
     with replacing(target) as temporary, StoreWriter(temporary, attrs) as writer:
-        for number, episode in enumerate(_converted(source, opened, env, image_size, seed)):
+        for number, episode in enumerate(_converted(source, opened, env, image_size, seed, task, redraw)):
             try:
                 writer.append(episode)
             except BadValue as error:
@@ -107,18 +114,25 @@ def _open(source: Path, format: str, camera: str | None) -> Source:
 
 
 def _short(env: str | None) -> str | None:
-    return next((short for short in registry.TASKS if env == registry.gym_id(short)), env)
+    return next((short for short in registry.names() if env == registry.gym_id(short)), env)
+
+
+def _simulator(env: str, image_size: int | None) -> Any:
+    """The task, which draws nothing unless asked to; None where it is not one of ours or its extra is not installed."""
+    with suppress(WorldModelError):
+        return registry.make(env, observation="state", image_size=image_size or 64).unwrapped
+    return None
 
 
 def _converted(
-    source: Path, opened: Source, env: str, image_size: int | None, seed: int | None
+    source: Path, opened: Source, env: str, image_size: int | None, seed: int | None, task: Any, redraw: bool
 ) -> Iterator[dict[str, Any]]:
     split = split_of(opened.total, seed or 0)
     for number, episode in enumerate(opened.episodes):
         try:
-            ours = our_columns(episode, env, image_size)
+            ours = our_columns(episode, env, image_size, task, redraw)
         except BadValue as error:
-            if str(error).startswith("image_size"):
+            if str(error).startswith(("image_size", "redraw")):
                 raise
             raise BadFile(f"{source}: episode {number}: {error}") from error
         if seed is not None or "split" not in ours:
@@ -129,13 +143,10 @@ def _converted(
 class _Bounds:
     """The bounds of the actions: the declared ones when all lie within, else the least and greatest."""
 
-    def __init__(self, env: str, attrs: Mapping[str, Any]) -> None:
+    def __init__(self, task: Any, attrs: Mapping[str, Any]) -> None:
         self._declared = [np.asarray(attrs[name]) for name in ("action_low", "action_high") if name in attrs]
-        if not self._declared:
-            with suppress(WorldModelError):  # not a task of ours, or its extra is not installed
-                task = registry.make(env)
-                self._declared = [task.action_space.low, task.action_space.high]
-                task.close()
+        if task is not None and not self._declared:
+            self._declared = [task.action_space.low, task.action_space.high]
         self._seen: np.ndarray | None = None  # (2, a)
 
     def add(self, actions: np.ndarray) -> None:

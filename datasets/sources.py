@@ -59,7 +59,9 @@ def reading(what: object, *errors: type[Exception]) -> Iterator[None]:
         raise BadFile(f"{what} is damaged: {' '.join(str(error).split()) or type(error).__name__}") from error
 
 
-def our_columns(episode: Mapping[str, Any], env: str, image_size: int | None) -> dict[str, Any]:
+def our_columns(
+    episode: Mapping[str, Any], env: str, image_size: int | None, task: Any = None, redraw: bool = False
+) -> dict[str, Any]:
     """Turn a reader's episode into one that `StoreWriter.append` takes.
 
     Columns that are neither numbers nor booleans are left out, and so are pictures other than ``pixels``.
@@ -68,22 +70,28 @@ def our_columns(episode: Mapping[str, Any], env: str, image_size: int | None) ->
         episode: see the head of this file.
         env: short name of the task; ``pusht`` and ``two-room`` have their states translated.
         image_size: side of the pictures; None leaves them as they are.
+        task: the task itself, made for ``observation="state"``; None where nothing here simulates it.
+        redraw: let the task draw its states instead of taking the source's pictures.
 
     Raises:
-        BadValue: no action, actions that are not real numbers, pictures that are not square, or an unknown split; the
-            column is named.
+        BadValue: no states to redraw, no action, actions that are not real numbers, pictures that are not square, or an
+            unknown split; the column is named.
     """
     kept = {name.replace("/", "_").replace(".", "_"): value for name, value in episode.items() if name != "pixels"}
     arrays = {name: np.asarray(value) for name, value in kept.items() if name not in _COUNTERS}
     arrays = {name: a for name, a in arrays.items() if (a.dtype.kind in "biuf" and a.ndim < 4) or name == "policy"}
-    if "pixels" in episode:
+    if "pixels" in episode and not redraw:
         arrays["pixels"] = _pictures(episode["pixels"], image_size)
     rows = max((len(array) for array in arrays.values() if array.ndim), default=0)
     if "split" in arrays and not np.isin(arrays["split"], (0, 1, 2)).all():
         raise BadValue("column 'split' holds values other than 0, 1 and 2")
-    state = _STATES.get(env, _state)(arrays)
+    state = _simulated(arrays, task) if hasattr(task, "state_of") else _STATES.get(env, _state)(arrays)
     if state is not None:
         arrays["state"] = state.reshape(len(state), -1).astype(np.float64)
+    if redraw:
+        if state is None or not getattr(task, "restorable", False) or arrays["state"].shape[1] != task.state_dim:
+            raise BadValue(f"redraw: its states are not known to {env}")
+        arrays["pixels"] = np.stack([task.draw(row) for row in arrays["state"]])
     for name, value in _BEFORE_FIRST.items():
         if name in arrays and arrays[name].shape == (rows - 1,):
             arrays[name] = np.concatenate([[value], arrays[name]])
@@ -147,6 +155,16 @@ def _state(arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
     if "qpos" in arrays and "qvel" in arrays:
         return np.concatenate([arrays[name].reshape(len(arrays[name]), -1) for name in ("qpos", "qvel")], axis=1)
     return arrays.get("observation")
+
+
+def _simulated(arrays: Mapping[str, np.ndarray], task: Any) -> np.ndarray | None:
+    """The states of a MuJoCo task, from the positions and velocities that others record."""
+    names = [name for name in ("qpos", "qvel", "button_states") if name in arrays]
+    fits = names[:2] == ["qpos", "qvel"] and arrays["qpos"].shape[1:] == (task.model.nq,)
+    if not fits or arrays["qvel"].shape[1:] != (task.model.nv,):
+        return _state(arrays)
+    rows = zip(*(arrays[name].astype(np.float64) for name in names))
+    return np.stack([task.state_of(*row) for row in rows])
 
 
 def _pusht_state(arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:

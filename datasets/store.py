@@ -8,6 +8,7 @@ An episode of 200 environment steps has 201 rows: row 0 is what ``reset`` gave.
     reward        (N,) float32          received on arriving at the row; NaN on the first row
     terminated, truncated (N,) bool     said on arriving at the row
     state         (N, ...) float64      the environment's full state
+    qpos, qvel ...                      of MuJoCo tasks: positions and velocities, as other programs read them
     step_idx, episode_idx (N,) int64
     split int8, seed int64, policy S32  (N,) constant within an episode: repeated on every row, where they compress to
                                         nothing, so that readers which expect row columns only can read the file

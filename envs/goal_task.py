@@ -121,6 +121,10 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
         """Return what ``observation="state"`` shows of a state; all of it by default."""
         return state.copy()
 
+    def columns(self, states: Array) -> dict[str, Array]:
+        """Return what a dataset keeps of states (T, state_dim) besides, under the names that other programs read."""
+        return {}
+
     def reward(self, state: Array) -> float:
         """Return the reward on arriving at a state; minus the distance to the goal by default."""
         return -self.distance(state, self.goal_state)

@@ -88,7 +88,8 @@ class GymTask(gymnasium.Env[dict[str, Array], Array]):
             raise BadValue(f"gym/{name} draws no pictures: it has no render mode 'rgb_array'")
         self._inner, self._name = inner, name
         self.image_size, self.observation = image_size, observation
-        self.terminate_on_success, self.render_mode, self.render_preset = terminate_on_success, render_mode, render_preset
+        self.render_mode, self.render_preset = render_mode, render_preset
+        self.terminate_on_success = terminate_on_success
         self.action_space = _action_space(inner.action_space, name)
         flat = spaces.flatten_space(inner.observation_space)
         size = flat.shape[0] if isinstance(flat, spaces.Box) and flat.shape[0] <= _LARGEST else 0

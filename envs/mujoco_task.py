@@ -10,6 +10,7 @@ import numpy as np
 from worldmodel.envs.goal_task import Array, GoalTask
 from worldmodel.envs.mujoco_factors import FACTORS, World
 from worldmodel.envs.rendering import PRESETS, Renderer, mujoco
+from worldmodel.errors import BadValue
 
 INTEGRATION = mujoco.mjtState.mjSTATE_INTEGRATION
 
@@ -106,9 +107,35 @@ class MuJoCoTask(GoalTask):
             self._renderer = Renderer(self.model, self.image_size, self.render_preset)
         return self._renderer.draw(self.data, self.camera, self._world if self.varied else None)
 
+    def state_of(self, qpos: Array, qvel: Array) -> Array:
+        """Return the state of positions (nq,) and velocities (nv,), which is what other programs record of a state.
+
+        The rest of it is that of the present state.
+
+        Raises:
+            BadValue: numbers of another model.
+        """
+        for name, values, size in (("qpos", qpos, self.model.nq), ("qvel", qvel, self.model.nv)):
+            if values.shape != (size,):
+                raise BadValue(f"{name} must be {size} numbers, not {values.shape}")
+        self.load(self.get_state())
+        self._loaded = None
+        self.data.qpos[:], self.data.qvel[:] = qpos, qvel
+        return self.settled()
+
+    def settled(self) -> Array:
+        """Return the state after positions or velocities were written into the simulator."""
+        self.refresh()
+        return self.save()
+
     def qpos(self, state: Array) -> Array:
         """Return the positions (nq,) in a state; they follow the time."""
         return state[1 : 1 + self.model.nq]
+
+    def columns(self, states: Array) -> dict[str, Array]:
+        """Return positions ``qpos`` (T, nq) and velocities ``qvel`` (T, nv)."""
+        first, last = 1 + self.model.nq, 1 + self.model.nq + self.model.nv
+        return {"qpos": states[:, 1:first], "qvel": states[:, first:last]}
 
     def close(self) -> None:
         """Free the renderer."""

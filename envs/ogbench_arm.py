@@ -83,7 +83,7 @@ class Manipulation(OfficialTasks, MuJoCoTask):
             places = self.data.qpos[self._cubes[:, None] + np.arange(3)]
             gaps = np.linalg.norm(places[:, None] - places, axis=-1) + np.eye(len(places))
             if gaps.min(initial=1.0) > APART:
-                return self._settled()
+                return self.settled()
 
     def features(self, state: Array) -> Array:
         """Return OGBench's own observation: arm and gripper, then cubes, buttons, drawer and window, scaled."""
@@ -144,7 +144,7 @@ class Manipulation(OfficialTasks, MuJoCoTask):
             self.data.qpos[address : address + 7] = [*place, *turn]
         for joint, position in parts.items():
             self.data.joint(joint).qpos[0] = position
-        return self._settled()
+        return self.settled()
 
     def _reachable(self, place: Array) -> bool:
         """Whether the middle of a cube is in the picture and in the arm's workspace, give or take half a cube."""
@@ -159,7 +159,20 @@ class Manipulation(OfficialTasks, MuJoCoTask):
         noise = np.pad(rng.uniform(-0.01, 0.01, (len(cubes), 2)), ((0, 0), (0, 1)))
         return cubes + noise, rng.uniform(0.0, 2 * np.pi, len(cubes))
 
-    def _settled(self) -> Array:
+    def columns(self, states: Array) -> dict[str, Array]:
+        """Return positions, velocities and, where there are any, the buttons, as OGBench's data have them."""
+        buttons = {"button_states": states[:, -self._buttons :]} if self._buttons else {}
+        return super().columns(states) | buttons
+
+    def state_of(self, qpos: Array, qvel: Array, button_states: Array | None = None) -> Array:
+        """Return the state of positions, velocities and, where there are any, buttons (n,) of 0 and 1."""
+        state = super().state_of(qpos, qvel)
+        if self._buttons and button_states is not None:
+            self.buttons(state)[:] = button_states
+        return state
+
+    def settled(self) -> Array:
+        """Return the state after positions, velocities or buttons were written into the simulator."""
         mujoco.mj_forward(self.model, self.data)
         self._sense()
         self.refresh()

@@ -96,7 +96,7 @@ def _close_all() -> None:
 
 @cache
 def _close_at_exit() -> None:
-    """Close what is open before the interpreter ends: once, and registered after those who end EGL, so run before them."""
+    """Close what is open before the interpreter ends: once, and before those who end EGL."""
     with suppress(Exception):  # dm_control is one; it is an extra, and this is a courtesy
         importlib.import_module("dm_control._render")
     atexit.register(_close_all)

@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 
 from tests.datasets import foreign
 from tests.datasets.episodes import episode
+from tests.envs.drawing import skip_unless_it_draws
 from tests.oracles import windows_slow
-from worldmodel.datasets.collect import split_of
+from worldmodel.datasets.collect import collect, split_of
 from worldmodel.datasets.convert import convert
 from worldmodel.datasets.formats import FORMATS, detect
 from worldmodel.datasets.store import EpisodeStore, write_store
 from worldmodel.datasets.verify import verify
 from worldmodel.datasets.windows import Windows
+from worldmodel.envs import registry
 from worldmodel.errors import BadFile, BadValue, UnknownName, WorldModelError
 
 
@@ -193,3 +195,35 @@ def _data_files(source: Path) -> list[Path]:
     if source.is_file():
         return [source]
     return sorted(path for path in source.rglob("*") if path.suffix in (".npz", ".parquet", ".hdf5"))
+
+
+def test_redrawn_pictures_are_those_of_a_collection(tmp_path: Path) -> None:
+    ours = collect("two-room", tmp_path / "a.h5", 3, 12, workers=1, image_size=32)
+    same = convert(ours, tmp_path / "b.h5", redraw=True, image_size=32)
+    large = convert(ours, tmp_path / "c.h5", redraw=True)
+    with EpisodeStore(ours) as a, EpisodeStore(same) as b, EpisodeStore(large) as c:
+        assert np.array_equal(a.read("pixels", 0, a.rows), b.read("pixels", 0, b.rows))
+        assert c.image_size == 64 and c.attrs["render_preset"] == "fast"
+        task = registry.make("two-room").unwrapped
+        assert np.array_equal(c.read("pixels", 7, 8)[0], task.draw(a.read("state", 7, 8)[0]))
+    with pytest.raises(BadValue, match="redraw: its states are not known to toy"):
+        convert(ours, tmp_path / "d.h5", redraw=True, env="toy")
+    assert not (tmp_path / "d.h5").exists()
+
+
+@pytest.mark.parametrize("env", ["dmc/reacher-qpos", "ogbench/cube-single", "ogbench/scene"])
+def test_positions_and_velocities_become_states(env: str, tmp_path: Path) -> None:
+    """What others record of MuJoCo is enough to draw the same pictures and to judge success."""
+    skip_unless_it_draws(env)
+    (tmp_path / "npz").mkdir()
+    with EpisodeStore(collect(env, tmp_path / "a.h5", 3, 6, workers=1, image_size=16)) as store:
+        states, pixels = store.read("state", 0, store.rows), store.read("pixels", 0, store.rows)
+        for i in range(len(store)):
+            columns = [name for name in ("action", "qpos", "qvel", "button_states") if name in store.columns]
+            np.savez(tmp_path / "npz" / f"{i}.npz", **{name: store.read_episode(name, i) for name in columns})
+    with EpisodeStore(convert(tmp_path / "npz", tmp_path / "b.h5", env=env, redraw=True, image_size=16)) as again:
+        task = registry.make(env, image_size=16).unwrapped
+        assert np.array_equal(again.read("pixels", 0, again.rows), pixels)
+        for state, same in zip(states, again.read("state", 0, again.rows)):
+            assert task.distance(same, state) == 0 and np.array_equal(task.qpos(same), task.qpos(state))
+        assert again.attrs["action_low"] == task.action_space.low.tolist()

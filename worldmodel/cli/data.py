@@ -98,6 +98,7 @@ def convert(
     image_size: int | None = None,
     camera: str | None = None,
     seed: int | None = None,
+    redraw: bool = False,
 ) -> None:
     """Make a dataset from one of another format: swm, ogbench, minari, lerobot, npz, or worldmodel (our own).
 
@@ -109,13 +110,14 @@ def convert(
         image_size: Side of the square pictures, pixels; others are padded with black [default: as they are].
         camera: Which pictures of a LeRobot dataset [default: its first].
         seed: Of a new split [default: the source's own split, or that of seed 0].
+        redraw: Draw the states anew as wm-data collect does, instead of taking the source's pictures.
     """
     from worldmodel.datasets.convert import convert
     from worldmodel.datasets.store import EpisodeStore
 
     with options_as_fields(), bar(None, "episodes", "converting") as line:
         convert(
-            source, out, format=format, env=env, image_size=image_size, camera=camera, seed=seed,
+            source, out, format=format, env=env, image_size=image_size, camera=camera, seed=seed, redraw=redraw,
             progress=lambda done, total: move(line, done, total),
         )  # fmt: skip
     with EpisodeStore(out) as store:

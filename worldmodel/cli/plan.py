@@ -101,8 +101,13 @@ def plan(options: Options) -> None:
         max_prefix = model.predictor(predictor).max_prefix
     size, trained_on = model.config.image_size, about.get("dataset") or {}
     look = {"render_preset": about.get("render_preset", "fast")}
-    with common.option("--env"), make(env, observation="state") as task_env:
-        task = task_env.unwrapped
+    with common.option("--env"):
+        task = make(env, observation="state").unwrapped
+    if look["render_preset"] not in task.presets:
+        raise BadFile(
+            f"--model: {folder} learned from {look['render_preset']!r} pictures, which {env} does not draw: train on a "
+            "dataset converted with --redraw"
+        )
     with dataset(options, env, trained_on.get("path"), size, look["render_preset"]) as store:
         drawn = (options.offset, options.episodes, options.seed, options.split, options.variation)
         pairs = sample_pairs(store, task, *drawn)
@@ -189,9 +194,7 @@ def choose_model(options: Options) -> tuple[Path, dict[str, Any], str]:
 
 
 @contextmanager
-def dataset(
-    options: Options, env: str, trained_on: str | None, image_size: int, preset: str
-) -> Iterator[EpisodeStore]:
+def dataset(options: Options, env: str, trained_on: str | None, image_size: int, preset: str) -> Iterator[EpisodeStore]:
     """Open the episodes and check that they are the task's and look as what the model learned from."""
     from worldmodel.datasets.store import EpisodeStore, split_number
 
