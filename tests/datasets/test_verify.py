@@ -51,6 +51,14 @@ def test_wrong_pixels(dataset: Path) -> None:
         verify(dataset)
 
 
+def test_a_column_of_text_where_numbers_belong(dataset: Path) -> None:
+    with h5py.File(dataset, "a") as file:
+        del file["state"]
+        file["state"] = np.array([b"far"] * 100)
+    with pytest.raises(BadFile, match=r"episode 0: column 'state' must hold numbers, not \|S3"):
+        verify(dataset)
+
+
 def test_a_flipped_bit_in_the_data_names_column_and_episode(dataset: Path) -> None:
     with h5py.File(dataset) as file:
         chunk = file["state"].id.get_chunk_info(0)
