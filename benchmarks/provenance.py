@@ -15,7 +15,7 @@ import torch
 
 import worldmodel
 
-PACKAGES = ("torch", "numpy", "gymnasium", "pymunk", "h5py")
+PACKAGES = ("torch", "numpy", "gymnasium", "pymunk", "h5py", "mujoco", "dm-control", "ogbench")
 
 
 def provenance(device: torch.device) -> dict[str, Any]:

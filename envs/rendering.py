@@ -26,7 +26,7 @@ class Renderer:
     """Draws one model, again and again, into pictures (S, S, 3) uint8.
 
     ``official`` is what the benchmark publishes. ``fast`` leaves out shadows, reflections and multisampling, which cost
-    10 to 20 times as much as everything else on a processor, and draws at twice the size instead, so that what is
+    some ten times as much as everything else on a processor, and draws at twice the size instead, so that what is
     smaller than a pixel is seen to move. It looks different: data and models record the preset.
 
     Args:
