@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from worldmodel.envs import gl, registry
+from worldmodel.envs import registry
 from worldmodel.errors import BadValue, UnknownName
 
-gl.choose()  # before anything imports mujoco
 suite = pytest.importorskip("dm_control.suite", reason="needs dm_control and mujoco")
 
 from tests.envs.drawing import skip_unless_it_draws  # noqa: E402
