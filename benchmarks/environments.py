@@ -109,7 +109,7 @@ def time_collecting(name: str, options: Options) -> dict[str, float]:
     from worldmodel.datasets.collect import collect
 
     rates = {}
-    for workers in options.workers if options.episodes else ():
+    for workers in options.workers:
         with tempfile.TemporaryDirectory() as folder:
             path, size = Path(folder) / "a.h5", options.image_size
             begun = time.perf_counter()
@@ -132,12 +132,12 @@ def measure(name: str, options: Options) -> dict[str, Any]:
         values = {"steps": time_steps(env, options.seconds), "pictures": time_pictures(looks, options.seconds)}
         for made in (env, *looks.values()):
             made.close()
-        return {**values, "episodes": time_collecting(name, options)}
+        return {**values, "episodes": time_collecting(name, options) if options.episodes else {}}
     except WorldModelError as error:
         return {"error": str(error)}
 
 
-def row(name: str, values: Mapping[str, Any], workers: tuple[int, ...]) -> list[str]:
+def row(name: str, values: Mapping[str, Any]) -> list[str]:
     """A line of the table."""
     line = [name, f"{values['steps']['per_second']:.0f}"]
     cost = {look: picture["cpu_ms"] for look, picture in values["pictures"].items()}
@@ -145,7 +145,7 @@ def row(name: str, values: Mapping[str, Any], workers: tuple[int, ...]) -> list[
         picture = values["pictures"].get(look)
         line += [f"{picture['per_second']:.0f}", f"{picture['cpu_ms']:.2f}"] if picture else ["-", "-"]
     line.append(f"{cost['official'] / cost['fast']:.1f}" if len(cost) == 2 else "-")
-    return line + [f"{values['episodes'][str(n)]:.2f}" if values["episodes"] else "-" for n in workers]
+    return line + [f"{rate:.2f}" for rate in values["episodes"].values()]
 
 
 def families() -> list[str]:
@@ -171,14 +171,14 @@ def compare(options: Options) -> None:
         named = [registry.short_name(name) for name in options.envs]
     names = [*registry.names(), GYM] if options.all else named or families()
     pictures = [f"{look} {unit}" for look in ("fast", "official") for unit in ("frames/s", "cpu-ms")]
-    episodes = [f"episodes/s, {n} worker{'s' * (n > 1)}" for n in options.workers]
+    episodes = [f"episodes/s, {n} worker{'s' * (n > 1)}" for n in options.workers if options.episodes]
     rows, results = [["environment", "steps/s", *pictures, "ratio", *episodes]], {}
     with common.bar(len(names), "environment", "measure") as bar:
         for name in names:
             results[name] = measure(name, options)
             bar.update()
     measured = {name: values for name, values in results.items() if "error" not in values}
-    rows += [row(name, values, options.workers) for name, values in measured.items()]
+    rows += [row(name, values) for name, values in measured.items()]
     print(common.aligned(rows))
     for name in [name for name in results if name not in measured]:
         print(f"{name} not measured: {results[name]['error']}")
