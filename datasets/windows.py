@@ -119,6 +119,7 @@ def action_statistics(store: EpisodeStore, split: int | str = 0) -> tuple[np.nda
 def action_bounds(store: EpisodeStore) -> tuple[np.ndarray, np.ndarray]:
     """Lowest and highest primitive action, (a,) float32 each: the environment's, else the extremes of the data."""
     if "action_low" in store.attrs:
-        return np.float32(store.attrs["action_low"]), np.float32(store.attrs["action_high"])
+        low, high = store.attrs["action_low"], store.attrs["action_high"]
+        return np.asarray(low, np.float32), np.asarray(high, np.float32)
     actions = store.read("action", 0, store.rows)
-    return np.float32(np.nanmin(actions, axis=0)), np.float32(np.nanmax(actions, axis=0))
+    return np.nanmin(actions, axis=0), np.nanmax(actions, axis=0)

@@ -72,6 +72,7 @@ class GymTask(gymnasium.Env[dict[str, Array], Array]):
     presets: ClassVar[tuple[str, ...]] = ("fast",)
     factors: ClassVar[Mapping[str, Any]] = {}  # the worlds of others cannot be varied
     hard_label = "goal > 1 sd away"
+    action_space: spaces.Box
 
     def __init__(
         self,

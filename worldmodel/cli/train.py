@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -240,7 +241,9 @@ def _data(
     stride = config.model.action_block
     context, batch = config.model.context, config.train.batch
     long = round(batch * config.train.long_share)
-    groups = [(Windows(store, "train", config.train.window, stride), long)]
+    with common.bar(None, "frames", "decoding") as line:  # what follows finds it done
+        windows = Windows(store, "train", config.train.window, stride, progress=partial(common.move, line))
+    groups = [(windows, long)]
     if long < batch:
         groups.append((Windows(store, "train", context + 1, stride), batch - long))
     held_out = Windows(store, "validation", context + max(HORIZONS), stride)
