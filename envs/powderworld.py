@@ -88,7 +88,7 @@ class Powderworld(OfficialTasks):
 
     def success(self, state: Array, goal: Array) -> bool:
         """Fewer wrong cells than the goal allows."""
-        return self.distance(state, goal) < goal[-2]
+        return bool(self.distance(state, goal) < goal[-2])
 
     def hard(self, start: Array, goal: Array) -> bool:
         """Whether more than a tenth of the cells have to change."""
