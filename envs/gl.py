@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import logging
 import os
 import sys
 from typing import Any
@@ -40,11 +41,14 @@ def load() -> Any:
     """
     choose()
     try:
-        return importlib.import_module("mujoco")
+        mujoco = importlib.import_module("mujoco")
     except ModuleNotFoundError:
         raise
     except Exception as error:  # whatever the bindings of an OpenGL that is not there stumble over
         raise WorldModelError(f"MUJOCO_GL={os.environ.get('MUJOCO_GL')} does not work here; {hint()}") from error
+    if mujoco.get_mju_user_warning() is None:  # else MuJoCo writes its warnings into a file in the working directory
+        mujoco.set_mju_user_warning(logging.getLogger(__name__).info)
+    return mujoco
 
 
 def hint() -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TASKS = ROOT / "docs" / "tasks.md"
+TASKS, DATA = ROOT / "docs" / "tasks.md", ROOT / "docs" / "data.md"
 SMALL = {  # what makes the commands quick
     "wm-train": "--episodes 12 --steps 2 --train.batch 4 --model.image-size 32 --model.encoder.patch 8 --device cpu",
     "wm-plan": "--episodes 2 --candidates 8 --elites 2 --iterations 1 --offset 10 --split train --no-video",
@@ -21,24 +21,47 @@ if not TASKS.exists():
     pytest.skip("docs/ is in the checkout only, and this run has the tests alone", allow_module_level=True)
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", TASKS.read_text(), flags=re.DOTALL)
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL)
+
+
+def run(lines: str, folder: Path) -> str:
+    """Run commands as they are shown, made quick; return what the last one printed."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    for line in lines.splitlines():
+        name, *options = line.split("#")[0].split()
+        options += SMALL.get(name, "").split()
+        command = [sys.executable, "-m", f"worldmodel.cli.{name.removeprefix('wm-')}", *options]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_the_tour_runs() -> None:
     names: dict[str, object] = {}
-    exec(blocks("python")[0], names)
+    exec(blocks(TASKS, "python")[0], names)
     assert names["obs"].keys() == {"pixels", "goal"}  # type: ignore[attr-defined]
 
 
 def test_your_own_environment_in_30_lines(tmp_path: Path) -> None:
-    source = blocks("python")[1]
+    source = blocks(TASKS, "python")[1]
     assert len([line for line in source.splitlines() if line.strip()]) <= 30
     (tmp_path / "reach.py").write_text(source)
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    for line in blocks("sh")[0].splitlines():
-        name, *options = line.split()
-        command = [sys.executable, "-m", f"worldmodel.cli.{name.removeprefix('wm-')}", *options, *SMALL[name].split()]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-    assert "action replay" in done.stdout and "100.0 %" in done.stdout
+    printed = run(blocks(TASKS, "sh")[0], tmp_path)
+    assert "action replay" in printed and "100.0 %" in printed
+
+
+def test_your_own_robot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "episodes").mkdir()
+    exec(blocks(DATA, "python")[0], {})
+    printed = run(blocks(DATA, "sh")[1].replace("--env robot", "--env robot --image-size 32"), tmp_path)
+    assert printed.splitlines()[-1] == "next: worldmodel.load('runs/robot').agent() plans from pictures of robot"
+
+
+def test_every_factor_is_listed() -> None:
+    from worldmodel.envs import registry
+
+    for name in registry.TASKS:
+        (row,) = (line for line in DATA.read_text().splitlines() if line.startswith(f"| `{name}` |"))
+        assert re.findall(r"`([\w.]+\.\w+)`", row) == list(registry.make(name).unwrapped.factors)
