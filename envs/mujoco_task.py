@@ -36,7 +36,8 @@ class MuJoCoTask(GoalTask):
         self._world = World()
         self._physics_dim = mujoco.mj_stateSize(self.model, INTEGRATION)
         self.state_dim = self._physics_dim + len(self.scene())
-        self.state_names = tuple(f"state_{i}" for i in range(self.state_dim))
+        named = ["time", *(f"qpos_{i}" for i in range(self.model.nq)), *(f"qvel_{i}" for i in range(self.model.nv))]
+        self.state_names = (*named, *(f"state_{i}" for i in range(len(named), self.state_dim)))
         super().__init__(**options)
 
     # What a MuJoCo task is.
