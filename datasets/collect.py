@@ -30,6 +30,8 @@ from worldmodel.errors import BadFile, BadValue
 from worldmodel.files import locked, read_json, replacing, write_json
 
 PART = IMAGE_CHUNK  # episodes in one part file
+EPISODES, FEW_EPISODES = 1000, 200  # collected if nobody says otherwise
+SLOW = ("ogbench/cube", "ogbench/puzzle", "ogbench/scene")  # a picture of the arm costs 40 ms: few episodes
 HELD_OUT = 0.05  # share of the episodes for validation, and the same for test
 
 
@@ -131,6 +133,11 @@ def _go_on(
     _join(path, list(parts), recipe, split_of(episodes, recipe.seed))
     shutil.rmtree(folder, ignore_errors=True)
     return path
+
+
+def usual_episodes(env: str) -> int:
+    """Return how many episodes of an environment are collected if nobody says otherwise."""
+    return FEW_EPISODES if env.startswith(SLOW) else EPISODES
 
 
 def parts_folder(path: str | Path) -> Path:

@@ -173,6 +173,11 @@ def test_other_arguments_are_refused(tmp_path: Path) -> None:
         collect("pusht", path, PART + 1, STEPS, workers=1, image_size=32)
 
 
+def test_few_episodes_where_pictures_are_slow() -> None:
+    assert library.usual_episodes("pusht") == library.usual_episodes("ogbench/pointmaze-medium") == 1000
+    assert library.usual_episodes("ogbench/cube-single") == library.usual_episodes("ogbench/scene") == 200
+
+
 def test_bad_arguments(tmp_path: Path) -> None:
     for option, value in (("episodes", 0), ("steps", 0), ("workers", 0), ("seed", -1), ("image_size", 2)):
         with pytest.raises(BadValue, match=f"{option}: expected at least .*, got {value}"):

@@ -54,8 +54,8 @@ class Options:
     """Of weights, batches and dropout [0]."""
     device: str = "auto"
     """auto, cpu, or an accelerator's name."""
-    episodes: int = 1000
-    """Episodes to collect when the dataset is missing."""
+    episodes: int | None = None
+    """Episodes to collect when the dataset is missing [1000; 200 where a picture is slow, as OGBench's arm]."""
     model: Annotated[ModelConfig, tyro.conf.AvoidSubcommands] = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
