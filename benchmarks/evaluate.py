@@ -13,7 +13,7 @@ import numpy as np
 from worldmodel.benchmarks.pairs import Pairs
 from worldmodel.benchmarks.policies import NoopPolicy, Policy, RandomPolicy, ReplayPolicy
 from worldmodel.envs import registry
-from worldmodel.errors import BadValue
+from worldmodel.errors import BadFile, BadValue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +65,7 @@ def evaluate(
 
     Raises:
         BadValue: a budget below 1.
+        BadFile: an environment that replays to its starts arrives elsewhere.
     """
     if budget < 1:
         raise BadValue(f"budget: expected 1 or more, got {budget}")
@@ -97,7 +98,10 @@ def _lockstep(
     """Run the pairs ``rows``, writing into ``success`` and ``steps``; return the rollouts that are watched."""
     observations = []
     for env, row in zip(envs, rows):
-        observations.append(env.reset(seed=row, options=pairs.options(row))[0])
+        observation, info = env.reset(seed=row, options=pairs.options(row))
+        if not np.array_equal(info["state"], pairs.starts[row]):
+            raise BadFile(f"{env.spec.id} did not return to a recorded start: it does other things with the same seed")
+        observations.append(observation)
     frames = {i: [observations[i]["pixels"]] for i, row in enumerate(rows) if row in watched}
     state, running, terminated = policy.begin(rows), list(range(len(rows))), [False] * len(rows)
     for step in range(1, budget + 1):

@@ -88,6 +88,9 @@ def sample_pairs(
         raise BadFile(f"{store.path} has no column 'seed': without it {store.env} cannot return to a recorded row")
 
     episodes = store.episodes(split)
+    if not len(episodes):
+        counts = ", ".join(f"{len(store.episodes(name))} {name}" for name in SPLITS)
+        raise BadValue(f"split: {store.path} has no {split} episode ({counts})")
     valid = np.maximum(store.lengths[episodes] - offset, 0)
     if not valid.sum():
         longest = int(store.lengths[episodes].max(initial=1)) - 1
@@ -100,7 +103,7 @@ def sample_pairs(
     owner = np.repeat(episodes, valid)
     states = {int(e): store.read_episode("state", int(e)) for e in episodes}
     if not task.restorable:
-        task.scale = np.concatenate(list(states.values())).std(axis=0)
+        task.calibrate(store.read("state", 0, store.rows))
 
     chosen, worlds, solved, hidden = [], {}, 0, 0
     for i in np.random.default_rng(seed).permutation(len(rows)):

@@ -30,8 +30,6 @@ from worldmodel.errors import BadFile, BadValue
 from worldmodel.files import locked, read_json, replacing, write_json
 
 PART = IMAGE_CHUNK  # episodes in one part file
-EPISODES, FEW_EPISODES = 1000, 200  # collected if nobody says otherwise
-SLOW = ("ogbench/cube", "ogbench/puzzle", "ogbench/scene")  # a picture of the arm costs 40 ms: few episodes
 HELD_OUT = 0.05  # share of the episodes for validation, and the same for test
 
 
@@ -135,11 +133,6 @@ def _go_on(
     return path
 
 
-def usual_episodes(env: str) -> int:
-    """Return how many episodes of an environment are collected if nobody says otherwise."""
-    return FEW_EPISODES if env.startswith(SLOW) else EPISODES
-
-
 def parts_folder(path: str | Path) -> Path:
     """Return where an unfinished collection into ``path`` keeps its parts."""
     return Path(f"{path}.parts")
@@ -151,7 +144,11 @@ def unfinished(folder: str | Path) -> list[tuple[Path, str, int]]:
     for note in sorted(Path(folder).glob("*.parts/recipe.json")):
         spans = [part.stem.split("-")[1:] for part in note.parent.glob("part-*-*.h5")]
         episodes = sum(int(stop) - int(start) for start, stop in spans)
-        found.append((note.parent.with_suffix(""), str(read_json(note).get("env")), episodes))
+        try:
+            env = str(read_json(note).get("env"))
+        except (BadFile, AttributeError):
+            env = "?"
+        found.append((note.parent.with_suffix(""), env, episodes))
     return found
 
 

@@ -83,12 +83,15 @@ def convert(
         raise BadValue(f"env: {source} does not say which environment it is of: name it, such as {tasks}")
 
     attrs = {"source_format": format, "source": source.name, **opened.attrs, "env": env}
+    foreign = format != "worldmodel"
     if redraw:
         attrs["render_preset"], image_size = "fast", image_size or 64
+    elif foreign:  # whoever drew them did not draw as we do
+        attrs.setdefault("render_preset", "foreign")
     task = _simulator(env, image_size)
     bounds = _Bounds(task, attrs)
     with replacing(target) as temporary, StoreWriter(temporary, attrs) as writer:
-        for number, episode in enumerate(_converted(source, opened, env, image_size, seed, task, redraw)):
+        for number, episode in enumerate(_converted(source, opened, env, image_size, seed, task, redraw, foreign)):
             try:
                 writer.append(episode)
             except BadValue as error:
@@ -125,10 +128,19 @@ def _simulator(env: str, image_size: int | None) -> Any:
 
 
 def _converted(
-    source: Path, opened: Source, env: str, image_size: int | None, seed: int | None, task: Any, redraw: bool
+    source: Path,
+    opened: Source,
+    env: str,
+    image_size: int | None,
+    seed: int | None,
+    task: Any,
+    redraw: bool,
+    foreign: bool,
 ) -> Iterator[dict[str, Any]]:
     split = split_of(opened.total, seed or 0)
     for number, episode in enumerate(opened.episodes):
+        if foreign:  # a variation of theirs has other units
+            episode = {f"source_{n}" if n.startswith("variation") else n: value for n, value in episode.items()}
         try:
             ours = our_columns(episode, env, image_size, task, redraw)
         except BadValue as error:

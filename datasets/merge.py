@@ -16,7 +16,7 @@ from worldmodel.datasets.writing import StoreWriter
 from worldmodel.errors import BadFile, BadValue
 from worldmodel.files import replacing
 
-_SAME_ROWS = 10  # two episodes that begin with this many equal actions and states are one
+_SAME_ROWS = {"action": 10, "state": 10, "pixels": 1}  # two episodes that begin with as many equal rows are one
 
 
 def merge(paths: Sequence[str | Path], out: str | Path, progress: Callable[[int, int], None] | None = None) -> Path:
@@ -96,11 +96,11 @@ def _kind(store: EpisodeStore, name: str) -> str:
 
 def _starts(store: EpisodeStore) -> dict[bytes, int]:
     """How each episode begins -> its number."""
-    columns = [store.read(name, 0, store.rows) for name in ("action", "state") if name in store.columns]
+    rows = {name: count for name, count in _SAME_ROWS.items() if name in store.columns}
     return {
-        b"".join(column[start : start + min(length, _SAME_ROWS)].tobytes() for column in columns): number
-        for number, (start, length) in enumerate(zip(store.offsets, store.lengths))
-        if columns
+        b"".join(store.read(name, start, start + min(length, count)).tobytes() for name, count in rows.items()): number
+        for number, (start, length) in enumerate(zip(store.offsets.tolist(), store.lengths.tolist()))
+        if rows
     }
 
 

@@ -23,7 +23,7 @@ NEEDED = ("observations", "actions", "terminals")
 
 
 def read_ogbench(path: Path) -> Source:
-    """Read an OGBench dataset and the validation file beside it.
+    """Read an OGBench dataset and the validation file beside it, whose episodes are in turn for validation and test.
 
     Raises:
         BadFile: truncated, damaged or foreign; the message names the column.
@@ -52,12 +52,12 @@ def _episodes(files: list[Path], lengths: list[np.ndarray]) -> Iterator[dict[str
             for name, column in columns.items():
                 if column.shape[:1] != (steps.sum(),):
                     raise BadFile(f"{file}: column {name!r} has {column.shape} values, 'terminals' {steps.sum()} rows")
-            for length in steps.tolist():
+            for number, length in enumerate(steps.tolist()):
                 episode = {NAMES.get(name, name): column.rows(length) for name, column in columns.items()}
                 episode["truncated"] = np.arange(length) == length - 1
                 if episode["observation"].dtype == np.uint8:
                     episode["pixels"] = episode.pop("observation")
-                yield episode | ({"split": split} if len(files) > 1 else {})
+                yield episode | ({"split": split * (1 + number % 2)} if len(files) > 1 else {})
             for column in columns.values():
                 column.end()
 

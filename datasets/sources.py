@@ -91,6 +91,8 @@ def our_columns(
     if redraw:
         if state is None or not getattr(task, "restorable", False) or arrays["state"].shape[1] != task.state_dim:
             raise BadValue(f"redraw: its states are not known to {env}")
+        if any(name.startswith("variation") for name in arrays):
+            raise BadValue("redraw: its worlds are varied, and would be drawn as if they were not")
         arrays["pixels"] = np.stack([task.draw(row) for row in arrays["state"]])
     for name, value in _BEFORE_FIRST.items():
         if name in arrays and arrays[name].shape == (rows - 1,):
@@ -159,6 +161,8 @@ def _state(arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
 
 def _simulated(arrays: Mapping[str, np.ndarray], task: Any) -> np.ndarray | None:
     """The states of a MuJoCo task, from the positions and velocities that others record."""
+    if "state" in arrays and arrays["state"].shape[1:] == (task.state_dim,):
+        return arrays["state"]  # our own, which tell more
     names = [name for name in ("qpos", "qvel", "button_states") if name in arrays]
     fits = names[:2] == ["qpos", "qvel"] and arrays["qpos"].shape[1:] == (task.model.nq,)
     if not fits or arrays["qvel"].shape[1:] != (task.model.nv,):

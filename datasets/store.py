@@ -24,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -222,5 +222,6 @@ def _from_attribute(value: Any) -> Any:
     if isinstance(value, bytes):
         value = value.decode(errors="replace")
     if isinstance(value, str) and value[:1] in ("{", "["):
-        return json.loads(value)
+        with suppress(json.JSONDecodeError):  # text of somebody else's may begin so
+            return json.loads(value)
     return value

@@ -125,6 +125,9 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
         """Return what a dataset keeps of states (T, state_dim) besides, under the names that other programs read."""
         return {}
 
+    def calibrate(self, states: Array) -> None:
+        """Take from a dataset's states (N, state_dim) what distances are measured by: nothing by default."""
+
     def reward(self, state: Array) -> float:
         """Return the reward on arriving at a state; minus the distance to the goal by default."""
         return -self.distance(state, self.goal_state)

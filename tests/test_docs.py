@@ -59,9 +59,19 @@ def test_your_own_robot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert printed.splitlines()[-1] == "next: worldmodel.load('runs/robot').agent() plans from pictures of robot"
 
 
+def test_every_data_command_runs(tmp_path: Path) -> None:
+    lines = re.sub(r"--episodes \d+", "--episodes 4 --steps 12 --image-size 32", blocks(DATA, "sh")[0])
+    run(lines, tmp_path)
+    made = {path.name for path in (tmp_path / "data").iterdir()}
+    assert {"pusht.h5", "pusht.png", "pusht.mp4", "more.h5", "both.h5", "again.h5"} <= made
+
+
 def test_every_factor_is_listed() -> None:
     from worldmodel.envs import registry
+    from worldmodel.envs.mujoco_factors import FACTORS
 
     for name in registry.TASKS:
         (row,) = (line for line in DATA.read_text().splitlines() if line.startswith(f"| `{name}` |"))
         assert re.findall(r"`([\w.]+\.\w+)`", row) == list(registry.make(name).unwrapped.factors)
+    (row,) = (line for line in DATA.read_text().splitlines() if line.startswith("| `dmc/...`"))
+    assert re.findall(r"`(\w+\.\w+)`", row) == list(FACTORS)

@@ -66,7 +66,8 @@ def test_provenance(format: str, tmp_path: Path) -> None:
         attrs = store.attrs
         assert attrs["source_format"] == format and attrs["source"] == source.name and "/" not in attrs["source"]
         assert attrs["image_size"] == store.image_size == 16 and attrs["action_dim"] == 2
-        assert attrs.get("render_preset") == ("official" if format in ("swm", "ogbench") else None)
+        looks = {"swm": "official", "ogbench": "official", "worldmodel": None}
+        assert attrs.get("render_preset") == looks.get(format, "foreign")
         bounds = ([-9, -9], [99, 99]) if format == "minari" else ([0, 0], [3, 10])  # declared, or of the data
         assert (attrs["action_low"], attrs["action_high"]) == bounds
         assert attrs.get("policies") == ({"weak": 4} if format == "worldmodel" else None)
@@ -227,3 +228,25 @@ def test_positions_and_velocities_become_states(env: str, tmp_path: Path) -> Non
         for state, same in zip(states, again.read("state", 0, again.rows)):
             assert task.distance(same, state) == 0 and np.array_equal(task.qpos(same), task.qpos(state))
         assert again.attrs["action_low"] == task.action_space.low.tolist()
+
+
+def test_our_own_states_are_kept_and_varied_worlds_are_not_redrawn(tmp_path: Path) -> None:
+    skip_unless_it_draws("dmc/reacher-easy")
+    ours = collect("dmc/reacher-easy", tmp_path / "a.h5", 3, 5, workers=1, image_size=16)
+    with EpisodeStore(ours) as a, EpisodeStore(convert(ours, tmp_path / "b.h5", redraw=True, image_size=16)) as b:
+        for name in ("state", "pixels", "action"):
+            assert np.array_equal(a.read(name, 0, a.rows), b.read(name, 0, b.rows), equal_nan=True), name
+    varied = collect("two-room", tmp_path / "v.h5", 3, 5, workers=1, image_size=16, variation="all")
+    with pytest.raises(BadValue, match="redraw: its worlds are varied"):
+        convert(varied, tmp_path / "c.h5", redraw=True)
+
+
+def test_what_others_say_is_not_taken_for_ours(tmp_path: Path) -> None:
+    """Their variations have other units, their pictures another look, and a name may look like JSON."""
+    (tmp_path / "[ep]").mkdir()
+    columns = {name: value for name, value in episode(0, 8).items() if name in ("pixels", "action", "state")}
+    for i in range(3):
+        np.savez(tmp_path / "[ep]" / f"{i}.npz", **columns, **{"variation.block.scale": np.full(8, 40.0)})
+    with EpisodeStore(convert(tmp_path / "[ep]", tmp_path / "b.h5", env="pusht")) as store:
+        assert store.attrs["source"] == "[ep]" and store.attrs["render_preset"] == "foreign"
+        assert "source_variation_block_scale" in store.columns and "variation_block_scale" not in store.columns

@@ -52,7 +52,7 @@ def test_columns_are_kept_under_plain_names_without_other_pictures_and_text(tmp_
     more = {"goal": np.zeros((ROWS, 8, 8, 3), np.uint8), "env_name": np.full(ROWS, b"swm/OGBCube")}
     with convert_swm(tmp_path, **columns, **more, split=np.full(ROWS, 77)) as store:
         np.testing.assert_array_equal(store.read("privileged_block_0_pos", 0, ROWS), block)
-        assert {"variation_agent_color", "n_contacts"} <= set(store.columns)
+        assert {"source_variation_agent_color", "n_contacts"} <= set(store.columns)
         assert not {"goal", "env_name"} & set(store.columns)
         assert sorted(store.split.tolist()) == [0, 1, 2]  # theirs meant something else
 

@@ -56,6 +56,22 @@ class Line(gymnasium.Env):
         return np.full(self.observation_space.shape, np.clip(self.place, -10, 10), np.float32)
 
 
+class Unseeded(Line):
+    """It begins wherever it likes."""
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=None)
+        self.place = np.random.default_rng().uniform(-5, 5)
+        return self._see(), {}
+
+
+class Broken(Line):
+    """It cannot be made."""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        raise ValueError("no licence file")
+
+
 class OwnTask(TwoRoom):
     """A user's own goal task."""
 
@@ -64,6 +80,8 @@ for kind in ("box", "grid", "discrete", "unbounded", "text"):
     gymnasium.register(f"tests/Line-{kind}-v0", Line, max_episode_steps=30, kwargs={"kind": kind})
 gymnasium.register("tests/Picture-v0", Line, kwargs={"observation": "picture"})
 gymnasium.register("tests/Own-v0", OwnTask)
+gymnasium.register("tests/Unseeded-v0", Unseeded)
+gymnasium.register("tests/Broken-v0", Broken)
 LINES = ["gym/tests/Line-box-v0", "gym/tests/Line-grid-v0", "gym/tests/Line-discrete-v0"]
 
 
@@ -100,6 +118,7 @@ def test_what_cannot_be_planned_is_one_line() -> None:
     for name, says in (
         ("gym/tests/Line-unbounded-v0", "unbounded actions"),
         ("gym/tests/Line-text-v0", "expected a Box or Discrete space"),
+        ("gym/tests/Broken-v0", "no licence file"),
         ("gym/Pendulm-v1", "Did you mean: `Pendulum`"),
         ("gym/no_such_module:Thing-v0", "No module named 'no_such_module'"),
     ):
@@ -138,6 +157,21 @@ def test_every_recorded_row_is_found_again_and_replay_succeeds(lines: EpisodeSto
         assert np.array_equal(info["goal_state"], pairs.goals[i]) and info["distance"] > 0.25
     outcomes = floors_and_ceiling(lines.env, pairs, 4, seed=0)
     assert outcomes["replay"].rate == 1.0 and outcomes["noop"].rate < 1.0
+
+
+def test_an_environment_that_does_not_return_to_its_start_is_refused(tmp_path: Path) -> None:
+    """What its seed does not decide would make the start another one than the pair was chosen for."""
+    with EpisodeStore(collect("gym/tests/Unseeded-v0", tmp_path / "a.h5", 30, 20, workers=1, image_size=16)) as store:
+        pairs = sample_pairs(store, registry.make(store.env, image_size=16).unwrapped, 4, 5, seed=0, split="train")
+        with pytest.raises(BadFile, match="did not return to a recorded start"):
+            floors_and_ceiling(store.env, pairs, 4, seed=0)
+
+
+def test_distances_are_measured_by_the_whole_dataset(lines: EpisodeStore) -> None:
+    for split in ("train", "test"):
+        task = registry.make(lines.env, image_size=16).unwrapped
+        sample_pairs(lines, task, 2, 1, seed=0, split=split)
+        assert task.scale == lines.read("state", 0, lines.rows).std(axis=0)
 
 
 def test_what_evaluation_needs_is_said(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -48,20 +47,17 @@ def test_the_official_look_is_the_suites(name: str) -> None:
     task._physics.free()
 
 
-def test_the_fast_look_is_many_times_cheaper_and_shows_the_same() -> None:
+def test_the_fast_look_leaves_out_what_is_dear_and_shows_the_same() -> None:
     fast, official = (registry.make("dmc/reacher-qpos", render_preset=look).unwrapped for look in ("fast", "official"))
     state = fast.sample(np.random.default_rng(0))
     ink = [
         picture[..., 0] > 150 for picture in (fast.draw(state), official.draw(state))
     ]  # the arm is the only thing with red in it
     assert 20 < ink[0].sum() < 200 and (ink[0] & ink[1]).sum() > 0.6 * (ink[0] | ink[1]).sum()
-    seconds = []
-    for task in (fast, official):
-        begun = time.process_time()
-        for _ in range(10):
-            task.draw(state)
-        seconds.append(time.process_time() - begun)
-    assert seconds[1] > 4 * seconds[0]  # 16 times on an idle machine
+    flag = pytest.importorskip("mujoco").mjtRndFlag
+    for task, shadows in ((fast, 0), (official, 1)):
+        flags = task._renderer._renderer.scene.flags
+        assert flags[flag.mjRND_SHADOW] == flags[flag.mjRND_REFLECTION] == shadows
 
 
 def test_renderers_do_not_disturb_each_other() -> None:

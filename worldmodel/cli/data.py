@@ -134,6 +134,7 @@ def collect_with_bar(env: str, path: Path, episodes: int | None = None, **option
         options: further arguments of `worldmodel.datasets.collect.collect`.
     """
     from worldmodel.datasets import collect as library
+    from worldmodel.datasets.policies import usual_episodes
 
     first = True
     with options_as_fields(), bar(None, "episodes", f"collecting {env}") as line:
@@ -145,7 +146,7 @@ def collect_with_bar(env: str, path: Path, episodes: int | None = None, **option
             first = False
             move(line, done, total)
 
-        number = library.usual_episodes(env) if episodes is None else episodes
+        number = usual_episodes(env) if episodes is None else episodes
         library.collect(env, path, number, progress=progress, **options)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -111,13 +112,16 @@ def _line(path: Path) -> tuple[object, ...] | str:
 
 
 def _task(store: EpisodeStore) -> Any:
-    """The task that the dataset was collected in; None where it is not one of ours or cannot be made here."""
+    """The task whose states the dataset has; None where it is not one of ours or cannot be made here."""
     from worldmodel.envs.registry import make
 
-    try:
-        return make(store.env, observation="state").unwrapped
-    except WorldModelError:
-        return None
+    with suppress(WorldModelError):
+        task = make(store.env, observation="state").unwrapped
+        if "state" in store.columns and store.columns["state"][0][1:] == (task.state_dim,):
+            if not task.restorable:
+                task.calibrate(store.read("state", 0, store.rows))
+            return task
+    return None
 
 
 def _action_rows(values: np.ndarray, labels: Sequence[str]) -> Iterator[Sequence[str]]:

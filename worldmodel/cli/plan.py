@@ -143,6 +143,7 @@ def plan(options: Options) -> None:
     if options.json is not None:
         trained = ("recipe", "preset", "steps", "seed")
         model_facts: dict[str, Any] = {name: about.get(name) for name in trained}
+        model_facts["dataset"] = trained_on.get("fingerprint")  # another than the one below: perhaps not held out
         model_facts |= {"path": str(folder), "fingerprint": file_fingerprint(folder / "model.safetensors")}
         write_json(options.json, {**values, "model": model_facts, "dataset": data, **provenance(device)})
         print(f"numbers: {options.json}")

@@ -68,9 +68,10 @@ def main() -> None:
 
 def parse(arguments: list[str]) -> Options:
     """Parse the command line on top of what its run to resume, or config, or recipe and preset say."""
-    peek = {name: _peek(arguments, name) for name in ("env", "out", "config", "recipe", "preset", "device")}
+    peek = {name: _peek(arguments, name) for name in ("env", "dataset", "out", "config", "recipe", "preset", "device")}
     if "--resume" in arguments and not peek["config"]:
-        peek["config"] = str(_folder(peek["out"], peek["env"] or DEFAULT) / "config.yaml")
+        folder = peek["out"] or _folder(None, _task(peek["env"], peek["dataset"]))
+        peek["config"] = str(Path(folder) / "config.yaml")
     if peek["config"]:
         for name in ("recipe", "preset"):
             if peek[name]:
@@ -117,7 +118,7 @@ def _peek(arguments: list[str], name: str) -> str | None:
 
 def train(options: Options) -> None:
     """Do what the options say."""
-    env = _task(options)  # a slip fails here, before anything is done
+    env = _task(options.env, options.dataset)  # a slip fails here, before anything is done
     out = _folder(options.out, env)
     if (out / "config.yaml").exists() and not options.resume:
         raise BadValue(f"--out: {out} already holds a run; add --resume to go on with it, or give another folder")
@@ -174,16 +175,16 @@ def train(options: Options) -> None:
     _summary(out, model, done, report, config)
 
 
-def _task(options: Options) -> str:
+def _task(env: str | None, dataset: str | None) -> str:
     """The task: what is asked for, or what the dataset says, which may be one that nothing here simulates."""
     from worldmodel.datasets.store import EpisodeStore
 
-    if options.dataset is not None and Path(options.dataset).is_file():
-        with common.option("--dataset"), EpisodeStore(options.dataset) as store:
-            if options.env in (None, store.env):
+    if dataset is not None and Path(dataset).is_file():
+        with common.option("--dataset"), EpisodeStore(dataset) as store:
+            if env in (None, store.env):
                 return store.env
     with common.option("--env"):
-        return common.short_name(options.env or DEFAULT)
+        return common.short_name(env or DEFAULT)
 
 
 def _open_or_collect(options: Options, env: str) -> EpisodeStore:
@@ -246,7 +247,9 @@ def _data(
     groups = [(windows, long)]
     if long < batch:
         groups.append((Windows(store, "train", context + 1, stride), batch - long))
-    held_out = Windows(store, "validation", context + max(HORIZONS), stride)
+    longest = int(store.lengths[store.episodes("validation")].max(initial=1))
+    furthest = max((h for h in HORIZONS if (context + h - 1) * stride < longest), default=min(HORIZONS))
+    held_out = Windows(store, "validation", context + furthest, stride)
     rng = np.random.default_rng(0)
     fixed = held_out.batch(rng.choice(len(held_out), min(VALIDATION_WINDOWS, len(held_out)), replace=False))
 
@@ -265,7 +268,7 @@ def _data(
         for name in model.predictors:
             path = model.predictor(name).rollout(past, actions[:, None, context - 1 :])[:, 0]
             error = open_loop_error(path, z[:, context - 1 :])
-            values |= {f"{name}_error_{h}": float(error[h - 1]) for h in HORIZONS}
+            values |= {f"{name}_error_{h}": float(error[h - 1]) for h in HORIZONS if h <= furthest}
         warning = collapse_warning(z.flatten(0, 1))
         if warning:
             logging.getLogger(__name__).warning(warning)
@@ -280,10 +283,9 @@ def _summary(out: Path, model: WorldModel, steps: int, report: Mapping[str, floa
         ("latent", f"std {report['std']:.2f}, effective rank {report['rank']:.0f} of {config.model.latent_dim}"),
     ]
     for name in model.predictors:
-        errors = ", ".join(f"{report[f'{name}_error_{h}']:.3f}" for h in HORIZONS)
-        rows.append(
-            (name, f"open-loop error {errors} of copy-last at {', '.join(map(str, HORIZONS))} model steps, held out")
-        )
+        known = [h for h in HORIZONS if f"{name}_error_{h}" in report]  # short episodes have no far ones
+        errors, ahead = ", ".join(f"{report[f'{name}_error_{h}']:.3f}" for h in known), ", ".join(map(str, known))
+        rows.append((name, f"open-loop error {errors} of copy-last at {ahead} model steps, held out"))
     rows.append(("model", f"{out / 'model'}"))
     print(common.aligned(rows))
     try:
