@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from worldmodel.datasets.store import EpisodeStore
+from worldmodel.datasets.writing import CHUNK
 from worldmodel.errors import BadFile
 
 WINDOW = 25  # steps from the first row of a window to its last; the usual distance from start to goal
+MOST_NUMBERS = 400  # of a row
 MOST_ROWS, MOST_WINDOWS, MOST_VIEWS = 200_000, 400, 2_000  # looked at, evenly spaced: in arrays, in pictures, by calls
 BINS, JOINT_BINS = 50, 20  # of one number, of each of two together
 STILL_LEVELS, STILL_PIXELS = 16, 0.001  # a picture hardly changes: fewer than 1 in 1000 pixels by more than 16 of 255
@@ -43,15 +45,25 @@ def sample(store: EpisodeStore) -> np.ndarray:
 
 
 def numbers(store: EpisodeStore, column: str, rows: np.ndarray) -> np.ndarray:
-    """Read rows of a column as (N, D) float64.
+    """Read rows of a column as (N, D) float64; of very long rows, the first 400 numbers.
 
     Raises:
         BadFile: it holds no numbers, or is damaged.
     """
-    values = store.read(column, 0, store.rows)[rows]
-    if values.dtype.kind not in "fiub":
-        raise BadFile(f"{store.path}: column {column!r} must hold numbers, not {values.dtype}")
-    return np.asarray(values.reshape(len(rows), -1), np.float64)
+    shape, dtype = store.columns[column]
+    if dtype.kind not in "fiub":
+        raise BadFile(f"{store.path}: column {column!r} must hold numbers, not {dtype}")
+    width = min(int(np.prod(shape[1:])), MOST_NUMBERS)
+    return np.concatenate([block.reshape(len(block), -1)[:, :width] for block in _blocks(store, column, rows)])
+
+
+def _blocks(store: EpisodeStore, column: str, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Read ascending rows of a column as float64, some of them at a time: a column may be larger than the memory."""
+    for start in range(0, store.rows, CHUNK):
+        stop = min(start + CHUNK, store.rows)
+        here = rows[(rows >= start) & (rows < stop)]
+        if len(here):
+            yield store.read(column, start, stop)[here - start].astype(np.float64)
 
 
 def spread(values: np.ndarray) -> Spread:
@@ -91,10 +103,13 @@ def planes(names: list[str]) -> list[tuple[int, int]]:
     ]
 
 
-def still_states(store: EpisodeStore, column: str = "state") -> tuple[float, int]:
-    """Share of 25-step windows between whose ends the state hardly changes (see ``STILL_STATE``), and of how many."""
+def still_states(store: EpisodeStore) -> tuple[float, int]:
+    """Share of 25-step windows between whose ends the state hardly changes (see ``STILL_STATE``), and of how many.
+
+    Of MuJoCo's tasks it is the positions that count: their state also has the time, which always changes.
+    """
     rows = sample(store)
-    values = numbers(store, column, rows)
+    values = numbers(store, "qpos" if "qpos" in store.columns else "state", rows)
     episode = np.searchsorted(store.offsets, rows, side="right")
     inside = episode[WINDOW:] == episode[:-WINDOW]
     if not inside.any():
@@ -119,7 +134,7 @@ def still_pictures(store: EpisodeStore, column: str = "pixels") -> tuple[float, 
 def out_of_view(store: EpisodeStore, in_view: Callable[[np.ndarray], bool], column: str = "state") -> tuple[float, int]:
     """Share of rows whose state is out of view (`GoalTask.in_view`), and of how many: at most 2000, evenly spaced."""
     rows = np.unique(np.linspace(0, store.rows - 1, MOST_VIEWS).astype(np.int64))
-    states = store.read(column, 0, store.rows)[rows]
+    states = np.concatenate(list(_blocks(store, column, rows)))
     return 1 - float(np.mean([bool(in_view(state)) for state in states])), len(rows)
 
 
@@ -127,9 +142,12 @@ def hard_windows(
     store: EpisodeStore, hard: Callable[[np.ndarray, np.ndarray], bool], column: str = "state"
 ) -> tuple[float, int]:
     """Share of 25-step windows that a task calls hard (`GoalTask.hard`), and of how many: at most 2000."""
-    starts, states = _window_starts(store, MOST_VIEWS), store.read(column, 0, store.rows)
-    found = [bool(hard(states[start], states[start + WINDOW])) for start in starts.tolist()]
-    return float(np.mean(found)) if found else float("nan"), len(found)
+    starts = _window_starts(store, MOST_VIEWS)
+    if not len(starts):
+        return float("nan"), 0
+    ends = (np.concatenate(list(_blocks(store, column, rows))) for rows in (starts, starts + WINDOW))
+    found = [bool(hard(start, goal)) for start, goal in zip(*ends)]
+    return float(np.mean(found)), len(found)
 
 
 def _window_starts(store: EpisodeStore, most: int) -> np.ndarray:
