@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import signal
 import subprocess
 import sys
@@ -110,18 +109,16 @@ def test_two_that_start_together_do_not_disturb_each_other(long: Path, tmp_path:
     assert [item.name for item in tmp_path.iterdir()] == ["a.h5"]
 
 
-def test_another_process_finished_while_we_were_starting(
-    uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "a.h5"
+def test_another_process_finished_while_we_were_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, theirs = tmp_path / "a.h5", collect_here(tmp_path / "theirs.h5")
 
     @contextmanager
     def late(*_: object) -> Iterator[None]:
-        shutil.copy(uninterrupted, path)
+        theirs.rename(path)
         yield
 
     monkeypatch.setattr(library, "locked", late)
-    collect_here(path, EPISODES, progress=lambda done, total: pytest.fail("collected again"))
+    collect_here(path, progress=lambda done, total: pytest.fail("collected again"))
     assert [item.name for item in tmp_path.iterdir()] == ["a.h5"]
 
 
