@@ -192,13 +192,13 @@ def _open_or_collect(options: Options, env: str) -> EpisodeStore:
 
     default = common.default_file(env)
     path = Path(options.dataset or default)
-    with common.option("--dataset"):
-        if not path.exists():
-            if path != default:
-                raise BadFile(f"no such file: {path} (leave the option out to collect {default})")
-            from worldmodel.cli.data import collect_with_bar
+    if not path.exists():
+        if path != default:
+            raise BadFile(f"--dataset: no such file: {path} (leave the option out to collect {default})")
+        from worldmodel.cli.data import collect_with_bar
 
-            collect_with_bar(env, path, episodes=options.episodes, image_size=options.model.image_size)
+        collect_with_bar(env, path, episodes=options.episodes, image_size=options.model.image_size)
+    with common.option("--dataset"):
         store = EpisodeStore(path)
         if store.env != env:
             raise BadFile(f"{path} holds episodes of {store.env}, not of {env}")
