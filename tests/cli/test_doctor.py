@@ -78,7 +78,10 @@ def test_optional_packages_are_named_with_what_installs_them(monkeypatch: pytest
 
 
 def test_the_extras_are_those_of_the_package() -> None:
-    with open(Path(__file__).resolve().parents[2] / "pyproject.toml", "rb") as file:
+    project = Path(__file__).resolve().parents[2] / "pyproject.toml"
+    if not project.exists():
+        pytest.skip("pyproject.toml is in the checkout only, and this run has the tests alone")
+    with open(project, "rb") as file:
         extras = tomllib.load(file)["project"]["optional-dependencies"]
     declared = {name: tuple(re.split("[<>=]", one)[0] for one in extras[name]) for name in extras}
     assert {name: declared[name] for name in declared if name not in ("dev", "all")} == doctor.EXTRAS
