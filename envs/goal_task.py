@@ -8,7 +8,7 @@ around it is the same in every episode, unless `reset` is asked to vary it (envs
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from copy import copy
 from typing import Any, ClassVar
 
@@ -22,12 +22,8 @@ from worldmodel.errors import BadValue, UnknownName
 Array = np.ndarray
 
 
-class GoalTask(gymnasium.Env[dict[str, Array], Array]):
-    """A task whose every state can be read, set and drawn.
-
-    Observations are ``{"pixels", "goal"}``, pictures (S, S, 3) uint8, or ``{"state", "goal"}``, the numbers of
-    `features`, for which nothing is drawn. ``info`` has ``success``, ``state``, ``goal_state`` and ``distance``;
-    that of `reset` also ``variation``, where the task has `factors`.
+class Task(gymnasium.Env[dict[str, Array], Array]):
+    """What every environment here is made with.
 
     Args:
         image_size: S, side of the pictures, pixels.
@@ -36,25 +32,19 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
         observation: ``"pixels"`` or ``"state"``.
         render_preset: the look of the pictures, one of ``presets``.
 
-    Attributes:
-        action_space: Box (a,) float32; [-1, 1]^2 unless the task says otherwise before this class is initialised.
-        goal_state: (state_dim,) float64.
-        factors: what of the world can be varied, by name.
-        variation: value of every factor now, float64, not to be written to.
-        varied: whether these are not just the defaults.
+    Raises:
+        BadValue: too small a picture.
+        UnknownName: no such render mode, observation or preset.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
-    restorable: ClassVar[bool] = True  # every state can be set and drawn
     presets: ClassVar[tuple[str, ...]] = ("fast",)
-    reset_options: ClassVar[tuple[str, ...]] = ("state", "goal_state", "variation")
+    restorable: ClassVar[bool]  # every state can be set and drawn
     hard_label: ClassVar[str]  # what `hard` says, in words
     state_names: tuple[str, ...]
     state_dim: int
-    factors: Mapping[str, Factor] = {}
-    action_space: spaces.Box = spaces.Box(-1.0, 1.0, (2,), np.float32)
-    _goal_image: Array | None
-    _goal_features: Array | None
+    factors: Mapping[str, Factor] = {}  # what of the world can be varied, by name
+    action_space: spaces.Box
 
     def __init__(
         self,
@@ -64,21 +54,62 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
         observation: str = "pixels",
         render_preset: str = "fast",
     ) -> None:
-        check_options(image_size, render_mode, observation, render_preset, self.presets)
-        self.image_size = image_size
-        self.terminate_on_success = terminate_on_success
-        self.render_mode = render_mode
-        self.observation = observation
-        self.render_preset = render_preset
+        if image_size < 8:
+            raise BadValue(f"image_size: expected at least 8 pixels, got {image_size}")
+        if render_mode not in (None, "rgb_array"):
+            raise UnknownName("render mode", str(render_mode), ["rgb_array"])
+        if observation not in ("pixels", "state"):
+            raise UnknownName("observation", observation, ["pixels", "state"])
+        if render_preset not in self.presets:
+            raise UnknownName("render preset", render_preset, self.presets)
+        self.image_size, self.terminate_on_success = image_size, terminate_on_success
+        self.render_mode, self.observation, self.render_preset = render_mode, observation, render_preset
+
+    def observe_numbers(self, count: int) -> spaces.Box:
+        """Set the observation space, with so many numbers in a state that is shown; return that of each entry."""
+        seen: spaces.Box = spaces.Box(0, 255, (self.image_size, self.image_size, 3), np.uint8)
+        if self.observation == "state":
+            seen = spaces.Box(-np.inf, np.inf, (count,), np.float64)
+        self.observation_space = spaces.Dict({self.observation: seen, "goal": seen})  # type: ignore[assignment]
+        return seen
+
+    def clipped(self, action: Any) -> Array:
+        """Return an action (a,) float64 within the action space. Raises BadValue if it is not a finite numbers."""
+        space, action = self.action_space, np.asarray(action, np.float64)
+        if action.shape != space.shape or not np.isfinite(action).all():
+            raise BadValue(f"action must be {space.shape[0]} finite numbers, not {action!r}")
+        return np.clip(action, space.low, space.high)
+
+
+class GoalTask(Task):
+    """A task whose every state can be read, set and drawn.
+
+    Observations are ``{"pixels", "goal"}``, pictures (S, S, 3) uint8, or ``{"state", "goal"}``, the numbers of
+    `features`, for which nothing is drawn. ``info`` has ``success``, ``state``, ``goal_state`` and ``distance``;
+    that of `reset` also ``variation``, where the task has `factors`.
+
+    Attributes:
+        action_space: Box (a,) float32; [-1, 1]^2 unless the task says otherwise before this class is initialised.
+        goal_state: (state_dim,) float64.
+        factors: what of the world can be varied, by name.
+        variation: value of every factor now, float64, not to be written to.
+        varied: whether these are not just the defaults.
+    """
+
+    restorable = True
+    reset_options: ClassVar[tuple[str, ...]] = ("state", "goal_state", "variation")
+    action_space: spaces.Box = spaces.Box(-1.0, 1.0, (2,), np.float32)
+    _goal_image: Array | None
+    _goal_features: Array | None
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         self.action_space = copy(self.action_space)  # with a generator of its own
         rng = np.random.default_rng(0)  # of a place to be until `reset` is called
         self.vary(None, rng)
         self.set_state(self.sample(rng))
         self.set_goal(self.sample(rng))
-        seen: spaces.Box = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
-        if observation == "state":
-            seen = spaces.Box(-np.inf, np.inf, self.features(self._state).shape, np.float64)
-        self.observation_space = spaces.Dict({observation: seen, "goal": seen})  # type: ignore[assignment]
+        self.observe_numbers(len(self.features(self._state)))
 
     # What a task is.
 
@@ -212,10 +243,7 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
 
     def step(self, action: Any) -> tuple[dict[str, Array], float, bool, bool, dict[str, Any]]:
         """Apply one action; values outside the action space are clipped."""
-        space, action = self.action_space, np.asarray(action, np.float64)
-        if action.shape != space.shape or not np.isfinite(action).all():
-            raise BadValue(f"action must be {space.shape[0]} finite numbers, not {action!r}")
-        self._state = self.advance(self._state, np.clip(action, space.low, space.high))
+        self._state = self.advance(self._state, self.clipped(action))
         info = self._info()
         terminated = info["success"] and self.terminate_on_success
         return self._observe(), self.reward(self._state), terminated, False, info
@@ -246,22 +274,3 @@ class GoalTask(gymnasium.Env[dict[str, Array], Array]):
             of = f" ({', '.join(self.state_names)})" if self.state_dim <= 12 else ""
             raise BadValue(f"{name} must be {self.state_dim} finite numbers{of}")
         return array
-
-
-def check_options(
-    image_size: int, render_mode: str | None, observation: str, render_preset: str, presets: Collection[str]
-) -> None:
-    """Check what every task is made with.
-
-    Raises:
-        BadValue: too small a picture.
-        UnknownName: no such render mode, observation or preset.
-    """
-    if image_size < 8:
-        raise BadValue(f"image_size: expected at least 8 pixels, got {image_size}")
-    if render_mode not in (None, "rgb_array"):
-        raise UnknownName("render mode", str(render_mode), ["rgb_array"])
-    if observation not in ("pixels", "state"):
-        raise UnknownName("observation", observation, ["pixels", "state"])
-    if render_preset not in presets:
-        raise UnknownName("render preset", render_preset, presets)

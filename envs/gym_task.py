@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import cv2
 import gymnasium
@@ -17,7 +17,7 @@ import numpy as np
 from gymnasium import error, spaces
 
 from worldmodel.envs import gl
-from worldmodel.envs.goal_task import Array, GoalTask, check_options
+from worldmodel.envs.goal_task import Array, GoalTask, Task
 from worldmodel.errors import BadValue
 
 TOLERANCE = 0.25  # standard deviations
@@ -49,7 +49,7 @@ def make_task(name: str, **options: Any) -> Any:
     return GymTask(inner, name, **options)
 
 
-class GymTask(gymnasium.Env[dict[str, Array], Array]):
+class GymTask(Task):
     """A Gymnasium environment with the observations of a task: ``{"pixels", "goal"}``, or ``{"state", "goal"}``.
 
     The state is the environment's own observation, flattened; it tells where the environment is, not all that it needs
@@ -60,47 +60,23 @@ class GymTask(gymnasium.Env[dict[str, Array], Array]):
     Args:
         inner: the environment, made with ``render_mode="rgb_array"``.
         name: its id.
-        image_size: S; pictures are resized to (S, S), whatever their shape.
-        terminate_on_success: end the episode at the goal as well.
-        render_mode: ``"rgb_array"``, or None.
-        observation: ``"pixels"`` or ``"state"``.
-        render_preset: ``"fast"``; there is one look.
+        options: as for `Task`; pictures are resized to (S, S), whatever their shape, and there is one look of them.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
-    restorable: ClassVar[bool] = False
-    presets: ClassVar[tuple[str, ...]] = ("fast",)
-    factors: ClassVar[Mapping[str, Any]] = {}  # the worlds of others cannot be varied
+    restorable = False
     hard_label = "goal > 1 sd away"
-    action_space: spaces.Box
 
-    def __init__(
-        self,
-        inner: Any,
-        name: str,
-        image_size: int = 64,
-        terminate_on_success: bool = True,
-        render_mode: str | None = "rgb_array",
-        observation: str = "pixels",
-        render_preset: str = "fast",
-    ) -> None:
-        check_options(image_size, render_mode, observation, render_preset, self.presets)
+    def __init__(self, inner: Any, name: str, **options: Any) -> None:
+        super().__init__(**options)
         if "rgb_array" not in inner.unwrapped.metadata.get("render_modes", ()):
             raise BadValue(f"gym/{name} draws no pictures: it has no render mode 'rgb_array'")
         self._inner, self._name = inner, name
-        self.image_size, self.observation = image_size, observation
-        self.render_mode, self.render_preset = render_mode, render_preset
-        self.terminate_on_success = terminate_on_success
         self.action_space = _action_space(inner.action_space, name)
         flat = spaces.flatten_space(inner.observation_space)
-        size = flat.shape[0] if isinstance(flat, spaces.Box) and flat.shape[0] <= _LARGEST else 0
-        self.state_dim = size
-        self.state_names = tuple(f"observation_{i}" for i in range(size))
-        seen: spaces.Box = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
-        if observation == "state":
-            seen = spaces.Box(-np.inf, np.inf, (size,), np.float64)
-        self.observation_space = spaces.Dict({observation: seen, "goal": seen})  # type: ignore[assignment]
-        self._goal, self.scale = np.zeros(seen.shape, seen.dtype), np.ones(size)
+        self.state_dim = flat.shape[0] if isinstance(flat, spaces.Box) and flat.shape[0] <= _LARGEST else 0
+        self.state_names = tuple(f"observation_{i}" for i in range(self.state_dim))
+        seen = self.observe_numbers(self.state_dim)
+        self._goal, self.scale = np.zeros(seen.shape, seen.dtype), np.ones(self.state_dim)
         self.goal_state: Array | None = None
 
     def calibrate(self, states: Array) -> None:
@@ -143,15 +119,12 @@ class GymTask(gymnasium.Env[dict[str, Array], Array]):
         self._goal = np.zeros_like(self._goal) if goal is None else np.asarray(goal, self._goal.dtype)
         seen, _ = self._inner.reset(seed=ours.get("seed", seed), options=options or None)
         for action in ours.get("actions", ()):
-            seen = self._inner.step(self._native(action))[0]
+            seen = self._inner.step(self._native(self.clipped(action)))[0]
         return self._observe(seen), self._info(seen)
 
     def step(self, action: Any) -> tuple[dict[str, Array], float, bool, bool, dict[str, Any]]:
         """Apply one action; values outside the action space are clipped."""
-        space, action = self.action_space, np.asarray(action, np.float64)
-        if action.shape != space.shape or not np.isfinite(action).all():
-            raise BadValue(f"action must be {space.shape[0]} finite numbers, not {action!r}")
-        seen, reward, terminated, truncated, _ = self._inner.step(self._native(action))
+        seen, reward, terminated, truncated, _ = self._inner.step(self._native(self.clipped(action)))
         info = self._info(seen)
         over = bool(terminated) or (info["success"] and self.terminate_on_success)
         return self._observe(seen), float(reward), over, bool(truncated), info
@@ -169,8 +142,7 @@ class GymTask(gymnasium.Env[dict[str, Array], Array]):
         native = self._inner.action_space
         if isinstance(native, spaces.Discrete):
             return int(native.start) + int(np.argmax(action))
-        clipped = np.clip(action, self.action_space.low, self.action_space.high)
-        return clipped.astype(native.dtype).reshape(native.shape)
+        return np.asarray(action).astype(native.dtype).reshape(native.shape)
 
     def _state(self, seen: Any) -> Array:
         if not self.state_dim:

@@ -7,6 +7,7 @@ seed and never from NumPy's global generator, and a goal is never in the picture
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -17,6 +18,7 @@ import numpy as np
 import ogbench  # noqa: F401  registers the environments
 
 from worldmodel.envs.goal_task import Array, GoalTask
+from worldmodel.envs.mujoco_task import MuJoCoTask
 from worldmodel.errors import BadValue
 
 # What a name begins with -> the task, which takes the whole name as its first argument.
@@ -53,9 +55,9 @@ class OfficialTasks(GoalTask):
     name: str
     inner: Any
 
+    @abstractmethod
     def official(self, task: dict[str, Any], rng: np.random.Generator) -> tuple[Array, Array]:
-        """Draw start and goal of one of OGBench's ``task_infos``."""
-        raise NotImplementedError
+        """Draw start and goal of one of OGBench's ``task_infos``; a goal is exactly where OGBench wants it."""
 
     def prepare(self, options: dict[str, Any]) -> dict[str, Any]:
         """Turn ``task_id`` into a start and a goal.
@@ -74,6 +76,20 @@ class OfficialTasks(GoalTask):
     def reward(self, state: Array) -> float:
         """Return 1 at the goal, else 0."""
         return float(self.success(state, self.goal_state))
+
+
+class SimulatedTask(OfficialTasks, MuJoCoTask):
+    """One that OGBench simulates with MuJoCo."""
+
+    @property
+    def model(self) -> Any:
+        """The compiled ``mujoco.MjModel``."""
+        return self.inner.model
+
+    @property
+    def data(self) -> Any:
+        """The ``mujoco.MjData``."""
+        return self.inner.data
 
 
 def make_inner(name: str, **options: Any) -> Any:

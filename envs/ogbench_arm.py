@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
 from worldmodel.envs.goal_task import Array
-from worldmodel.envs.mujoco_task import MuJoCoTask
-from worldmodel.envs.ogbench import OfficialTasks, make_inner
+from worldmodel.envs.ogbench import SimulatedTask, make_inner
 from worldmodel.envs.rendering import mujoco
 
 APART = 0.06  # m between the middles of cubes that are strewn; a cube is 0.04 m wide
 PAD = "ur5e/robotiq/right_pad"
 
 
-class Manipulation(OfficialTasks, MuJoCoTask):
+class Manipulation(SimulatedTask):
     """A robot arm at a table. Action: how far the gripper moves (x, y, z), turns and closes; 1 is 5 cm, 0.3 rad, shut.
 
     Pictures are those of OGBench's visual environments: a transparent arm, seen from the front.
@@ -26,7 +24,7 @@ class Manipulation(OfficialTasks, MuJoCoTask):
     as they were 2 ms before a step's end, and the arm's next target counts from the gripper's.
     """
 
-    metadata = OfficialTasks.metadata | {"render_fps": 20}
+    metadata = SimulatedTask.metadata | {"render_fps": 20}
     camera = "front_pixels"
 
     def __init__(self, name: str, **options: Any) -> None:
@@ -42,16 +40,6 @@ class Manipulation(OfficialTasks, MuJoCoTask):
         self._buttons = getattr(self.inner, "_num_buttons", 0)
         self._sense()
         super().__init__(**options)
-
-    @property
-    def model(self) -> Any:
-        """The compiled ``mujoco.MjModel``."""
-        return self.inner.model
-
-    @property
-    def data(self) -> Any:
-        """The ``mujoco.MjData``."""
-        return self.inner.data
 
     def simulate(self, action: Array) -> None:
         """Step OGBench's environment."""
@@ -193,7 +181,3 @@ class Manipulation(OfficialTasks, MuJoCoTask):
         names = [self.model.joint(i).name for i in range(self.model.njnt)]
         count = sum(name.startswith(f"{joint}_") for name in names)
         return np.array([self.model.joint(f"{joint}_{i}").qposadr[0] for i in range(count)], int)
-
-    @abstractmethod
-    def official(self, task: dict[str, Any], rng: np.random.Generator) -> tuple[Array, Array]:
-        """Draw start and goal of one of OGBench's tasks; in the goal everything is exactly where OGBench wants it."""

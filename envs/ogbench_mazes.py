@@ -9,8 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from worldmodel.envs.goal_task import Array
-from worldmodel.envs.mujoco_task import MuJoCoTask
-from worldmodel.envs.ogbench import OfficialTasks, chance, make_inner, next_chance
+from worldmodel.envs.ogbench import SimulatedTask, chance, make_inner, next_chance
 from worldmodel.envs.rendering import mujoco
 
 SETTLE = {"pointmaze": 0, "antmaze": 5, "antsoccer": 10, "humanoidmaze": 40}  # random steps before a start or a goal
@@ -18,7 +17,7 @@ HIDDEN = 5  # a group of geoms that is not drawn
 GREY, RED = (0.3, 0.3, 0.3, 1.0), (0.96, 0.26, 0.33, 1.0)
 
 
-class Maze(OfficialTasks, MuJoCoTask):
+class Maze(SimulatedTask):
     """Go to a place in a maze. Distances in metres; a cell is 4 m wide.
 
     Success is OGBench's: within 1 m for the point, 0.5 m for ant and humanoid. Ant and humanoid are seen from behind,
@@ -50,16 +49,6 @@ class Maze(OfficialTasks, MuJoCoTask):
             self.model.geom_matid[self.model.geom(self.seen).id] = -1
             self.model.geom_rgba[self.model.geom(self.seen).id] = RED
         super().__init__(**options)
-
-    @property
-    def model(self) -> Any:
-        """The compiled ``mujoco.MjModel``."""
-        return self.inner.model
-
-    @property
-    def data(self) -> Any:
-        """The ``mujoco.MjData``."""
-        return self.inner.data
 
     def simulate(self, action: Array) -> None:
         """Step OGBench's environment."""
