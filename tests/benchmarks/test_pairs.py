@@ -107,3 +107,13 @@ def test_pairs_of_varied_episodes_are_played_in_the_world_of_their_episode(task,
     assert len(set(pairs.episode)) > 3
     outcome = evaluate(ReplayPolicy(pairs.actions), "two-room", pairs, 15, 16)
     assert outcome.rate == 1.0  # other radii, speeds and doors would lead elsewhere
+
+
+def test_a_split_without_episodes_is_said(tmp_path, task):
+    from worldmodel.datasets.store import EpisodeStore
+
+    episode = {"state": np.zeros((40, 2)), "action": np.zeros((40, 2), np.float32), "split": 1}
+    write_store(tmp_path / "a.h5", [episode], {"env": "two-room"})
+    says = r"split: .* has no test episode \(0 train, 1 validation, 0 test\)"
+    with EpisodeStore(tmp_path / "a.h5") as store, pytest.raises(BadValue, match=says):
+        sample_pairs(store, task, 5, 1, seed=0)

@@ -15,7 +15,7 @@ import pytest
 
 from tests.datasets.episodes import episode
 from worldmodel.cli import data
-from worldmodel.datasets.store import write_store
+from worldmodel.datasets.store import EpisodeStore, write_store
 from worldmodel.files import write_json
 
 
@@ -207,3 +207,39 @@ def test_help_answers_at_once_and_imports_nothing_heavy() -> None:
         times.append(after.children_user + after.children_system - before.children_user - before.children_system)
     assert "collect" in shown and shown.splitlines()[-1] == "[]"
     assert min(times) < 0.5
+
+
+def test_info_of_states_that_are_not_the_tasks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three numbers where PushT has ten: coverage is shown, success and view are not."""
+    path = write_store(tmp_path / "a.h5", [episode(i, 40) for i in range(3)], {"env": "pusht"})
+    assert wm_data(monkeypatch, "info", path) == 0
+    shown = capsys.readouterr().out
+    assert "still states" in shown and "out of view" not in shown and "\nhard" not in shown
+
+
+def test_info_measures_hard_windows_by_the_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.h5"
+    options = ("--env", "gym/CartPole-v1", "--episodes", 40, "--image-size", 8, "--workers", 1, "--out", path)
+    assert wm_data(monkeypatch, "collect", *options) == 0
+    with EpisodeStore(path) as store:
+        std = store.read("state", 0, store.rows).std(axis=0)
+        ends = [store.read_episode("state", i) for i in range(len(store))]
+        far = np.concatenate([(np.abs(e[25:] - e[:-25]) / std).max(axis=1) > 1 for e in ends])
+    capsys.readouterr()
+    assert wm_data(monkeypatch, "info", path) == 0
+    assert f"hard            {100 * far.mean():.1f} % of {len(far)} windows" in capsys.readouterr().out
+
+
+def test_a_broken_note_of_a_collection_does_not_hide_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_store(tmp_path / "a.h5", [episode(0, 5)], {"env": "toy"})
+    (tmp_path / "b.h5.parts").mkdir()
+    (tmp_path / "b.h5.parts" / "recipe.json").write_text("{")
+    assert wm_data(monkeypatch, "list", tmp_path) == 0
+    shown = capsys.readouterr().out
+    assert "a.h5" in shown and "unfinished: 0 episodes of ?" in shown

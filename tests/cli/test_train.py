@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.datasets.episodes import episode
 from worldmodel.cli import train
 from worldmodel.cli.data import collect_with_bar
+from worldmodel.datasets.store import write_store
 from worldmodel.run import read_config
 
 SMALL = (
@@ -137,3 +139,18 @@ def test_mistakes_are_one_line_and_exit_code_2(
     assert out == "" and len(err.splitlines()) == 1
     assert says in err
     assert not Path("runs").exists() and not Path("data").exists()
+
+
+def test_a_dataset_names_its_environment_and_short_episodes_are_judged_as_far_as_they_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of an environment that nothing here simulates; resumed by the same words and no folder."""
+    monkeypatch.chdir(tmp_path)
+    write_store("robot.h5", [episode(i, 40, 64, split) for i, split in enumerate((0, 0, 0, 1, 2))], {"env": "robot"})
+    line = SMALL.replace("--env two-room --dataset {data}", "--dataset robot.h5")
+    assert wm_train(monkeypatch, line + " --steps 2") == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1] == "next: worldmodel.load('runs/robot').agent() plans from pictures of robot"
+    assert "copy-last at 1, 5 model steps" in out  # 10 are more than 40 rows hold
+    assert wm_train(monkeypatch, "--dataset robot.h5 --resume --steps 3") == 0
+    assert wm_train(monkeypatch, "--env pusht --dataset robot.h5 --resume --steps 3") == 2

@@ -98,3 +98,16 @@ def test_a_file_in_another_layout_is_written_anew(tmp_path: Path) -> None:
         for name in one.columns:
             np.testing.assert_array_equal(one.read(name, 0, one.rows), other.read(name, 0, other.rows))
             assert one.dataset(name).chunks == other.dataset(name).chunks
+
+
+def test_equal_actions_before_different_pictures_are_different_episodes(tmp_path: Path) -> None:
+    """Robots that stand still at first, without a recorded state."""
+    paths = []
+    for name, brightness in (("a", 10), ("b", 20)):
+        still = {"pixels": np.full((12, 8, 8, 3), brightness, np.uint8), "action": np.zeros((12, 2), np.float32)}
+        still["action"][-1] = np.nan
+        paths.append(write_store(tmp_path / f"{name}.h5", [still], {"env": "robot"}))
+    with EpisodeStore(merge(paths, tmp_path / "c.h5")) as store:
+        assert len(store) == 2
+    with pytest.raises(BadFile, match="episode 0 of .* is episode 0 of"):
+        merge([paths[0], paths[0]], tmp_path / "d.h5")
