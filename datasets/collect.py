@@ -217,15 +217,12 @@ def collect_part(recipe: Recipe, part: Path, start: int, stop: int) -> Path:
 
 def _make(recipe: Recipe) -> Any:
     """Make the environment; one whose states can be drawn afterwards does not draw now."""
-    gym = recipe.env.startswith("gym/")
-    return registry.make(
-        recipe.env,
-        image_size=recipe.image_size,
-        observation="pixels" if gym else "state",
-        render_preset=recipe.render_preset,
-        terminate_on_success=False,
-        max_episode_steps=recipe.steps,
-    )
+    options = dict(image_size=recipe.image_size, render_preset=recipe.render_preset, terminate_on_success=False)
+    for observation in ("state", "pixels"):
+        env = registry.make(recipe.env, observation=observation, max_episode_steps=recipe.steps, **options)
+        if env.unwrapped.restorable:
+            break
+    return env
 
 
 def _provenance(recipe: Recipe) -> dict[str, Any]:

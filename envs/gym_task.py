@@ -45,6 +45,7 @@ def make_task(name: str, **options: Any) -> Any:
     except Exception as unknown:  # its constructor raises whatever it likes
         raise BadValue(f"gym/{name} cannot be made: {unknown}") from unknown
     if isinstance(inner.unwrapped, GoalTask):
+        inner.close()
         return gymnasium.make(name, max_episode_steps=-1, disable_env_checker=True, **options).unwrapped
     return GymTask(inner, name, **options)
 
