@@ -51,6 +51,7 @@ class PrefixConfig:
     dropout: float = 0.0
     head: int = 256
     max_prefix: int = 8  # longest prefix trained, in model steps; longer plans are composed
+    every_start: bool = True  # predict from every frame of a window but the last; False: from the first (2606.26217)
     shapes_encoder: bool = True  # False: it learns on latents that the other terms shape
     imagines: bool = False  # it also learns what the one-step predictor expects of random plans
 
@@ -122,10 +123,14 @@ class TrainConfig:
     batch: int = 144  # windows in a batch
     window: int = 9  # T, frames in a long window
     long_share: float = 1.0  # of the windows that are long; the others hold C + 1 frames
+    ragged: bool = False  # also windows that an episode's end cuts short, a batch of one length at a time (2606.26217)
     lr: float = 1e-3
     weight_decay: float = 1e-3
-    warmup: float = 0.01  # share of the run
+    schedule: float = 1.0  # length of the learning-rate schedule in runs; 10: the run ends after a tenth of it (LeWM)
+    warmup: float = 0.01  # share of the schedule
     final_lr: float = 0.0  # share of lr left at the end of the cosine
+    accumulate: int = 1  # parts in which a batch's frames pass the encoder; saves memory, changes no result
+    compile: bool = False  # torch.compile
     clip: float = 1.0  # gradient norm
     precision: str = "auto"  # fp32 | bf16 | auto (bf16 where the processor or accelerator multiplies it natively)
     log_every: int = 50  # steps
@@ -134,7 +139,7 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "log_every", "save_every", "validate_every"):
+        for name in ("steps", "log_every", "save_every", "validate_every", "accumulate"):
             _at_least(1, f"train.{name}", getattr(self, name))
         _at_least(2, "train.batch", self.batch)  # batch statistics need two windows
         _at_least(2, "train.window", self.window)
@@ -144,7 +149,7 @@ class TrainConfig:
                 f"{self.batch}, got {self.long_share}"
             )
         _at_least(0, "train.seed", self.seed)
-        for name in ("lr", "clip"):
+        for name in ("lr", "clip", "schedule"):
             if not getattr(self, name) > 0:
                 raise BadValue(f"train.{name}: expected more than 0, got {getattr(self, name)}")
 
