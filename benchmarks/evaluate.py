@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from worldmodel import distributed
 from worldmodel.benchmarks.pairs import Pairs
 from worldmodel.benchmarks.policies import NoopPolicy, Policy, RandomPolicy, ReplayPolicy
 from worldmodel.envs import registry
@@ -52,6 +53,8 @@ def evaluate(
 ) -> Outcome:
     """Run every pair once, many environments in lock-step; one that has succeeded is not stepped any further.
 
+    Several processes (``worldmodel.distributed``) share the pairs and all return the whole outcome.
+
     Args:
         policy: what acts.
         task: name of the environment.
@@ -70,18 +73,25 @@ def evaluate(
     if budget < 1:
         raise BadValue(f"budget: expected 1 or more, got {budget}")
     options |= dict(image_size=image_size, terminate_on_success=False, max_episode_steps=budget)
-    envs = [registry.make(task, **options) for _ in range(min(together, len(pairs)))]
+    mine = range(distributed.rank(), len(pairs), distributed.size())
+    envs = [registry.make(task, **options) for _ in range(min(together, len(mine)))]
     try:
         success, steps = np.zeros(len(pairs), bool), np.full(len(pairs), budget)
-        rollouts: list[Rollout] = []
+        rollouts: dict[int, Rollout] = {}
         watched = set(np.linspace(0, len(pairs) - 1, watch).astype(int).tolist())
-        for first in range(0, len(pairs), len(envs)):
-            rows = range(first, min(first + len(envs), len(pairs)))
-            rollouts += _lockstep(policy, envs, pairs, rows, budget, success, steps, watched, progress)
+        for first in range(0, len(mine), max(1, len(envs))):
+            rows = mine[first : first + len(envs)]
+            rollouts |= _lockstep(policy, envs, pairs, rows, budget, success, steps, watched, progress)
     finally:
         for env in envs:
             env.close()
-    return Outcome(success=success, steps=steps, rollouts=tuple(rollouts))
+    shares = distributed.gathered((success, steps, rollouts))
+    rollouts = {row: rollout for _, _, share in shares for row, rollout in share.items()}
+    return Outcome(
+        success=np.any([share[0] for share in shares], axis=0),
+        steps=np.min([share[1] for share in shares], axis=0),
+        rollouts=tuple(rollouts[row] for row in sorted(rollouts)),
+    )
 
 
 def _lockstep(
@@ -94,7 +104,7 @@ def _lockstep(
     steps: np.ndarray,
     watched: set[int],
     progress: Callable[[int], object] | None,
-) -> list[Rollout]:
+) -> dict[int, Rollout]:
     """Run the pairs ``rows``, writing into ``success`` and ``steps``; return the rollouts that are watched."""
     observations = []
     for env, row in zip(envs, rows):
@@ -113,18 +123,18 @@ def _lockstep(
             if i in frames:
                 frames[i].append(observations[i]["pixels"])
         over = [bool(success[rows[i]]) or terminated[i] for i in running]  # fallen over: it stays a failure
-        if progress:
-            progress(len(running) + sum(over) * (budget - step))
+        if progress:  # what this process does, the others do as well
+            progress((len(running) + sum(over) * (budget - step)) * distributed.size())
         if any(over):
             steps[[rows[i] for i in running if success[rows[i]]]] = step
             state = replace(state, rows=tuple(row for row, done in zip(state.rows, over) if not done))
             running = [i for i, done in zip(running, over) if not done]
             if not running:
                 break
-    return [
-        Rollout(frames=np.stack(seen), goal=observations[i]["goal"], success=bool(success[rows[i]]))
+    return {
+        rows[i]: Rollout(frames=np.stack(seen), goal=observations[i]["goal"], success=bool(success[rows[i]]))
         for i, seen in frames.items()
-    ]
+    }
 
 
 def floors_and_ceiling(

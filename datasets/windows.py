@@ -28,6 +28,7 @@ class Windows:
         columns: what `batch` returns.
         cache: decode pictures once (True) or read them for every batch (False); by default, whichever fits.
         progress: called with (rows decoded, rows) while a cache is being made.
+        cut: only those windows which the end of their episode keeps from being a row longer.
 
     Attributes:
         starts: (M,) int64, the row in the store at which each window starts.
@@ -46,6 +47,7 @@ class Windows:
         columns: Iterable[str] = ("pixels", "action"),
         cache: bool | None = None,
         progress: Callable[[int, int], None] | None = None,
+        cut: bool = False,
     ) -> None:
         for name, value in (("length", length), ("stride", stride)):
             if value < 1:
@@ -66,6 +68,8 @@ class Windows:
             )
         within = np.arange(valid.sum()) - np.repeat(np.cumsum(valid) - valid, valid)
         self.starts = np.repeat(store.offsets[chosen], valid) + within
+        if cut:
+            self.starts = self.starts[within >= np.repeat(valid - stride, valid)]
         self._data: dict[str, np.ndarray] = {}
         self._streams: dict[str, FrameStream] = {}
         for name in self.columns:
@@ -91,15 +95,20 @@ class Windows:
             column -> (B, T, ...) in the store's dtype, such as pixels (B, T, S, S, 3) uint8;
             action (B, T-1, F*a) float32 in raw environment units.
         """
-        starts = self.starts[np.asarray(indices)][:, None]
-        batch = {name: stream.gather(starts + self._frame_rows) for name, stream in self._streams.items()}
+        frames = self.frame_rows(indices)
+        batch = {name: stream.gather(frames) for name, stream in self._streams.items()}
         for name, data in self._data.items():
-            rows = starts + (self._action_rows if name == "action" else self._frame_rows)
+            rows = frames[:, :1] + self._action_rows if name == "action" else frames
             values: np.ndarray = np.take(data, rows, axis=0)
             if name == "action":
-                values = values.reshape(len(starts), self.length - 1, self.stride * data.shape[1])
+                values = values.reshape(len(frames), self.length - 1, self.stride * data.shape[1])
             batch[name] = values
         return batch
+
+    def frame_rows(self, indices: np.ndarray) -> np.ndarray:
+        """Rows of the store that hold the frames of windows: (B,) -> (B, T)."""
+        rows: np.ndarray = self.starts[np.asarray(indices)][:, None] + self._frame_rows
+        return rows
 
 
 def action_statistics(store: EpisodeStore, split: int | str = 0) -> tuple[np.ndarray, np.ndarray]:

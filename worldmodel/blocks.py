@@ -9,6 +9,45 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from worldmodel import distributed
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Numbers of half precision as float32, others as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+class _SharedStatistics(nn.modules.batchnorm._BatchNorm):
+    """Batch normalisation over the batches of all processes, on any device; PyTorch's own wants an accelerator."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or distributed.size() == 1:
+            out: Tensor = super().forward(x)
+            return out
+        dims = [d for d in range(x.ndim) if d != 1]
+        shape = [1, -1, *[1] * (x.ndim - 2)]
+        count = x.numel() // x.shape[1] * distributed.size()
+        full = at_least_float32(x)
+        mean = distributed.total(full.sum(dims)) / count
+        centred = full - mean.view(shape)
+        var = distributed.total(centred.square().sum(dims)) / count
+        with torch.no_grad():
+            assert self.momentum is not None and self.running_mean is not None and self.running_var is not None
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(var * count / (count - 1), self.momentum)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked += 1
+        scale = self.weight * (var + self.eps).rsqrt()
+        return (centred * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
+
+
+class BatchNorm1d(_SharedStatistics, nn.BatchNorm1d):
+    """``nn.BatchNorm1d`` whose statistics are those of all processes: (M, W) -> (M, W)."""
+
+
+class BatchNorm2d(_SharedStatistics, nn.BatchNorm2d):
+    """``nn.BatchNorm2d`` whose statistics are those of all processes: (M, W, S, S) -> (M, W, S, S)."""
+
 
 class ProjectionHead(nn.Sequential):
     """Linear, BatchNorm, GELU, Linear: (M, d_in) -> (M, d_out).
@@ -18,7 +57,7 @@ class ProjectionHead(nn.Sequential):
     """
 
     def __init__(self, d_in: int, hidden: int, d_out: int) -> None:
-        super().__init__(nn.Linear(d_in, hidden), nn.BatchNorm1d(hidden), nn.GELU(), nn.Linear(hidden, d_out))
+        super().__init__(nn.Linear(d_in, hidden), BatchNorm1d(hidden), nn.GELU(), nn.Linear(hidden, d_out))
 
 
 class FeedForward(nn.Sequential):

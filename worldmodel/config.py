@@ -167,6 +167,11 @@ def check(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:
         )
     if model.one_step is not None and train.window <= model.context:
         raise BadValue(f"train.window: expected more frames than model.context = {model.context}, got {train.window}")
+    if train.accumulate > 1 and model.encoder.kind != "vit":
+        raise BadValue(
+            f"train.accumulate: the encoder {model.encoder.kind} normalises over the batch, which parts of it would "
+            "change; expected 1, or model.encoder.kind vit"
+        )
     if ("imagined" in model.predictions) != bool(loss.imagined):
         raise BadValue(
             f"loss.imagined: a weight of {loss.imagined} does not fit model.prefix.imagines = "

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from worldmodel.blocks import TransformerBlock
+from worldmodel.blocks import BatchNorm2d, TransformerBlock
 from worldmodel.config import EncoderConfig
 from worldmodel.errors import BadValue, UnknownName
 
@@ -64,7 +64,7 @@ class CNN(nn.Module):
         channels = [config.width * 2**i for i in range(config.depth)]
         layers: list[nn.Module] = [nn.Conv2d(3, channels[0], 8, 4, 2), nn.ReLU(inplace=True)]
         for c, d in zip(channels, channels[1:]):
-            layers += [nn.Conv2d(c, d, 3, 2, 1, bias=False), nn.BatchNorm2d(d), nn.ReLU(inplace=True)]
+            layers += [nn.Conv2d(c, d, 3, 2, 1, bias=False), BatchNorm2d(d), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers)
         self.width = channels[-1] * (image_size // stride) ** 2
 

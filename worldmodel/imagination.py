@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from worldmodel import distributed
 from worldmodel.interfaces import Context, Prediction
 from worldmodel.noise import correlate
 from worldmodel.one_step import OneStep
@@ -24,7 +25,8 @@ def random_plans(
     """Draw plans between which a search would choose, from trembling to steady: (M, K, A) within the bounds.
 
     Primitive actions are correlated in time (``worldmodel.noise.correlate``), each plan with a rho of its own, uniform
-    in [0, 1); their standard deviation is one, in normalised action units.
+    in [0, 1); their standard deviation is one, in normalised action units. Several processes with equal generators draw
+    the plans of all and keep every so many-th, as they do with windows.
 
     Args:
         count: M.
@@ -34,8 +36,9 @@ def random_plans(
         block: F.
         generator: of the noise, on the device of the bounds.
     """
-    noise = torch.randn(count, steps, len(low), generator=generator, device=low.device)
-    rho = torch.rand(count, 1, 1, generator=generator, device=low.device)
+    all_of_them, mine = count * distributed.size(), slice(distributed.rank(), None, distributed.size())
+    noise = torch.randn(all_of_them, steps, len(low), generator=generator, device=low.device)[mine].to(low.dtype)
+    rho = torch.rand(all_of_them, 1, 1, generator=generator, device=low.device)[mine].to(low.dtype)
     return correlate(noise, rho, block).clamp(low, high)
 
 

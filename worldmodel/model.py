@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from worldmodel.blocks import ProjectionHead, padded_rows
 from worldmodel.config import ModelConfig
@@ -92,8 +93,11 @@ class WorldModel(nn.Module):
             got = f"{tuple(frames.shape)} {str(frames.dtype).removeprefix('torch.')}"
             raise BadValue(f"pixels: expected (B, T, {size}, {size}, 3) uint8, got {got}")
         rows, real = padded_rows(frames.flatten(0, 1))
-        z: Tensor = self.projector(self.encoder(self.pixels(rows)))
+        z: Tensor = self.projector(self._features(rows))
         return z[:real].unflatten(0, frames.shape[:2])
+
+    def _features(self, rows: Tensor) -> Tensor:
+        return self.encoder(self.pixels(rows))
 
     # Predicting
 
@@ -114,7 +118,9 @@ class WorldModel(nn.Module):
         assert isinstance(part, OneStep | Prefix)
         return part
 
-    def step(self, groups: Sequence[Mapping[str, Tensor]], generator: torch.Generator | None = None) -> Step:
+    def step(
+        self, groups: Sequence[Mapping[str, Tensor]], generator: torch.Generator | None = None, accumulate: int = 1
+    ) -> Step:
         """Run one training step forward.
 
         All frames are encoded in one call, so that the encoder's batch statistics are those of the whole step. Each
@@ -124,9 +130,10 @@ class WorldModel(nn.Module):
             groups: windows of one length each: ``pixels`` uint8 (B, T, S, S, 3) and ``action`` (B, T-1, A) in the
                 environment's units.
             generator: of the imagined plans.
+            accumulate: parts in which the frames pass the encoder.
         """
         frames = [group["pixels"] for group in groups]
-        z = self.encode({"pixels": torch.cat([x.flatten(0, 1) for x in frames])[:, None]})[:, 0]
+        z = self._encode_in_parts(torch.cat([x.flatten(0, 1) for x in frames]), accumulate)
         rows = z.split([x.shape[0] * x.shape[1] for x in frames])
         windows = [
             (part.unflatten(0, x.shape[:2]), self.normalise(group["action"]))
@@ -142,6 +149,20 @@ class WorldModel(nn.Module):
         if self.config.prefix is not None and self.config.prefix.imagines:
             predictions["imagined"] = self._imagined(windows, generator)
         return Step(z=tuple(z for z, _ in windows), **predictions)
+
+    def _encode_in_parts(self, rows: Tensor, parts: int) -> Tensor:
+        """Encode frames (M, S, S, 3) for training, keeping the encoder's activations of one part at a time.
+
+        The others are computed again when the gradient passes. The projector and its batch statistics, the predictors
+        and the loss see the whole batch, so the gradient is that of one part but for rounding.
+        """
+        if parts == 1:
+            return self.encode({"pixels": rows[:, None]})[:, 0]
+        features = [
+            checkpoint(self._features, x, use_reentrant=False, preserve_rng_state=False) for x in rows.chunk(parts)
+        ]
+        z: Tensor = self.projector(torch.cat(features))
+        return z
 
     def _imagined(self, windows: Sequence[tuple[Tensor, Tensor]], generator: torch.Generator | None) -> Prediction:
         """One random plan from the beginning of every window."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from worldmodel.blocks import at_least_float32
 from worldmodel.config import LossConfig
 from worldmodel.errors import BadValue
 from worldmodel.interfaces import Prediction
@@ -30,7 +31,8 @@ class Step:
 
 def prediction_error(prediction: Prediction) -> Tensor:
     """Squared error, averaged over predictions (by weight, if any) and the rest: a scalar."""
-    error = (prediction.hat.float() - prediction.target.float()).square().flatten(1).mean(dim=1)
+    gap = at_least_float32(prediction.hat) - at_least_float32(prediction.target)
+    error = gap.square().flatten(1).mean(dim=1)
     return error.mean() if prediction.weight is None else (error * prediction.weight).sum() / prediction.weight.sum()
 
 

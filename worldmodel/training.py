@@ -17,15 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from worldmodel import distributed
 from worldmodel.config import TrainConfig
 from worldmodel.errors import BadFile, UnknownName, WorldModelError
 from worldmodel.files import replacing
 from worldmodel.model import WorldModel
 from worldmodel.terms import Loss
 
-Sample = Callable[[int], Sequence[Mapping[str, Tensor]]]  # step -> groups of windows of one length each
+Windows = Sequence[Mapping[str, Tensor]]  # groups of windows of one length each
+Sample = Callable[[int], Windows]  # step -> the windows of this process
 Validate = Callable[[WorldModel], Mapping[str, float]]
 Record = Callable[[int, Mapping[str, float]], None]  # step, numbers
 
@@ -41,6 +43,9 @@ def train(
 ) -> int:
     """Train until ``config.steps`` or ``config.minutes``, resuming from ``folder/state`` when it is there.
 
+    In several processes (``worldmodel.distributed``) each gives its share of every batch, and the first one validates
+    and writes.
+
     Args:
         model: trained in place.
         loss: the weighted terms.
@@ -54,52 +59,107 @@ def train(
         The number of optimiser steps done in total.
 
     Raises:
-        WorldModelError: the loss became NaN or infinite; names the term. The last good state is kept.
+        WorldModelError: the loss became NaN or infinite, or exploded; names the term. The last good state is kept.
         KeyboardInterrupt: after SIGINT or SIGTERM, once the step is finished and the state saved.
     """
-    device = model.device
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=native_bf16(config.precision, device))
+    device, first = model.device, distributed.rank() == 0
+    if config.compile:
+        for part in (model.encoder, model.projector, *model.parts.values()):
+            part.compile()
+    objective = distributed.averaging(_Objective(model, loss, config))
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
     step, elapsed = _resume(folder, model, optimizer)
     start = time.monotonic() - elapsed
-    metrics = _Metrics(folder / "metrics.jsonl", step, record)
+    metrics = _Metrics(folder / "metrics.jsonl", step, record) if first else None
+    health = _Health(loss.weights)
     model.train()
     with _interruptible() as interrupted:
-        while step < config.steps:
-            progress = max(step / config.steps, (time.monotonic() - start) / (60 * config.minutes or math.inf))
-            if progress >= 1:
+        while True:
+            passed = (time.monotonic() - start) / (60 * config.minutes or math.inf)
+            progress, stop = distributed.maximum(max(step / config.steps, passed), float(interrupted()))
+            if progress >= 1 or stop:
                 break
-            lr = config.lr * _schedule(progress, config)
+            lr = config.lr * _schedule(progress / config.schedule, config)
             optimizer.param_groups[0]["lr"] = lr
             seed = config.seed * 1_000_003 + step
-            torch.manual_seed(seed)  # dropout
+            torch.manual_seed(seed + distributed.rank() * 2**40)  # dropout
             generator = torch.Generator(device).manual_seed(seed)  # SIGReg's directions, random plans
 
-            with autocast:
-                record_of_step = model.step(sample(step), generator)
-            total, parts = loss(record_of_step, generator)
+            total, parts = objective(sample(step), generator)
             optimizer.zero_grad()
             total.backward()
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-            if not torch.isfinite(norm):
-                raise WorldModelError(
-                    f"training diverged at step {step}: {_culprit(parts)}; the last good state is kept"
-                )
+            health.check(step, float(total.detach()), parts, float(norm))
             optimizer.step()
             step += 1
 
             if step % config.log_every == 0 or step == config.steps:
-                values = {name: float(part.detach()) for name, part in parts.items()}
-                metrics(step, {"loss": float(total.detach()), **values, "lr": lr, "grad_norm": float(norm)})
-            if validate is not None and (step % config.validate_every == 0):
+                values = {"loss": total, **parts}
+                values = distributed.mean({name: float(value.detach()) for name, value in values.items()})
+                if metrics:
+                    metrics(step, {**values, "lr": lr, "grad_norm": float(norm)})
+            if validate is not None and metrics and step % config.validate_every == 0:
                 metrics(step, validated(model, validate))
-            if step % config.save_every == 0 or interrupted():
+            if step % config.save_every == 0 and first and health.good:
                 save_state(folder, model, optimizer, step, time.monotonic() - start)
-            if interrupted():
-                raise KeyboardInterrupt
-    save_state(folder, model, optimizer, step, time.monotonic() - start)
+    if first and health.good:
+        save_state(folder, model, optimizer, step, time.monotonic() - start)
+    distributed.barrier()  # nobody leaves before the state is there
+    if stop:
+        raise KeyboardInterrupt
     model.eval()
     return step
+
+
+class _Objective(nn.Module):
+    """Windows to the loss and its parts, as one module, which is what DistributedDataParallel wants."""
+
+    def __init__(self, model: WorldModel, loss: Loss, config: TrainConfig) -> None:
+        super().__init__()
+        self.model, self.loss, self.accumulate = model, loss, config.accumulate
+        self.bf16 = native_bf16(config.precision, model.device)
+
+    def forward(self, windows: Windows, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bf16):
+            record = self.model.step(windows, generator, self.accumulate)
+        out: tuple[Tensor, dict[str, Tensor]] = self.loss(record, generator)
+        return out
+
+
+class _Health:
+    """Stops a training that went wrong, before its weights are saved over good ones.
+
+    The loss, smoothed over about 20 steps, may rise to 100 times its lowest value before it counts as exploded, and is
+    not good enough to be saved from 10 times on. SIGReg alone is bounded, so it takes a prediction to get there.
+    """
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        self.weights = weights
+        self.smooth, self.lowest = math.nan, math.inf
+
+    @property
+    def good(self) -> bool:
+        """Whether the state is worth keeping."""
+        return not self.smooth > 10 * self.lowest
+
+    def check(self, step: int, total: float, parts: Mapping[str, Tensor], norm: float) -> None:
+        """Look at a step before it changes the weights."""
+        (total,) = distributed.maximum(total)
+        if not math.isfinite(norm) or not math.isfinite(total):
+            broken = [name for name, part in parts.items() if not torch.isfinite(part)]
+            what = f"loss term {', '.join(broken)} is not finite" if broken else "the gradient is not finite"
+            raise WorldModelError(f"training diverged at step {step}: {what}; {_KEPT}")
+        self.smooth = total if math.isnan(self.smooth) else 0.95 * self.smooth + 0.05 * total
+        self.lowest = min(self.lowest, self.smooth)
+        if self.smooth > 100 * self.lowest:
+            worst = max(parts, key=lambda name: self.weights[name] * float(parts[name].detach()))
+            raise WorldModelError(
+                f"training exploded at step {step}: the loss rose from {self.lowest:.3g} to {self.smooth:.3g}, most of "
+                f"it loss term {worst}; {_KEPT}"
+            )
+
+
+_KEPT = "the last good state is kept; try a lower --train.lr"
 
 
 def native_bf16(precision: str, device: torch.device) -> bool:
@@ -134,11 +194,6 @@ def _schedule(progress: float, config: TrainConfig) -> float:
         return max(progress / config.warmup, 0.01)
     cosine = 0.5 * (1 + math.cos(math.pi * (progress - config.warmup) / (1 - config.warmup)))
     return config.final_lr + (1 - config.final_lr) * cosine
-
-
-def _culprit(parts: Mapping[str, Tensor]) -> str:
-    broken = [name for name, part in parts.items() if not torch.isfinite(part)]
-    return f"loss term {', '.join(broken)} is not finite" if broken else "the gradient is not finite"
 
 
 @contextmanager

@@ -66,8 +66,17 @@ def _keep_memory() -> None:
 
 
 def _stop(code: int, message: str) -> None:
-    print(f"{program()}: {' '.join(message.split())}", file=sys.stderr)
+    where = f" (process {rank()})" if rank() else ""
+    print(f"{program()}{where}: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)
+
+
+# Processes
+
+
+def rank() -> int:
+    """Number of this process among those that torchrun started, from 0; the first one speaks."""
+    return int(os.environ.get("RANK", "0"))
 
 
 # Parsing
@@ -206,10 +215,11 @@ def aligned(rows: Sequence[Sequence[object]]) -> str:
 
 
 def bar(total: int | None, unit: str, desc: str) -> Any:
-    """A tqdm bar on stderr, shown on a terminal only."""
+    """A tqdm bar on stderr, shown on a terminal only, and by the first process only."""
     from tqdm import tqdm
 
-    return tqdm(total=total, unit=f" {unit}", desc=desc, disable=None, leave=False, dynamic_ncols=True)
+    hidden = True if rank() else None
+    return tqdm(total=total, unit=f" {unit}", desc=desc, disable=hidden, leave=False, dynamic_ncols=True)
 
 
 def move(line: Any, done: int, total: int) -> None:

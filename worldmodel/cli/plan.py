@@ -15,6 +15,8 @@ from worldmodel.errors import BadFile, BadValue, UnknownName
 from worldmodel.planners.config import AgentConfig, CEMConfig
 
 if TYPE_CHECKING:
+    import torch
+
     from worldmodel.datasets.store import EpisodeStore
 
 PREDICTORS = ("one-step", "prefix")
@@ -85,6 +87,16 @@ def plan(options: Options) -> None:
     search = check(options)
     folder, about, env = choose_model(options)
 
+    from worldmodel.cli.processes import processes
+
+    with processes(common.device(options.device)) as device:
+        _plan(options, search, folder, about, env, device)
+
+
+def _plan(
+    options: Options, search: dict[str, Any], folder: Path, about: dict[str, Any], env: str, device: torch.device
+) -> None:
+    from worldmodel import distributed
     from worldmodel.benchmarks import report
     from worldmodel.benchmarks.evaluate import evaluate, floors_and_ceiling, time_one_plan
     from worldmodel.benchmarks.pairs import sample_pairs
@@ -93,7 +105,6 @@ def plan(options: Options) -> None:
     from worldmodel.envs.registry import make
     from worldmodel.files import write_json
 
-    device = common.device(options.device)
     with common.option("--model"):
         model = load_model(folder, device)
     predictor = options.predictor or ("prefix" if "prefix" in model.predictors else model.predictors[0])
@@ -121,6 +132,11 @@ def plan(options: Options) -> None:
     watch = 0 if options.no_video else WATCHED
     with common.bar(len(pairs) * budget, "step", f"plan {env}") as bar:
         outcome = evaluate(agent, env, pairs, budget, size, watch, together, bar.update, **look)
+    plans, ms_per_plan = sum(distributed.gathered(agent.stats.plans)), agent.stats.ms_per_plan
+    with common.bar(3 * len(pairs) * budget, "step", "floors and ceiling") as bar:
+        baselines = floors_and_ceiling(env, pairs, budget, options.seed, bar.update)
+    if distributed.rank() > 0:
+        return
     planning = report.Planning(
         predictor=predictor,
         max_prefix=max_prefix,
@@ -129,12 +145,10 @@ def plan(options: Options) -> None:
         execute_steps=agent.execute_steps,
         arrivals=tuple(agent.objective.steps),
         search=search,
-        plans=agent.stats.plans,
-        ms_per_plan=agent.stats.ms_per_plan,
+        plans=plans,
+        ms_per_plan=ms_per_plan,
         ms_one_plan=time_one_plan(agent, env, pairs, size, **look),
     )
-    with common.bar(3 * len(pairs) * budget, "step", "floors and ceiling") as bar:
-        baselines = floors_and_ceiling(env, pairs, budget, options.seed, bar.update)
     values = {"env": env, **look, **report.as_dict(pairs, budget, options.seed, outcome, baselines, planning)}
     print(common.aligned(report.rows(values)))
     if trained_on.get("fingerprint") not in (None, data["fingerprint"]):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -20,12 +19,15 @@ from worldmodel.recipes import settings
 from worldmodel.run import RunConfig, read_config, write_config
 
 if TYPE_CHECKING:
+    import torch
+
     from worldmodel.datasets.store import EpisodeStore
     from worldmodel.model import WorldModel
 
 HORIZONS = (1, 5, 10)  # model steps ahead at which the open-loop error is reported
 VALIDATION_WINDOWS = 256
 DEFAULT = "pusht"
+RESUME = ("always", "auto", "never")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +46,8 @@ class Options:
     """Run folder [runs/<env>]."""
     config: str | None = None
     """config.yaml of an earlier run to start from; further options override it."""
-    resume: bool = False
-    """Go on from the state in the run folder."""
+    resume: Annotated[str, tyro.conf.arg(metavar="[always|auto|never]")] = "never"
+    """Go on from the state in the run folder, which must be there; auto starts the run if it is not."""
     steps: int | None = None
     """Optimiser steps [the preset's]."""
     minutes: float | None = None
@@ -68,15 +70,17 @@ def main() -> None:
 
 def parse(arguments: list[str]) -> Options:
     """Parse the command line on top of what its run to resume, or config, or recipe and preset say."""
+    arguments = _say_always(arguments)
     peek = {name: _peek(arguments, name) for name in ("env", "dataset", "out", "config", "recipe", "preset", "device")}
-    if "--resume" in arguments and not peek["config"]:
+    resume = _peek(arguments, "resume")
+    if resume == "always" and not peek["config"]:
         folder = peek["out"] or _folder(None, _task(peek["env"], peek["dataset"]))
         peek["config"] = str(Path(folder) / "config.yaml")
     if peek["config"]:
         for name in ("recipe", "preset"):
             if peek[name]:
                 raise BadValue(f"--{name}: {peek['config']} already says what is trained; leave one of the two out")
-        with common.option("--resume" if "--resume" in arguments else "--config"):
+        with common.option("--resume" if resume == "always" else "--config"):
             base = read_config(Path(peek["config"]))
         default = Options(**{k: getattr(base, k) for k in RunConfig.__dataclass_fields__ if k != "fingerprint"})
     else:
@@ -89,6 +93,8 @@ def parse(arguments: list[str]) -> Options:
         options = common.parse(Options, arguments, default)
     if options.preset == "auto":
         options = replace(options, preset=default.preset)
+    if options.resume not in RESUME:
+        raise UnknownName("--resume", options.resume, RESUME)
     flat = {name: getattr(options, name) for name in ("steps", "minutes", "seed") if getattr(options, name) is not None}
     for name in ("steps", "minutes"):
         if name in flat and flat[name] <= 0:
@@ -107,6 +113,14 @@ def _folder(out: str | None, env: str) -> Path:
     return Path(out or f"runs/{file_name(env)}")
 
 
+def _say_always(arguments: list[str]) -> list[str]:
+    """Write ``--resume`` without a value as ``--resume always``."""
+    said = []
+    for argument, following in zip(arguments, [*arguments[1:], "--"]):
+        said += [argument, "always"] if argument == "--resume" and following.startswith("-") else [argument]
+    return said
+
+
 def _peek(arguments: list[str], name: str) -> str | None:
     for i, argument in enumerate(arguments):
         if argument.startswith(f"--{name}="):
@@ -120,44 +134,60 @@ def train(options: Options) -> None:
     """Do what the options say."""
     env = _task(options.env, options.dataset)  # a slip fails here, before anything is done
     out = _folder(options.out, env)
-    if (out / "config.yaml").exists() and not options.resume:
+    begun = (out / "config.yaml").exists()
+    if begun and options.resume == "never":
         raise BadValue(f"--out: {out} already holds a run; add --resume to go on with it, or give another folder")
-    if options.resume and not (out / "config.yaml").exists():
+    if options.resume == "always" and not begun:
         raise BadFile(f"--resume: {out} holds no run to go on with")
+    with common.options_as_fields():
+        check(options.model, options.loss, options.train)
 
+    from worldmodel.cli.processes import processes
+
+    with processes(common.device(options.device)) as device:
+        _train(options, env, out, begun, device)
+
+
+def _train(options: Options, env: str, out: Path, begun: bool, device: torch.device) -> None:
     import torch
 
+    from worldmodel import distributed
     from worldmodel.checkpoint import save_model
+    from worldmodel.cli.batches import Batches, ahead
+    from worldmodel.datasets.windows import action_bounds, action_statistics
     from worldmodel.model import WorldModel
     from worldmodel.terms import Loss
     from worldmodel.training import train as fit
 
-    device = common.device(options.device)
-    with common.options_as_fields():
-        check(options.model, options.loss, options.train)
-    store = _open_or_collect(options, env)
-    model_config = _fit_to_data(options.model, store)
-    config = RunConfig(
-        env=env,
-        recipe=options.recipe,
-        preset=options.preset,
-        dataset=str(store.path),
-        fingerprint=store.fingerprint,
-        model=model_config,
-        loss=options.loss,
-        train=options.train,
-    )
-    if options.resume:
-        config = _same_run(read_config(out / "config.yaml"), config, out)
+    first = distributed.rank() == 0
+    with distributed.in_turn():  # the first process collects and decodes, the others find it done
+        store = _open_or_collect(options, env)
+        config = RunConfig(
+            env=env,
+            recipe=options.recipe,
+            preset=options.preset,
+            dataset=str(store.path),
+            fingerprint=store.fingerprint,
+            model=_fit_to_data(options.model, store),
+            loss=options.loss,
+            train=options.train,
+        )
+        if begun:
+            config = _same_run(read_config(out / "config.yaml"), config, out)
+        batches = Batches(store, config, device)
 
     torch.manual_seed(config.train.seed)
     model = WorldModel(config.model)
-    loss = Loss(config.loss, config.model.predictions).to(device)
-    sample, validate = _data(store, config, model)
+    model.set_actions(*action_statistics(store), *action_bounds(store))
     model.to(device)
-    write_config(out / "config.yaml", config)
-    with Progress(out, config) as progress:
+    loss = Loss(config.loss, config.model.predictions).to(device)
+    validate = _validation(store, config)
+    if first:
+        write_config(out / "config.yaml", config)
+    with Progress(out, config) as progress, ahead(batches, device) as sample:
         done = fit(model, loss, config.train, sample, out, validate, progress)
+    if not first:
+        return
     with torch.inference_mode():
         report = validate(model)
     save_model(
@@ -227,41 +257,25 @@ def _same_run(old: RunConfig, new: RunConfig, out: Path) -> RunConfig:
     return longer
 
 
-def _data(
-    store: EpisodeStore, config: RunConfig, model: WorldModel
-) -> tuple[Callable[[int], Sequence[Mapping[str, Any]]], Callable[[WorldModel], dict[str, float]]]:
-    """Batches for training and a check on held-out episodes; sets the model's action statistics."""
+def _validation(store: EpisodeStore, config: RunConfig) -> Callable[[WorldModel], dict[str, float]]:
+    """A check on held-out episodes."""
     import numpy as np
-    import torch
 
-    from worldmodel.datasets.windows import Windows, action_bounds, action_statistics
+    from worldmodel.datasets.windows import Windows
     from worldmodel.diagnostics import collapse_warning, effective_rank, mean_std, open_loop_error
     from worldmodel.interfaces import Context
 
-    model.set_actions(*action_statistics(store), *action_bounds(store))
-    stride = config.model.action_block
-    context, batch = config.model.context, config.train.batch
-    long = round(batch * config.train.long_share)
-    with common.bar(None, "frames", "decoding") as line:  # what follows finds it done
-        windows = Windows(store, "train", config.train.window, stride, progress=partial(common.move, line))
-    groups = [(windows, long)]
-    if long < batch:
-        groups.append((Windows(store, "train", context + 1, stride), batch - long))
+    stride, context = config.model.action_block, config.model.context
     longest = int(store.lengths[store.episodes("validation")].max(initial=1))
     furthest = max((h for h in HORIZONS if (context + h - 1) * stride < longest), default=min(HORIZONS))
     held_out = Windows(store, "validation", context + furthest, stride)
     rng = np.random.default_rng(0)
     fixed = held_out.batch(rng.choice(len(held_out), min(VALIDATION_WINDOWS, len(held_out)), replace=False))
 
-    def tensors(batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        return {name: torch.from_numpy(values).to(model.device, non_blocking=True) for name, values in batch.items()}
-
-    def sample(step: int) -> list[dict[str, torch.Tensor]]:
-        rng = np.random.default_rng((config.train.seed, step))
-        return [tensors(windows.batch(rng.integers(len(windows), size=count))) for windows, count in groups]
-
     def validate(model: WorldModel) -> dict[str, float]:
-        held = tensors(fixed)
+        import torch
+
+        held = {name: torch.from_numpy(values).to(model.device) for name, values in fixed.items()}
         z, actions = model.encode(held), model.normalise(held["action"])
         past = Context(z[:, :context], actions[:, : context - 1])
         values = {"std": mean_std(z[:, 0]), "rank": effective_rank(z[:, 0])}
@@ -274,7 +288,7 @@ def _data(
             logging.getLogger(__name__).warning(warning)
         return values
 
-    return sample, validate
+    return validate
 
 
 def _summary(out: Path, model: WorldModel, steps: int, report: Mapping[str, float], config: RunConfig) -> None:

@@ -1,0 +1,107 @@
+"""Windows for every training step, drawn from (seed, step) alone, whatever came before and however many ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from worldmodel import distributed
+from worldmodel.cli import common
+from worldmodel.datasets.cache import FrameCache
+from worldmodel.datasets.on_device import FramesOnDevice, fits_on
+from worldmodel.datasets.windows import Windows
+from worldmodel.errors import BadValue
+
+if TYPE_CHECKING:
+    from worldmodel.datasets.store import EpisodeStore
+    from worldmodel.run import RunConfig
+
+Group = Mapping[str, torch.Tensor]
+Sample = Callable[[int], list[Group]]
+
+
+class Batches:
+    """The windows of a step, in groups of one length each.
+
+    Every process draws the same indices and takes every so many-th of them, so that all together see the batch that
+    one process alone would see.
+
+    Args:
+        store: the dataset; it may be closed afterwards.
+        config: of the run.
+        device: where the windows are wanted. An accelerator keeps all frames, if they fit.
+
+    Raises:
+        BadValue: the windows of a group cannot be shared by this many processes.
+    """
+
+    def __init__(self, store: EpisodeStore, config: RunConfig, device: torch.device) -> None:
+        self.seed, self.device = config.train.seed, device
+        length, stride = config.train.window, config.model.action_block
+        with common.bar(None, "frames", "decoding") as line:
+            make = partial(Windows, store, "train", stride=stride, progress=partial(common.move, line))
+            self.frames: FramesOnDevice | None = None
+            if fits_on(device, store):
+                self.frames = FramesOnDevice(FrameCache(store, progress=partial(common.move, line)), device)
+                make = partial(make, columns=("action",))
+            long = round(config.train.batch * config.train.long_share)
+            self.groups = [(make(length=length), long)]
+            if long < config.train.batch:
+                self.groups.append((make(length=config.model.context + 1), config.train.batch - long))
+            self.cut = [make(length=shorter, cut=True) for shorter in range(2, length)] if config.train.ragged else []
+        for _, count in self.groups:
+            if count % distributed.size():
+                raise BadValue(
+                    f"--train.batch: {count} windows of one length cannot be shared by {distributed.size()} "
+                    "processes; expected a multiple"
+                )
+
+    def __call__(self, step: int) -> list[Group]:
+        """This process's windows of a step, on the device."""
+        rng = np.random.default_rng((self.seed, step))
+        mine = slice(distributed.rank(), None, distributed.size())
+        return [
+            self._windows(windows, rng.integers(len(windows), size=count)[mine]) for windows, count in self._choose(rng)
+        ]
+
+    def _choose(self, rng: np.random.Generator) -> list[tuple[Windows, int]]:
+        """The groups of a step; with windows cut short, one length, as often as there are windows of it."""
+        if not self.cut:
+            return self.groups
+        ((whole, count),) = self.groups
+        lengths = [whole, *self.cut]
+        places = np.cumsum([len(windows) for windows in lengths])
+        return [(lengths[int(np.searchsorted(places, rng.integers(places[-1]), side="right"))], count)]
+
+    def _windows(self, windows: Windows, indices: np.ndarray) -> Group:
+        group = {name: self._moved(torch.from_numpy(values)) for name, values in windows.batch(indices).items()}
+        if self.frames is not None:
+            group["pixels"] = self.frames.gather(windows.frame_rows(indices))
+        return group
+
+    def _moved(self, values: torch.Tensor) -> torch.Tensor:
+        return values if self.device.type == "cpu" else values.pin_memory().to(self.device, non_blocking=True)
+
+
+@contextmanager
+def ahead(sample: Sample, device: torch.device) -> Iterator[Sample]:
+    """Prepare the next step's windows in a thread while an accelerator computes; a processor has no time to spare."""
+    if device.type == "cpu":
+        yield sample
+        return
+    with ThreadPoolExecutor(1) as thread:
+        prepared: dict[int, Future[list[Group]]] = {}
+
+        def next_of(step: int) -> list[Group]:
+            windows = prepared.pop(step, None) or thread.submit(sample, step)
+            prepared.clear()
+            prepared[step + 1] = thread.submit(sample, step + 1)
+            return windows.result()
+
+        yield next_of

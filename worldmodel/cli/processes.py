@@ -1,0 +1,38 @@
+"""Joining the processes that ``torchrun`` starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from worldmodel.errors import BadValue
+
+
+@contextmanager
+def processes(device: torch.device) -> Iterator[torch.device]:
+    """Join the other processes that torchrun started, if it did, and yield this one's device.
+
+    Numbers that decide something travel between processors (gloo), gradients between accelerators (such as NCCL).
+
+    Raises:
+        BadValue: the machine has fewer accelerators than processes.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield device
+        return
+    backend = dist.get_default_backend_for_device(device)
+    if device.type != "cpu":
+        index, there = int(os.environ.get("LOCAL_RANK", "0")), torch.accelerator.device_count()
+        if index >= there:
+            raise BadValue(f"torchrun: {index + 1} or more processes on a machine with {there} {device.type} devices")
+        device = torch.device(device.type, index)
+        torch.accelerator.set_device_index(index)
+        backend = f"cpu:gloo,{device.type}:{backend}"
+    dist.init_process_group(backend, timeout=timedelta(hours=6))  # the first one may collect for hours
+    yield device
+    dist.destroy_process_group()
