@@ -96,10 +96,7 @@ def gathered(value: T) -> list[T]:
 
 
 def averaging(module: nn.Module) -> nn.Module:
-    """A module whose gradients are averaged over all processes; the parameters become those of the first one.
-
-    Batch statistics need no broadcast: :class:`worldmodel.blocks.BatchNorm1d` keeps them equal.
-    """
+    """A module whose gradients are averaged over all processes; the parameters become those of the first one."""
     if size() == 1:
         return module
-    return nn.parallel.DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
+    return nn.parallel.DistributedDataParallel(module, gradient_as_bucket_view=True)

@@ -57,6 +57,7 @@ def test_train_then_resume_longer_is_the_run_itself(
     # The configuration alone reruns it, and a finished run resumes as itself.
     assert wm_train(monkeypatch, "--config whole/config.yaml --out again") == 0
     assert wm_train(monkeypatch, "--resume --out again") == 0
+    assert wm_train(monkeypatch, SMALL + " --steps 4 --resume auto --out again", data) == 0  # there is a run: go on
     assert Path("again/metrics.jsonl").read_text() == Path("whole/metrics.jsonl").read_text()
     assert Path("again/model/model.safetensors").read_bytes() == Path("whole/model/model.safetensors").read_bytes()
     assert read_config(Path("again/config.yaml")) == read_config(Path("whole/config.yaml"))
@@ -115,6 +116,8 @@ def test_a_run_is_not_resumed_on_other_data(
         ("--seed -1", "--train.seed: expected at least 0, got -1"),
         ("--config taken/config.yaml --recipe lewm", "--recipe: taken/config.yaml already says what is trained"),
         ("--resume", "--resume: no such configuration: runs/pusht/config.yaml"),
+        ("--resume maybe", "unknown --resume 'maybe'"),
+        ("--resume auto --out taken", "--resume: taken/config.yaml is not the configuration of a training run"),
         ("--config missing.yaml", "--config: no such configuration: missing.yaml"),
         ("--config list.yaml", "--config: list.yaml is not the configuration of a training run"),
         ("--out taken", "--out: taken already holds a run"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -56,6 +57,19 @@ def test_any_order_and_repeats(tmp_path: Path) -> None:
     everything, order = windows.batch(np.arange(len(windows))), np.asarray([5, 0, 5, len(windows) - 1])
     for name, values in windows.batch(order).items():
         np.testing.assert_array_equal(values, everything[name][order])
+
+
+@given(rows=st.lists(st.integers(1, 30), min_size=1, max_size=4), length=st.integers(2, 5), stride=st.integers(1, 5))
+def test_cut_windows_are_those_that_cannot_be_longer(rows: list[int], length: int, stride: int) -> None:
+    """Together with the long ones, every start has exactly one window: the longest it can have."""
+    with TemporaryDirectory() as folder:
+        path = write_store(Path(folder) / "a.h5", [episode(i, n) for i, n in enumerate(rows)], {})
+        with EpisodeStore(path) as store:
+            found: list[int] = []
+            for shorter in range(1, length + 1):
+                with contextlib.suppress(BadValue):  # no episode is that long
+                    found += Windows(store, 0, shorter, stride, ("action",), cut=shorter < length).starts.tolist()
+    assert sorted(found) == list(range(sum(rows)))
 
 
 @pytest.mark.parametrize("size", [16, 224])

@@ -17,7 +17,7 @@ import torch
 
 from tests.worldmodel.tiny import LOSS, TRAIN, dot_batch, dot_groups, tiny_config
 from worldmodel.checkpoint import save_model
-from worldmodel.config import LossConfig, TrainConfig, check
+from worldmodel.config import EncoderConfig, LossConfig, TrainConfig, check
 from worldmodel.diagnostics import collapse_warning, mean_std
 from worldmodel.errors import BadFile, BadValue, UnknownName, WorldModelError
 from worldmodel.model import WorldModel
@@ -118,6 +118,52 @@ def test_a_diverging_term_is_named_and_the_state_kept(tmp_path: Path) -> None:
     with pytest.raises(WorldModelError, match=r"step 4: loss term one_step, prefix, imagined is not finite"):
         train(model, Loss(LOSS, CONFIG.predictions), TRAIN, sample, tmp_path)
     assert (tmp_path / "state" / "state.pt").read_bytes() == before
+
+
+def test_an_exploding_loss_is_stopped_and_not_saved(tmp_path: Path) -> None:
+    """A teacher that goes mad: targets grow a thousandfold, which stays finite."""
+    config = replace(TRAIN, steps=200, save_every=1)
+    torch.manual_seed(0)
+    model = WorldModel(CONFIG)
+    good: dict[str, bytes] = {}
+
+    def sample(step: int) -> list[dict[str, torch.Tensor]]:
+        if step == 15:
+            good["state"] = (tmp_path / "state" / "state.pt").read_bytes()
+            with torch.no_grad():
+                model.projector[-1].weight.mul_(1000)
+        return dot_groups(step)
+
+    with pytest.raises(WorldModelError, match=r"exploded at step 1\d: the loss rose .* loss term .*; the last good"):
+        train(model, Loss(LOSS, CONFIG.predictions), config, sample, tmp_path)
+    assert (tmp_path / "state" / "state.pt").read_bytes() == good["state"]
+
+
+def test_a_schedule_longer_than_the_run_is_left_before_its_end(tmp_path: Path) -> None:
+    """LeWM's hundred epochs, stopped after ten: the warm-up takes the first tenth, the rate hardly falls."""
+    fit(tmp_path, replace(TRAIN, steps=40, schedule=10.0))
+    rates = [json.loads(line)["lr"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rates[:4] == pytest.approx([0.01 * TRAIN.lr, 0.25 * TRAIN.lr, 0.5 * TRAIN.lr, 0.75 * TRAIN.lr])
+    assert rates[4] == pytest.approx(TRAIN.lr) and rates[-1] == pytest.approx(0.981 * TRAIN.lr, rel=1e-3)
+    assert sorted(rates[4:], reverse=True) == rates[4:]
+
+
+def test_a_batch_in_parts_has_the_gradient_of_the_whole() -> None:
+    """With the batch statistics and SIGReg of the whole batch, in double precision."""
+    vit = EncoderConfig(kind="vit", width=16, depth=2, heads=2, patch=8, projector=32)
+    gradients = []
+    for accumulate in (1, 3):
+        torch.manual_seed(0)
+        model = WorldModel(replace(CONFIG, encoder=vit)).double()
+        loss = Loss(LOSS, CONFIG.predictions).double()
+        torch.manual_seed(1)
+        total, _ = loss(model.step(dot_groups(0), torch.Generator().manual_seed(2), accumulate))
+        total.backward()
+        gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-9, atol=1e-12)
+    with pytest.raises(BadValue, match="train.accumulate: the encoder cnn normalises over the batch"):
+        check(CONFIG, LOSS, replace(TRAIN, accumulate=2))
 
 
 def test_minutes_stop_it_and_anneal_the_rate(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from worldmodel.errors import BadValue
+from worldmodel.errors import BadValue, WorldModelError
 
 
 @contextmanager
@@ -21,6 +21,7 @@ def processes(device: torch.device) -> Iterator[torch.device]:
 
     Raises:
         BadValue: the machine has fewer accelerators than processes.
+        WorldModelError: another process is gone.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield device
@@ -33,6 +34,16 @@ def processes(device: torch.device) -> Iterator[torch.device]:
         device = torch.device(device.type, index)
         torch.accelerator.set_device_index(index)
         backend = f"cpu:gloo,{device.type}:{backend}"
-    dist.init_process_group(backend, timeout=timedelta(hours=6))  # the first one may collect for hours
-    yield device
+    store, rank, size = next(dist.rendezvous("env://"))
+    # Restarted processes may be given the store of those before them, whose addresses lead nowhere: pytorch#135712.
+    start = store.add(f"starts/{rank}", 1)
+    fresh = dist.PrefixStore(f"start-{start}", store)
+    patience = timedelta(hours=6)  # the first process may have to collect and decode the dataset
+    dist.init_process_group(backend, store=fresh, rank=rank, world_size=size, timeout=patience)
+    try:
+        yield device
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or "closed by peer" in str(error) or "reset by peer" in str(error):
+            raise WorldModelError("another process ended; what it said is the reason") from error
+        raise
     dist.destroy_process_group()

@@ -1,0 +1,87 @@
+"""What a training step sees depends on (seed, step) only, and processes share it out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.datasets.episodes import episode
+from tests.worldmodel.tiny import LOSS, TRAIN, tiny_config
+from worldmodel import distributed
+from worldmodel.cli.batches import Batches, ahead
+from worldmodel.datasets import on_device
+from worldmodel.datasets.store import EpisodeStore, write_store
+from worldmodel.errors import BadValue
+from worldmodel.run import RunConfig
+
+CPU = torch.device("cpu")
+CONFIG = RunConfig(
+    env="robot", recipe="wm", preset="nano", dataset="", model=tiny_config(), loss=LOSS, train=replace(TRAIN, batch=12)
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> EpisodeStore:
+    path = tmp_path_factory.mktemp("data") / "a.h5"
+    return EpisodeStore(write_store(path, [episode(i, rows) for i, rows in enumerate((40, 30, 21))], {}))
+
+
+def equal(a: list, b: list) -> bool:
+    return all(torch.equal(x[name], y[name]) for x, y in zip(a, b, strict=True) for name in ("pixels", "action"))
+
+
+def test_a_step_is_what_its_number_says(store: EpisodeStore) -> None:
+    batches = Batches(store, CONFIG, CPU)
+    (windows,) = batches(3)
+    assert windows["pixels"].shape == (12, 5, 8, 8, 3) and windows["action"].shape[:2] == (12, 4)
+    assert equal(batches(3), Batches(store, CONFIG, CPU)(3)) and not equal(batches(3), batches(4))
+    mixed = Batches(store, replace(CONFIG, train=replace(CONFIG.train, long_share=1 / 3)), CPU)(0)
+    assert [tuple(group["pixels"].shape[:2]) for group in mixed] == [(4, 5), (8, 3)]
+
+
+def test_processes_share_the_batch_of_one(store: EpisodeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    (whole,) = Batches(store, CONFIG, CPU)(5)
+    monkeypatch.setattr(distributed, "size", lambda: 3)
+    for rank in range(3):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        (share,) = Batches(store, CONFIG, CPU)(5)
+        assert torch.equal(share["pixels"], whole["pixels"][rank::3])
+    monkeypatch.setattr(distributed, "size", lambda: 5)
+    with pytest.raises(BadValue, match="--train.batch: 12 windows of one length cannot be shared by 5 processes"):
+        Batches(store, CONFIG, CPU)
+
+
+def test_ragged_batches_hold_one_length_as_often_as_there_are_windows_of_it(store: EpisodeStore) -> None:
+    batches = Batches(store, replace(CONFIG, train=replace(CONFIG.train, ragged=True)), CPU)
+    counted = Counter(batches(step)[0]["pixels"].shape[1] for step in range(400))
+    # Of an episode of L rows, L - 12 starts have all five frames, three each have exactly four, three and two.
+    starts = {5: 28 + 18 + 9, 4: 9, 3: 9, 2: 9}
+    shares = {length: count / sum(starts.values()) for length, count in starts.items()}
+    assert {length: counted[length] / 400 for length in starts} == pytest.approx(shares, abs=0.06)
+
+
+def test_frames_on_an_accelerator_give_the_same_windows(store: EpisodeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = Batches(store, CONFIG, CPU)
+    monkeypatch.setattr("worldmodel.cli.batches.fits_on", lambda device, store: True)
+    batches = Batches(store, CONFIG, CPU)
+    assert isinstance(batches.frames, on_device.FramesOnDevice)
+    assert all(equal(batches(step), expected(step)) for step in range(3))
+
+
+def test_batches_prepared_ahead_are_the_same(store: EpisodeStore) -> None:
+    asked: list[int] = []
+
+    def sample(step: int) -> list[dict[str, torch.Tensor]]:
+        asked.append(step)
+        return [{"pixels": torch.full((1,), step), "action": torch.zeros(1)}]
+
+    with ahead(sample, torch.device("meta")) as prepared:  # any device but the processor
+        assert [int(prepared(step)[0]["pixels"]) for step in (0, 1, 2, 7, 8)] == [0, 1, 2, 7, 8]
+    assert asked == [0, 1, 2, 3, 7, 8, 9]  # 3 was prepared for nothing, because of the jump
+    with ahead(sample, CPU) as plain:
+        assert plain is sample
+    assert np.all(np.diff(asked) > 0)

@@ -1,0 +1,68 @@
+"""One training step in double precision, by one process or by several that share the batch.
+
+Run as ``python -m tests.worldmodel.ranks RANK SIZE FOLDER``: the loss, the gradients and the batch statistics of every
+recipe go to ``FOLDER/RECIPE-RANK.pt``.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from tests.worldmodel.tiny import LOSS, TRAIN, dot_batch, tiny_config
+from worldmodel import distributed
+from worldmodel.config import EncoderConfig, LossConfig, ModelConfig
+from worldmodel.model import WorldModel
+from worldmodel.terms import Loss
+from worldmodel.training import _Objective
+
+RECIPES = ("wm", "lewm", "fast-lewm")
+
+
+def recipe(name: str) -> tuple[ModelConfig, LossConfig]:
+    """Tiny models with every part that looks at the whole batch, and without dropout, which processes draw apart."""
+    config = tiny_config()
+    assert config.one_step is not None and config.prefix is not None
+    one_step, prefix = replace(config.one_step, dropout=0.0), replace(config.prefix, dropout=0.0)
+    vit = EncoderConfig(kind="vit", width=16, depth=2, heads=2, patch=8, projector=32)
+    if name == "wm":  # a CNN with batch norm of its own, imagined plans, long and short windows
+        prefix = replace(prefix, shapes_encoder=False, imagines=True)
+        return replace(config, one_step=one_step, prefix=prefix, inverse=16), replace(LOSS, inverse=0.5)
+    if name == "lewm":
+        return replace(config, encoder=vit, one_step=one_step, prefix=None), replace(LOSS, prefix=0.0, imagined=0.0)
+    return replace(config, encoder=vit, one_step=None, prefix=prefix, context=1), replace(
+        LOSS, one_step=0.0, imagined=0.0
+    )
+
+
+def step(name: str) -> dict[str, torch.Tensor]:
+    """Loss, gradients and buffers after one step on this process's share of the batch."""
+    config, weights = recipe(name)
+    torch.manual_seed(0)
+    model = WorldModel(config).double()
+    loss = Loss(weights, config.predictions).double()
+    mine = slice(distributed.rank(), None, distributed.size())
+    # At least 16 windows each: fewer are padded, and the running variance of one process then counts other rows.
+    whole = [dot_batch(0, windows=32), dot_batch(1, windows=32, length=3)]
+    groups = [{key: values[mine] for key, values in group.items()} for group in whole]
+    objective = distributed.averaging(_Objective(model, loss, TRAIN))
+    total, parts = objective(groups, torch.Generator().manual_seed(1))
+    total.backward()
+    values = distributed.mean({"total": float(total.detach()), **{k: float(v.detach()) for k, v in parts.items()}})
+    return {
+        **{f"loss.{key}": torch.tensor(value, dtype=torch.float64) for key, value in values.items()},
+        **{f"grad.{key}": parameter.grad for key, parameter in model.named_parameters() if parameter.grad is not None},
+        **dict(model.named_buffers()),
+    }
+
+
+if __name__ == "__main__":
+    rank, size, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=size)
+    for name in RECIPES:
+        torch.save(step(name), folder / f"{name}-{rank}.pt")
