@@ -139,16 +139,18 @@ def train(options: Options) -> None:
         raise BadValue(f"--out: {out} already holds a run; add --resume to go on with it, or give another folder")
     if options.resume == "always" and not begun:
         raise BadFile(f"--resume: {out} holds no run to go on with")
+    with common.option("--resume"):
+        old = read_config(out / "config.yaml") if begun else None
     with common.options_as_fields():
         check(options.model, options.loss, options.train)
 
     from worldmodel.cli.processes import processes
 
     with processes(common.device(options.device)) as device:
-        _train(options, env, out, begun, device)
+        _train(options, env, out, old, device)
 
 
-def _train(options: Options, env: str, out: Path, begun: bool, device: torch.device) -> None:
+def _train(options: Options, env: str, out: Path, old: RunConfig | None, device: torch.device) -> None:
     import torch
 
     from worldmodel import distributed
@@ -172,8 +174,8 @@ def _train(options: Options, env: str, out: Path, begun: bool, device: torch.dev
             loss=options.loss,
             train=options.train,
         )
-        if begun:
-            config = _same_run(read_config(out / "config.yaml"), config, out)
+        if old is not None:
+            config = _same_run(old, config, out)
         batches = Batches(store, config, device)
 
     torch.manual_seed(config.train.seed)
