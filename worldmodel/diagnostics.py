@@ -1,6 +1,6 @@
-"""Is the latent space any good? Pure functions of tensors, for validation and for benchmarks.
+"""Is the latent space any good, and do its predictors predict? Pure functions of tensors.
 
-Shapes: M samples, B windows, H steps ahead, D latent width, Y numbers to read out.
+What can be read from it is in ``worldmodel/probes.py``. Shapes: M samples, B windows, H steps ahead, D latent width.
 """
 
 from __future__ import annotations
@@ -21,9 +21,34 @@ def open_loop_error(z_hat: Tensor, z: Tensor) -> Tensor:
     Returns:
         (H,).
     """
-    error = (z_hat - z[:, 1:]).square().mean(dim=(0, 2))
     copy = (z[:, :1] - z[:, 1:]).square().mean(dim=(0, 2))
-    return error / copy.clamp(min=1e-12)
+    return _error(z_hat, z) / copy.clamp(min=1e-12)
+
+
+def action_sensitivity(z_hat: Tensor, z_shuffled: Tensor, z: Tensor) -> Tensor:
+    """How much worse predictions are under other windows' actions than under their own, for each step ahead.
+
+    Above 1 the actions matter; at 1 they are ignored.
+
+    Args:
+        z_hat: predictions under the true actions, (B, H, D).
+        z_shuffled: predictions under actions shuffled over windows, (B, H, D).
+        z: encoded frames from now on, (B, H + 1, D).
+
+    Returns:
+        (H,), ratio of squared errors, each averaged over windows first.
+    """
+    return _error(z_shuffled, z) / _error(z_hat, z).clamp(min=1e-12)
+
+
+def _error(z_hat: Tensor, z: Tensor) -> Tensor:
+    return (z_hat - z[:, 1:]).square().mean(dim=(0, 2))
+
+
+def nearest(z_hat: Tensor, z: Tensor) -> Tensor:
+    """Which of the latents z (M, D) lies nearest to each prediction: (..., D) -> (...) int64."""
+    apart = torch.cdist(z_hat.flatten(0, -2), z, compute_mode="donot_use_mm_for_euclid_dist")  # which rounds too much
+    return apart.argmin(dim=1).unflatten(0, z_hat.shape[:-1])
 
 
 def effective_rank(z: Tensor) -> float:
@@ -52,20 +77,19 @@ def collapse_warning(z: Tensor) -> str | None:
     return None
 
 
-def linear_probe(z: Tensor, y: Tensor, z_test: Tensor, y_test: Tensor, ridge: float = 1e-3) -> Tensor:
-    """How well each number can be read linearly from a latent: held-out R^2, (Y,).
+def action_warning(name: str, error: Tensor, sensitivity: Tensor) -> str | None:
+    """Say what is wrong when a predictor has learned to predict but not from the actions, else None.
 
     Args:
-        z: latents to fit on, (M, D).
-        y: what to read, (M, Y).
-        z_test: held-out latents, of other episodes.
-        y_test: what to read from those.
-        ridge: penalty, relative to the mean variance of the latents.
+        name: of the predictor.
+        error: :func:`open_loop_error`, (H,); nothing is said while it is nowhere below 1, as at the start.
+        sensitivity: :func:`action_sensitivity`, (H,).
     """
-    z, y, z_test, y_test = (x.cpu().double() for x in (z, y, z_test, y_test))
-    centre, mean = z.mean(dim=0), y.mean(dim=0)
-    gram = (z - centre).T @ (z - centre)
-    penalty = ridge * gram.diagonal().mean() * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
-    weight = torch.linalg.solve(gram + penalty, (z - centre).T @ (y - mean))
-    rest = (y_test - mean - (z_test - centre) @ weight).square().sum(dim=0)
-    return 1 - rest / (y_test - y_test.mean(dim=0)).square().sum(dim=0).clamp(min=1e-12)
+    most = float(sensitivity.max())
+    if float(error.min()) < 1 and most < 1.05:
+        return (
+            f"the {name} predictor ignores the actions (shuffled ones make its error at most {most:.2f} times as "
+            "large): train longer or on more episodes, or raise --loss.inverse (needs --model.inverse; --recipe wm "
+            "has both)"
+        )
+    return None
