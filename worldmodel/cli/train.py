@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from worldmodel.cli import common
-from worldmodel.cli.progress import Progress
+from worldmodel.cli.progress import Progress, import_wandb
 from worldmodel.config import LossConfig, ModelConfig, TrainConfig, check, to_dict
 from worldmodel.errors import BadFile, BadValue, UnknownName
 from worldmodel.recipes import settings
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from worldmodel.datasets.store import EpisodeStore
     from worldmodel.model import WorldModel
 
-HORIZONS = (1, 5, 10)  # model steps ahead at which the open-loop error is reported
-VALIDATION_WINDOWS = 256
 DEFAULT = "pusht"
 RESUME = ("always", "auto", "never")
 
@@ -56,6 +53,8 @@ class Options:
     """Of weights, batches and dropout [0]."""
     device: str = "auto"
     """auto, cpu, or an accelerator's name."""
+    wandb: bool = False
+    """Show numbers and rollouts in Weights & Biases too; WANDB_MODE=offline keeps them on this machine."""
     episodes: int | None = None
     """Episodes to collect when the dataset is missing [1000; 200 where a picture is slow, as OGBench's arm]."""
     model: Annotated[ModelConfig, tyro.conf.AvoidSubcommands] = field(default_factory=ModelConfig)
@@ -144,6 +143,9 @@ def train(options: Options) -> None:
     with common.options_as_fields():
         check(options.model, options.loss, options.train)
 
+    if options.wandb:
+        import_wandb()
+
     from worldmodel.cli.processes import processes
 
     with processes(common.device(options.device)) as device:
@@ -156,6 +158,7 @@ def _train(options: Options, env: str, out: Path, old: RunConfig | None, device:
     from worldmodel import distributed
     from worldmodel.checkpoint import save_model
     from worldmodel.cli.batches import Batches, ahead
+    from worldmodel.cli.validation import Validation
     from worldmodel.datasets.windows import action_bounds, action_statistics
     from worldmodel.model import WorldModel
     from worldmodel.terms import Loss
@@ -183,15 +186,17 @@ def _train(options: Options, env: str, out: Path, old: RunConfig | None, device:
     model.set_actions(*action_statistics(store), *action_bounds(store))
     model.to(device)
     loss = Loss(config.loss, config.model.predictions).to(device)
-    validate = _validation(store, config)
+    validate = Validation(store, config.model) if first else None
     if first:
         write_config(out / "config.yaml", config)
-    with Progress(out, config) as progress, ahead(batches, device) as sample:
+    picture = validate.rollouts if validate else None
+    with Progress(out, config, picture, options.wandb) as progress, ahead(batches, device) as sample:
         done = fit(model, loss, config.train, sample, out, validate, progress)
-    if not first:
-        return
-    with torch.inference_mode():
-        report = validate(model)
+        if validate is None:
+            return
+        with torch.inference_mode():
+            report = validate(model)
+        progress(done, report)
     save_model(
         out / "model",
         model,
@@ -259,49 +264,25 @@ def _same_run(old: RunConfig, new: RunConfig, out: Path) -> RunConfig:
     return longer
 
 
-def _validation(store: EpisodeStore, config: RunConfig) -> Callable[[WorldModel], dict[str, float]]:
-    """A check on held-out episodes."""
-    import numpy as np
-
-    from worldmodel.datasets.windows import Windows
-    from worldmodel.diagnostics import collapse_warning, effective_rank, mean_std, open_loop_error
-    from worldmodel.interfaces import Context
-
-    stride, context = config.model.action_block, config.model.context
-    longest = int(store.lengths[store.episodes("validation")].max(initial=1))
-    furthest = max((h for h in HORIZONS if (context + h - 1) * stride < longest), default=min(HORIZONS))
-    held_out = Windows(store, "validation", context + furthest, stride)
-    rng = np.random.default_rng(0)
-    fixed = held_out.batch(rng.choice(len(held_out), min(VALIDATION_WINDOWS, len(held_out)), replace=False))
-
-    def validate(model: WorldModel) -> dict[str, float]:
-        import torch
-
-        held = {name: torch.from_numpy(values).to(model.device) for name, values in fixed.items()}
-        z, actions = model.encode(held), model.normalise(held["action"])
-        past = Context(z[:, :context], actions[:, : context - 1])
-        values = {"std": mean_std(z[:, 0]), "rank": effective_rank(z[:, 0])}
-        for name in model.predictors:
-            path = model.predictor(name).rollout(past, actions[:, None, context - 1 :])[:, 0]
-            error = open_loop_error(path, z[:, context - 1 :])
-            values |= {f"{name}_error_{h}": float(error[h - 1]) for h in HORIZONS if h <= furthest}
-        warning = collapse_warning(z.flatten(0, 1))
-        if warning:
-            logging.getLogger(__name__).warning(warning)
-        return values
-
-    return validate
-
-
 def _summary(out: Path, model: WorldModel, steps: int, report: Mapping[str, float], config: RunConfig) -> None:
+    from worldmodel.cli.validation import HORIZONS
+
     rows = [
         ("steps", f"{steps}"),
         ("latent", f"std {report['std']:.2f}, effective rank {report['rank']:.0f} of {config.model.latent_dim}"),
     ]
     for name in model.predictors:
         known = [h for h in HORIZONS if f"{name}_error_{h}" in report]  # short episodes have no far ones
-        errors, ahead = ", ".join(f"{report[f'{name}_error_{h}']:.3f}" for h in known), ", ".join(map(str, known))
+        ahead, errors = ", ".join(map(str, known)), ", ".join(f"{report[f'{name}_error_{h}']:.3f}" for h in known)
         rows.append((name, f"open-loop error {errors} of copy-last at {ahead} model steps, held out"))
+        if f"{name}_sensitivity_{known[0]}" in report:
+            times = ", ".join(f"{report[f'{name}_sensitivity_{h}']:.1f}" for h in known)
+            rows.append(("", f"with shuffled actions {times} times that"))
+    for kind in ("linear", "mlp"):
+        if f"probe_{kind}" in report:
+            r2, pixels, random = (report[f"probe_{control}{kind}"] for control in ("", "pixels_", "random_"))
+            text = f"state read from the latent, R^2 {r2:.3f} (from pixels {pixels:.3f}, random encoder {random:.3f})"
+            rows.append((f"{kind} probe", text))
     rows.append(("model", f"{out / 'model'}"))
     print(common.aligned(rows))
     try:

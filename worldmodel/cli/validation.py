@@ -91,6 +91,7 @@ class Validation:
         )
         self.controls: dict[str, float] | None = None  # made when first needed: the model's device is known then
         self._seen: tuple[Tensor, dict[str, Tensor]] | None = None
+        self._said: list[str] = []
 
     def __call__(self, model: WorldModel) -> dict[str, float]:
         """Judge a model in evaluation mode; what is not a finite number is left out."""
@@ -100,7 +101,7 @@ class Validation:
         past, future = Context(z[:, :C], actions[:, : C - 1]), actions[:, C - 1 :]
         plans = torch.stack([future, future.roll(1, dims=0)], dim=1)  # windows are in random order already
         values = {"std": mean_std(z[:, 0]), "rank": effective_rank(z[:, 0])}
-        warnings, paths = [collapse_warning(z.flatten(0, 1))], {}
+        ignored, paths = [], {}
         for name in model.predictors:
             path, shuffled = model.predictor(name).rollout(past, plans).unbind(dim=1)
             error = open_loop_error(path, z[:, C - 1 :])
@@ -108,14 +109,13 @@ class Validation:
             if len(z) > 1:
                 sensitivity = action_sensitivity(path, shuffled, z[:, C - 1 :])
                 values |= {f"{name}_sensitivity_{h}": float(sensitivity[h - 1]) for h in HORIZONS if h <= self.furthest}
-                warnings.append(action_warning(name, error, sensitivity))
+                ignored.append(action_warning(name, error, sensitivity))
             paths[name] = path[:SHOWN]
         if self.names:
             self.controls = self.controls or self._controls(model)
             ends = torch.cat([z[:, 0], z[:, -1]])
             values |= self._probes("", self._encode(model, self.fit), ends) | self.controls
-        for warning in filter(None, warnings):
-            _log.warning(warning)
+        self._warn(collapse_warning(z.flatten(0, 1)), *ignored)
         self._seen = z, paths
         return {name: value for name, value in values.items() if math.isfinite(value)}
 
@@ -137,6 +137,14 @@ class Validation:
                 rows.append(_row(name, np.concatenate([real[:1], bank[found]])))
             rows.append(np.full((6, rows[0].shape[1], 3), _PAPER, np.uint8))
         return np.concatenate(rows)
+
+    def _warn(self, collapsed: str | None, *ignored: str | None) -> None:
+        """Say what is wrong, but not twice in a row; what follows from a collapse is left out."""
+        said = [collapsed] if collapsed else [x for x in ignored if x]
+        for warning in said:
+            if warning not in self._said:
+                _log.warning(warning)
+        self._said = said
 
     def _encode(self, model: WorldModel, frames: np.ndarray) -> Tensor:
         """Latents (M, D) of frames (M, S, S, 3)."""
