@@ -46,7 +46,7 @@ def mlp_probe(z: Tensor, y: Tensor, z_test: Tensor, y_test: Tensor, seed: int = 
     linear = _ridge(z, y)
     rest = y - linear(z)
     centre, spread, scale = z.mean(dim=0), z.std(dim=0), rest.std(dim=0).clamp(min=1e-12)
-    spread = spread.clamp(min=0.01 * float(spread.mean()) + 1e-12)  # not of what first changes in the test
+    spread = spread.clamp(min=0.1 * float(spread.mean()) + 1e-12)  # not of what first changes in the test
     x, x_test, rest = (z - centre) / spread, (z_test - centre) / spread, rest / scale
     with torch.inference_mode(False), torch.enable_grad():
         correction = _fitted(x.float().clone(), rest.float().clone(), x_test.float().clone(), seed)

@@ -49,8 +49,9 @@ def test_train_then_resume_longer_is_the_run_itself(
     monkeypatch.chdir(tmp_path)
     assert wm_train(monkeypatch, SMALL + " --steps 4 --out whole", data) == 0
     out, err = capsys.readouterr()
-    assert "open-loop error" in out and out.splitlines()[-1] == "next: wm-plan --env two-room --model whole"
-    assert err == ""
+    assert out.splitlines()[-1] == "next: wm-plan --env two-room --model whole"
+    assert all(text in out for text in ("open-loop error", "with shuffled actions", "linear probe", "mlp probe"))
+    assert [line.split(" (")[0] for line in err.splitlines()] == ["the latents collapsed"]  # four steps are too few
     assert sorted(p.name for p in Path("whole/model").iterdir()) == ["config.json", "model.safetensors"]
     steps = [json.loads(line)["step"] for line in Path("whole/metrics.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 3, 4, 4]  # the last is the validation
@@ -121,6 +122,7 @@ def test_a_run_is_not_resumed_on_other_data(
         ("--config missing.yaml", "--config: no such configuration: missing.yaml"),
         ("--config list.yaml", "--config: list.yaml is not the configuration of a training run"),
         ("--out taken", "--out: taken already holds a run"),
+        ("--wandb", "--wandb needs an optional dependency: pip install 'worldmodel[wandb]'"),
         ("--model.encoder.kind vitt --env two-room --dataset {data}", "unknown encoder 'vitt': did you mean 'vit'?"),
     ],
 )
@@ -133,6 +135,7 @@ def test_mistakes_are_one_line_and_exit_code_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "wandb", None)  # as if it were not installed
     Path("cut.h5").write_bytes(data.read_bytes()[:2000])
     Path("list.yaml").write_text("[1]")
     Path("taken").mkdir()
