@@ -14,12 +14,14 @@ import torch
 
 from tests.datasets.collecting import collect_here
 from tests.datasets.episodes import episode
-from tests.worldmodel.tiny import tiny_config, tiny_model
+from tests.worldmodel.tiny import LOSS, TRAIN, dot_groups, tiny_config, tiny_model
 from worldmodel.cli import validation as module
 from worldmodel.cli.validation import SHOWN, TILE, Validation
 from worldmodel.datasets.store import EpisodeStore, write_store
 from worldmodel.interfaces import Context
 from worldmodel.model import WorldModel
+from worldmodel.terms import Loss
+from worldmodel.training import train
 
 CONFIG = tiny_config()
 
@@ -65,6 +67,18 @@ def test_building_and_judging_draw_from_no_global_generator_and_repeat(store: Ep
     first.rollouts()
     assert torch.equal(torch_before, torch.get_rng_state())
     assert np.array_equal(numpy_before, np.random.get_state()[1])  # type: ignore[index]  # noqa: NPY002
+
+
+def test_a_training_that_is_watched_is_the_same_training(validation: Validation, tmp_path: Path) -> None:
+    def weights(folder: str, watch: Validation | None) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        model = WorldModel(CONFIG)
+        loss = Loss(replace(LOSS, imagined=0.0), CONFIG.predictions)
+        train(model, loss, replace(TRAIN, steps=6, validate_every=2), dot_groups, tmp_path / folder, watch)
+        return model.state_dict()
+
+    watched, alone = weights("watched", validation), weights("alone", None)
+    assert all(torch.equal(watched[name], alone[name]) for name in alone)
 
 
 def test_sensitivity_is_of_the_same_starts_under_the_next_windows_actions(validation: Validation) -> None:

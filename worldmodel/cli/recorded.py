@@ -28,7 +28,7 @@ def recorded_numbers(store: EpisodeStore, rows: np.ndarray) -> dict[str, np.ndar
 
     Args:
         store: the dataset.
-        rows: (M,), ascending.
+        rows: (M,) int64.
     """
     found = dict(_pose(store, rows)) or dict(_columns(store, rows))
     return {name: x for name, x in found.items() if np.isfinite(x).all() and x.std() > 1e-6}
