@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,13 @@ Validate = Callable[[WorldModel], Mapping[str, float]]
 Record = Callable[[int, Mapping[str, float]], None]  # step, numbers
 
 
+class Trained(NamedTuple):
+    """How a training ended."""
+
+    steps: int
+    report: dict[str, float]
+
+
 def train(
     model: WorldModel,
     loss: Loss,
@@ -40,7 +47,7 @@ def train(
     folder: Path,
     validate: Validate | None = None,
     record: Record | None = None,
-) -> int:
+) -> Trained:
     """Train until ``config.steps`` or ``config.minutes``, resuming from ``folder/state`` when it is there.
 
     In several processes (``worldmodel.distributed``) each gives its share of every batch, and the first one validates
@@ -56,7 +63,7 @@ def train(
         record: called with every line of numbers, for a progress bar or TensorBoard.
 
     Returns:
-        The number of optimiser steps done in total.
+        The optimiser steps done in total, and what ``validate`` says at the end.
 
     Raises:
         WorldModelError: the loss became NaN or infinite, or exploded; names the term. The last good state is kept.
@@ -69,7 +76,7 @@ def train(
     objective = distributed.averaging(_Objective(model, loss, config))
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
     step, elapsed = _resume(folder, model, optimizer)
-    start = time.monotonic() - elapsed
+    start, begun = time.monotonic() - elapsed, step
     metrics = _Metrics(folder / "metrics.jsonl", step, record) if first else None
     health = _Health(loss.weights)
     model.train()
@@ -107,8 +114,11 @@ def train(
     distributed.barrier()  # nobody leaves before the state is there
     if stop:
         raise KeyboardInterrupt
+    report = {} if validate is None else validated(model, validate)
+    if metrics and report and step > begun and step % config.validate_every:  # else it stands there already
+        metrics(step, report)
     model.eval()
-    return step
+    return Trained(step, report)
 
 
 class _Objective(nn.Module):
@@ -250,7 +260,8 @@ class _Metrics:
 
     def __call__(self, step: int, values: Mapping[str, float]) -> None:
         with open(self.path, "a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+            finite = {name: value for name, value in values.items() if math.isfinite(value)}  # JSON knows no others
+            file.write(json.dumps({"step": step, **finite}) + "\n")
         if self.record is not None:
             self.record(step, values)
 

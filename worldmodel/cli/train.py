@@ -191,25 +191,23 @@ def _train(options: Options, env: str, out: Path, old: RunConfig | None, device:
         write_config(out / "config.yaml", config)
     picture = validate.rollouts if validate else None
     with Progress(out, config, picture, options.wandb) as progress, ahead(batches, device) as sample:
-        done = fit(model, loss, config.train, sample, out, validate, progress)
-        if validate is None:
-            return
-        with torch.inference_mode():
-            report = validate(model)
-        progress(done, report)
+        steps, report = fit(model, loss, config.train, sample, out, validate, progress)
+    if not first:
+        return
     save_model(
         out / "model",
         model,
         env=config.env,
         recipe=config.recipe,
         preset=config.preset,
-        steps=done,
+        steps=steps,
         seed=config.train.seed,
         render_preset=store.attrs.get("render_preset", "fast"),
         dataset={"path": str(store.path), "fingerprint": store.fingerprint},
         protocol={"offset": 25, "budget": 50, "split": "test"},
+        report=report,
     )
-    _summary(out, model, done, report, config)
+    _summary(out, model, steps, report, config)
 
 
 def _task(env: str | None, dataset: str | None) -> str:
