@@ -166,6 +166,20 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole() -> None:
         check(CONFIG, LOSS, replace(TRAIN, accumulate=2))
 
 
+def test_compiled_parts_train_the_same_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced as torch.compile does, run without its code generator, which takes minutes on a processor."""
+    compiled: list[str] = []
+
+    def compile(module: torch.nn.Module) -> None:
+        compiled.append(type(module).__name__)
+        module._compiled_call_impl = torch.compile(module._call_impl, backend="eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile)
+    traced = fit(tmp_path / "traced", replace(TRAIN, steps=3, compile=True))
+    assert compiled == ["CNN", "ProjectionHead", "OneStep", "Prefix"]
+    assert_equal(traced, fit(tmp_path / "plain", replace(TRAIN, steps=3)))
+
+
 def test_minutes_stop_it_and_anneal_the_rate(tmp_path: Path) -> None:
     fit(tmp_path, replace(TRAIN, steps=10**7, minutes=0.03))
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
