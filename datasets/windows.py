@@ -111,17 +111,20 @@ class Windows:
         return rows
 
 
-def action_statistics(store: EpisodeStore, split: int | str = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (a,) and standard deviation (a,), float64, of the primitive actions of one split; last rows (NaN) left out.
+def action_statistics(store: EpisodeStore, split: int | str | None = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (a,) and standard deviation (a,), float64, of the primitive actions of one split, or of all (None).
+
+    An episode's last action is NaN and left out.
 
     Raises:
-        BadFile: the split has no action.
+        BadFile: there is no action.
     """
     chosen = np.isin(np.repeat(np.arange(len(store)), store.lengths), store.episodes(split))
     actions = store.read("action", 0, store.rows)[chosen].astype(np.float64)
     actions = actions[np.isfinite(actions).all(axis=1)]
     if not len(actions):
-        raise BadFile(f"{store.path}: the {SPLITS[split_number(split)]} split holds no action")
+        where = "file" if split is None else f"{SPLITS[split_number(split)]} split"
+        raise BadFile(f"{store.path}: the {where} holds no action")
     return np.asarray(actions.mean(axis=0)), np.asarray(actions.std(axis=0))
 
 
