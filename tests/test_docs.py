@@ -7,11 +7,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TASKS, DATA = ROOT / "docs" / "tasks.md", ROOT / "docs" / "data.md"
+TASKS, DATA, EXPORT = (ROOT / "docs" / f"{name}.md" for name in ("tasks", "data", "export"))
 SMALL = {  # what makes the commands quick
     "wm-train": "--episodes 12 --steps 2 --train.batch 4 --model.image-size 32 --model.encoder.patch 8 --device cpu",
     "wm-plan": "--episodes 2 --candidates 8 --elites 2 --iterations 1 --offset 10 --split train --no-video",
@@ -75,3 +77,47 @@ def test_every_factor_is_listed() -> None:
         assert re.findall(r"`([\w.]+\.\w+)`", row) == list(registry.make(name).unwrapped.factors)
     (row,) = (line for line in DATA.read_text().splitlines() if line.startswith("| `dmc/...`"))
     assert re.findall(r"`(\w+\.\w+)`", row) == list(FACTORS)
+
+
+@pytest.mark.parametrize("context", [1, 3])
+def test_the_numpy_planner_chooses_the_plan_that_torch_would(
+    context: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond max_prefix (4) too, and from fewer frames than the context."""
+    import torch
+
+    from tests.worldmodel.tiny import tiny_model
+    from worldmodel.checkpoint import save_model
+    from worldmodel.cli import model as wm_model
+    from worldmodel.interfaces import Context
+    from worldmodel.planners.objectives import GoalDistance, make_cost
+
+    monkeypatch.chdir(tmp_path)
+    model = tiny_model(context)
+    model.set_actions([0.1, -20.0], [0.3, 40.0], [-1, -100], [1, 100])
+    save_model("runs/pusht/model", model)
+    monkeypatch.setattr(sys, "argv", blocks(EXPORT, "sh")[0].split("#")[0].split())
+    wm_model.main()
+    names: dict[str, Any] = {}
+    exec(blocks(EXPORT, "python")[0], names)
+
+    rng = np.random.default_rng(0)
+    pixels, goal = rng.integers(0, 256, (2, 16, 16, 3), np.uint8)
+    found = names["best_plan"](pixels, goal)
+    noise = np.random.default_rng(0).random((300, 12, 6))
+    plans = torch.from_numpy(np.tile([-1, -100], 3) + noise * np.tile([2, 200], 3)).float()
+    with torch.no_grad():
+        z, z_goal = model.encode({"pixels": torch.from_numpy(np.stack([pixels, goal]))[None]}).unbind(1)
+        now = Context(z[:, None], torch.zeros(1, 0, 6))
+        cost = make_cost(model.predictor("prefix"), GoalDistance(), now, z_goal)(model.normalise(plans)[None])
+    np.testing.assert_array_equal(found.reshape(12, 6), plans[cost.argmin()].numpy())
+
+    for frames in range(1, context + 1):
+        z, plans = torch.randn(3, frames, 16), model.denormalise(torch.randn(3, frames - 1 + 9, 6))
+        past, future = plans[:, : frames - 1], plans[:, frames - 1 :]
+        seen = Context(z, model.normalise(past))
+        for name, arguments in (("prefix", (future,)), ("one-step", (past, future))):
+            with torch.no_grad():
+                expected = model.predictor(name).final(seen, model.normalise(future)[:, None])[:, 0]
+            last = names["by_prefix" if name == "prefix" else "by_one_step"](*(x.numpy() for x in (z, *arguments)))
+            np.testing.assert_allclose(last, expected.numpy(), atol=1e-5)

@@ -225,7 +225,9 @@ def test_every_module_imports(module: str) -> None:
     importlib.import_module(module)
 
 
-@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/tasks.md", "docs/data.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/tasks.md", "docs/data.md", "docs/export.md"]
+)
 def test_pages_name_files_that_exist(page: str) -> None:
     text = (ROOT / page).read_text()
     named = set(re.findall(r"`((?:worldmodel|planners|envs|datasets|benchmarks|tests)/[\w/]*(?:\.py)?)`", text))

@@ -233,7 +233,9 @@ def _compare(name: str, part: _Part, run: Callable[[dict[str, Tensor]], Tensor])
         expected = part.module(**inputs)
         difference = float((run(inputs) - expected).abs().amax() / expected.abs().amax().clamp(min=1))
         if not difference <= TOLERANCE:  # or is not a number
-            raise WorldModelError(f"the exported {name} differs from the model by {difference:.1e} of its largest number")
+            raise WorldModelError(
+                f"the exported {name} differs from the model by {difference:.1e} of its largest number"
+            )
         worst = max(worst, difference)
     return worst
 
