@@ -30,7 +30,7 @@ from worldmodel.prefix import Prefix
 
 FORMATS = {"onnx": ".onnx", "torch": ".pt2"}
 TOLERANCE = 1e-4  # of a graph's answers, relative to the largest number in the model's own
-_OPSET = 18  # of ONNX; onnxruntime reads it since 1.14
+_OPSET, _IR = 18, 8  # of ONNX, which old runtimes read too (1.15 was tried)
 _CHATTY = ("torch.onnx", "torch.export", "torch._dynamo", "onnxscript", "onnx_ir")
 
 
@@ -202,7 +202,10 @@ def _parts(model: WorldModel) -> dict[str, _Part]:
 
 def _trace(part: _Part) -> torch.export.ExportedProgram:
     example = part.example(3, part.longest)  # no free axis may be of length 1 here: torch would take it for fixed
-    return torch.export.export(part.module, (), example, dynamic_shapes=dict(part.dynamic))
+    program = torch.export.export(part.module, (), example, dynamic_shapes=dict(part.dynamic))
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # it names files of this machine
+    return program
 
 
 def _write_torch(path: Path, part: _Part) -> Callable[[dict[str, Tensor]], Tensor]:
@@ -220,6 +223,7 @@ def _write_onnx(path: Path, part: _Part) -> Callable[[dict[str, Tensor]], Tensor
     options: Any = {"dynamic_shapes": dict(part.dynamic), "output_names": [part.output]}
     program = torch.onnx.export(_trace(part), dynamo=True, opset_version=_OPSET, verbose=False, **options)
     assert program is not None
+    program.model.ir_version = _IR
     program.save(path, external_data=False)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return lambda inputs: torch.from_numpy(session.run(None, {k: v.numpy() for k, v in inputs.items()})[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -136,6 +137,16 @@ def test_the_description_is_all_that_a_program_needs(folder: Path) -> None:
     }  # fmt: skip
     files = {graph["file"] for graph in about["graphs"].values()}
     assert {path.name for path in folder.iterdir()} == files | {"config.json"}
+
+
+def test_graphs_name_no_file_of_the_machine_that_made_them(folder: Path, tmp_path: Path) -> None:
+    export_model(tmp_path / "out", tiny_model(prefix=None), "onnx")
+    content = [path.read_bytes() for path in (tmp_path / "out").glob("*.onnx")]
+    for path in folder.glob("*.pt2"):
+        with zipfile.ZipFile(path) as archive:
+            content += [archive.read(name) for name in archive.namelist()]
+    package = str(Path(export.__file__).parent).encode()
+    assert len(content) > 10 and not [piece for piece in content if package in piece or b"site-packages" in piece]
 
 
 def test_a_graph_without_the_other_predictor_and_a_model_that_trains(tmp_path: Path) -> None:
