@@ -79,10 +79,8 @@ def test_every_factor_is_listed() -> None:
     assert re.findall(r"`(\w+\.\w+)`", row) == list(FACTORS)
 
 
-@pytest.mark.parametrize("context", [1, 3])
-def test_the_numpy_planner_chooses_the_plan_that_torch_would(
-    context: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.slow
+def test_the_numpy_planner_chooses_the_plan_that_torch_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond max_prefix (4) too, and from fewer frames than the context."""
     import torch
 
@@ -93,7 +91,7 @@ def test_the_numpy_planner_chooses_the_plan_that_torch_would(
     from worldmodel.planners.objectives import GoalDistance, make_cost
 
     monkeypatch.chdir(tmp_path)
-    model = tiny_model(context)
+    model = tiny_model(context=3)
     model.set_actions([0.1, -20.0], [0.3, 40.0], [-1, -100], [1, 100])
     save_model("runs/pusht/model", model)
     monkeypatch.setattr(sys, "argv", blocks(EXPORT, "sh")[0].split("#")[0].split())
@@ -112,7 +110,7 @@ def test_the_numpy_planner_chooses_the_plan_that_torch_would(
         cost = make_cost(model.predictor("prefix"), GoalDistance(), now, z_goal)(model.normalise(plans)[None])
     np.testing.assert_array_equal(found.reshape(12, 6), plans[cost.argmin()].numpy())
 
-    for frames in range(1, context + 1):
+    for frames in (1, 2, 3):
         z, plans = torch.randn(3, frames, 16), model.denormalise(torch.randn(3, frames - 1 + 9, 6))
         past, future = plans[:, : frames - 1], plans[:, frames - 1 :]
         seen = Context(z, model.normalise(past))

@@ -115,13 +115,15 @@ class _Prefix(nn.Module):
     missing.
     """
 
+    recent: Tensor
+
     def __init__(self, model: WorldModel, part: Prefix) -> None:
         super().__init__()
         self.normalise, self.part = _Normalise(model), part
+        self.register_buffer("recent", torch.arange(-part.context, 0))
 
     def forward(self, z: Tensor, actions: Tensor, steps: Tensor) -> Tensor:
-        C = self.part.context
-        anchor = z.index_select(1, (torch.arange(C) + (z.shape[1] - C)).clamp(min=0))
+        anchor = z.index_select(1, (self.recent + z.shape[1]).clamp(min=0))
         tokens = self.part.prefixes(anchor, self.normalise(actions)).index_select(1, steps - 1)
         now = anchor[:, -1:].expand_as(tokens)
         out: Tensor = self.part(now.flatten(0, 1), tokens.flatten(0, 1))

@@ -89,6 +89,7 @@ def test_info_of_a_model_that_says_little(
     assert "task        not recorded\n" in shown and "prefix" not in shown and "a name" not in shown
 
 
+@pytest.mark.slow
 def test_export_is_quiet_but_for_its_table(run: Path) -> None:
     """In a process of its own, as a user would see it: the exporters log, warn and print."""
     line = [sys.executable, "-m", "worldmodel.cli.model", "export", "run", "--out", "graphs"]
