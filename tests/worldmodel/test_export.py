@@ -7,7 +7,6 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from worldmodel.config import EncoderConfig, ModelConfig
 from worldmodel.errors import MissingExtra, UnknownName, WorldModelError
 from worldmodel.export import export_model
 from worldmodel.files import read_json
+from worldmodel.graphs import Graph
 from worldmodel.interfaces import Context
 from worldmodel.model import WorldModel
 from worldmodel.recipes import PRESETS, settings
@@ -160,13 +160,13 @@ def test_a_graph_without_the_other_predictor_and_a_model_that_trains(tmp_path: P
 
 
 def test_a_graph_that_answers_differently_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(path: Path, part: Any) -> Callable[[dict[str, Tensor]], Tensor]:
-        return lambda inputs: part.module(**inputs) + (2e-4 if path.stem == "prefix" else 0)
+    def wrong(path: Path, graph: Graph) -> Callable[[dict[str, Tensor]], Tensor]:
+        return lambda inputs: graph.module(**inputs) + (2e-4 if path.stem == "prefix" else 0)
 
     monkeypatch.setattr(export, "_write_torch", wrong)
     with pytest.raises(WorldModelError, match="the exported prefix differs from the model by 2.0e-04"):
         export_model(tmp_path / "out", tiny_model(), "torch")
-    monkeypatch.setattr(export, "_write_torch", lambda path, part: lambda inputs: torch.full((1,), torch.nan))
+    monkeypatch.setattr(export, "_write_torch", lambda path, graph: lambda inputs: torch.full((1,), torch.nan))
     with pytest.raises(WorldModelError, match="the exported encoder differs from the model by nan"):
         export_model(tmp_path / "out", tiny_model(), "torch")
     assert list(tmp_path.iterdir()) == []
