@@ -134,6 +134,27 @@ class TransformerBlock(nn.Module):
         return x + self.mlp(self.norm_mlp(x))
 
 
+def plain_norm(x: Tensor) -> Tensor:
+    """Layer norm without parameters."""
+    return F.layer_norm(x, x.shape[-1:], eps=1e-6)
+
+
+class TwiceNormedBlock(nn.Module):
+    """Causal attention and feed-forward, both residual, each behind two norms: (M, L, W) -> (M, L, W).
+
+    A plain norm, then an affine one: the AdaLN block without its condition, as in the released Fast-LeWM.
+    """
+
+    def __init__(self, width: int, heads: int, mlp: int) -> None:
+        super().__init__()
+        self.attention = Attention(width, heads, causal=True, bias=False, norm=True)
+        self.mlp = FeedForward(width, mlp, norm=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(plain_norm(x))
+        return x + self.mlp(plain_norm(x))
+
+
 class AdaLNBlock(nn.Module):
     """A residual block conditioned by adaptive layer norm, starting as the identity (AdaLN-zero).
 
@@ -143,7 +164,6 @@ class AdaLNBlock(nn.Module):
 
     def __init__(self, width: int, mixer: nn.Module, mlp: int, dropout: float) -> None:
         super().__init__()
-        self.width = width
         self.mixer = mixer
         self.mlp = FeedForward(width, mlp, dropout, norm=True)
         self.modulation = nn.Linear(width, 6 * width)
@@ -152,11 +172,8 @@ class AdaLNBlock(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         shift_a, scale_a, gate_a, shift_b, scale_b, gate_b = self.modulation(F.silu(condition)).chunk(6, dim=-1)
-        x = x + gate_a * self.mixer(self._norm(x) * (1 + scale_a) + shift_a)
-        return x + gate_b * self.mlp(self._norm(x) * (1 + scale_b) + shift_b)
-
-    def _norm(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, (self.width,), eps=1e-6)
+        x = x + gate_a * self.mixer(plain_norm(x) * (1 + scale_a) + shift_a)
+        return x + gate_b * self.mlp(plain_norm(x) * (1 + scale_b) + shift_b)
 
 
 def sinusoid(length: int, width: int) -> Tensor:

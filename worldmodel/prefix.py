@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from worldmodel.blocks import (
     AdaLNBlock,
     ProjectionHead,
-    TransformerBlock,
+    TwiceNormedBlock,
     ValueOnly,
     padded_rows,
     sinusoid,
@@ -35,8 +35,9 @@ class Prefix(nn.Module):
     def __init__(self, config: PrefixConfig, latent_dim: int, action_width: int, context: int) -> None:
         super().__init__()
         d = latent_dim
-        self.max_prefix, self.context, self.reach = config.max_prefix, context, config.max_prefix
-        self.shapes_encoder = config.shapes_encoder
+        self.max_prefix, self.context = config.max_prefix, context
+        self.every_start, self.shapes_encoder = config.every_start, config.shapes_encoder
+        self.reach = config.max_prefix if config.every_start else 1
         self.action = nn.Sequential(
             nn.Linear(action_width, _SMOOTH),
             nn.Linear(_SMOOTH, config.action_hidden),
@@ -45,9 +46,7 @@ class Prefix(nn.Module):
         )
         self.state = nn.Sequential(nn.Linear(context * d, config.mlp), nn.GELU(), nn.Linear(config.mlp, d))
         self.register_buffer("position", sinusoid(config.max_prefix + 1, d), persistent=False)
-        self.layers = nn.ModuleList(
-            TransformerBlock(d, config.heads, config.mlp, causal=True) for _ in range(config.depth)
-        )
+        self.layers = nn.ModuleList(TwiceNormedBlock(d, config.heads, config.mlp) for _ in range(config.depth))
         self.norm_layers, self.norm_prefix = nn.LayerNorm(d), nn.LayerNorm(d)
         self.fusion = nn.Sequential(
             nn.LayerNorm(3 * d), nn.Linear(3 * d, config.mlp), nn.GELU(), nn.Linear(config.mlp, d)
@@ -85,16 +84,18 @@ class Prefix(nn.Module):
         """Predictions from every start of the window to every later frame within K: z (B, T, D), actions (B, T-1, A).
 
         The frames are encoded anyway, so T - 1 anchors cost little more than one. A window holds more short prefixes
-        than long ones; weights make every length count the same, as in 2606.26217.
+        than long ones; weights make every length count the same, as in 2606.26217. There, and with ``every_start``
+        False, the first frame is the only anchor.
         """
         z = z if self.shapes_encoder else z.detach()
         b, t, _ = z.shape
-        history = torch.cat([z[:, :1].expand(-1, self.context - 1, -1), z[:, :-1]], dim=1)
-        anchors = history.unfold(1, self.context, 1).transpose(2, 3).flatten(0, 1)  # (B * (T - 1), C, D)
+        starts = t - 1 if self.every_start else 1
+        history = torch.cat([z[:, :1].expand(-1, self.context - 1, -1), z[:, :starts]], dim=1)
+        anchors = history.unfold(1, self.context, 1).transpose(2, 3).flatten(0, 1)  # (B * starts, C, D)
         padded = torch.cat([actions, actions.new_zeros(b, self.max_prefix - 1, actions.shape[-1])], dim=1)
-        plans = padded.unfold(1, self.max_prefix, 1).transpose(2, 3).flatten(0, 1)  # (B * (T - 1), K, A)
-        tokens = self.prefixes(anchors, plans).view(b, (t - 1) * self.max_prefix, -1)
-        pairs = [(s, k) for s in range(t - 1) for k in range(min(self.max_prefix, t - 1 - s))]
+        plans = padded.unfold(1, self.max_prefix, 1)[:, :starts].transpose(2, 3).flatten(0, 1)  # (B * starts, K, A)
+        tokens = self.prefixes(anchors, plans).view(b, starts * self.max_prefix, -1)
+        pairs = [(s, k) for s in range(starts) for k in range(min(self.max_prefix, t - 1 - s))]
         start, length = torch.tensor(pairs, device=z.device).T
 
         def rows(x: Tensor, index: Tensor) -> Tensor:  # unlike x[:, index], its gradient is summed in a fixed order

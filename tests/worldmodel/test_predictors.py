@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from tests.oracles import one_step_rollout_slow, prefix_rollout_slow
-from tests.worldmodel.tiny import tiny_model
+from tests.worldmodel.tiny import tiny_config, tiny_model
 from worldmodel.interfaces import Context
 from worldmodel.model import WorldModel
+from worldmodel.terms import prediction_error
 
 
 def context_and_plans(model: WorldModel, b: int = 2, n: int = 3, h: int = 7, frames: int | None = None) -> tuple:
@@ -132,3 +135,22 @@ def test_at_the_start_the_prefix_prediction_ignores_the_actions() -> None:
         torch.testing.assert_close(
             model.predictor("prefix").final(past, plans), model.predictor("prefix").final(past, -plans)
         )
+
+
+@pytest.mark.parametrize("frames", [2, 3, 6])  # fewer than K = 4 steps, as where an episode ends, and more
+def test_prefix_windows_may_start_at_the_first_frame_only(frames: int) -> None:
+    prefix = tiny_config().prefix
+    assert prefix is not None
+    model = tiny_model(context=1, prefix=replace(prefix, every_start=False))
+    generator = torch.Generator().manual_seed(1)
+    z, actions = (torch.randn(3, n, width, generator=generator) for n, width in ((frames, 16), (frames - 1, 6)))
+    steps = min(4, frames - 1)
+    part = model.predictor("prefix")
+    assert frames > part.reach
+    with torch.no_grad():
+        prediction = part.predict_windows(z, actions)
+        expected = part.rollout(Context(z[:, :1], actions[:, :0]), actions[:, None, :steps])[:, 0]
+        loss = torch.stack([(expected[:, k] - z[:, k + 1]).square().mean() for k in range(steps)]).mean()
+    torch.testing.assert_close(prediction.hat.unflatten(0, (3, -1)), expected, rtol=1e-4, atol=1e-5)
+    assert torch.equal(prediction.target.unflatten(0, (3, -1)), z[:, 1 : steps + 1])
+    torch.testing.assert_close(prediction_error(prediction), loss)  # Fast-LeWM's: the mean over prefixes
