@@ -1,4 +1,4 @@
-"""The published models in numbers: what stable-worldmodel's and Fast-LeWM's own modules computed with weights by formula.
+"""The published models in numbers: what their own modules computed with weights by formula, and ours now.
 
 benchmarks/parity.py wrote them (``--golden tests/golden``) where those modules were installed.
 """
