@@ -44,11 +44,11 @@ class LeWM(Recipe):
     """LeWM, 2603.19312; where its text and its released code (lucas-maes/le-wm) differ, the code.
 
     From the code: three frames of context, windows of four, one step ahead by teacher forcing, mean squared error over
-    windows, steps and dimensions with gradient through the targets; SIGReg over the batch for each time step, 1,024
-    directions, 17 knots on [0, 3], weight 0.09 (text: 0.1 and knots on [0.2, 4]); AdamW, 5e-5, weight decay 1e-3 on all
-    parameters, 128 windows, gradient norm 1; a cosine over 100 epochs with 1 % warm-up. From its authors: the published
-    run was stopped at epoch 10, near 98 % of the peak rate, hence ``paper_schedule``. Ten epochs of their PushT file
-    are 139,000 steps.
+    windows, steps and dimensions with gradient through the targets; SIGReg over the batch for each time step, 17 knots
+    on [0, 3], weight 0.09 (text: 0.1 and knots on [0.2, 4]). With the preset paper: 1,024 directions; AdamW, 5e-5,
+    weight decay 1e-3 on all parameters, 128 windows, gradient norm 1; a cosine over 100 epochs with 1 % warm-up. From
+    its authors: the published run was stopped at epoch 10, at 98 % of the peak rate, hence ``paper_schedule``. Ten
+    epochs of their PushT file are 139,000 steps.
 
     Deviations: episodes are split, not overlapping windows, and 90/5/5 instead of 90/10. Actions are standardised by
     statistics of the training split, not of the whole file. A window needs (T - 1) F + 1 rows and its last frame no
@@ -70,10 +70,10 @@ class FastLeWM(Recipe):
     """Fast-LeWM, 2606.26217, as in its released code (Yuntian-Gao/Fast-LeWorldModel).
 
     From the code: one frame of context; the latents after 1 to 5 model steps, all from the first frame of a window and
-    all of equal weight; every row of an episode begins a window, which is shorter where the episode ends (``ragged``),
-    and a batch holds windows of one length. Loss, SIGReg, optimiser and batch are LeWM's; the schedule is fitted to ten
-    epochs, 157,700 steps of their PushT file. The configuration asks to step it by epoch, yet the trainer it pins
-    (stable-pretraining 0.1.6) steps it with the optimiser, and so do we. The text has 32 windows in a batch for Cube.
+    all of equal weight; every row that an action block follows begins a window, which is shorter where the episode ends
+    (``ragged``), and a batch holds windows of one length. Loss, SIGReg, optimiser and batch are LeWM's; the schedule is
+    fitted to ten epochs, 157,700 steps of their PushT file. The configuration asks to step it by epoch, yet the trainer
+    it pins (stable-pretraining 0.1.6) steps it with the optimiser, and so do we. The text has batches of 32 for Cube.
 
     Deviations: the split, the statistics, the drawing of windows, the precision of the loss, the first steps and the
     seed are as in :class:`LeWM`. Windows need as many rows as theirs.
