@@ -15,7 +15,7 @@ from worldmodel.errors import BadFile, WorldModelError
 from worldmodel.files import read_json, replacing, write_json
 from worldmodel.model import WorldModel
 
-FORMAT = 1  # raised when a folder written today could not be read by yesterday's code
+FORMAT = 2  # raised when a folder written today could not be read by yesterday's code
 
 
 def save_model(folder: str | Path, model: WorldModel, **about: Any) -> None:
@@ -74,6 +74,8 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> WorldMod
     """
     folder = model_folder(path)
     about = read_about(folder)
+    if about["format"] < 2 and about["model"].get("prefix"):
+        raise BadFile(f"{folder} has a prefix predictor of format 1, whose layers were others: train it again")
     try:
         model = WorldModel(from_dict(ModelConfig, about["model"]))
         state = load_file(folder / "model.safetensors")

@@ -144,7 +144,7 @@ def test_import_takes_from_the_dataset_what_weights_do_not_hold(
 def test_published_weights_there_and_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("worldmodel.published")
+
     monkeypatch.chdir(tmp_path)
     config = settings("lewm", "paper")[0]
     assert config.one_step is not None
