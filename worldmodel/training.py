@@ -76,7 +76,7 @@ def train(
     objective = distributed.averaging(_Objective(model, loss, config))
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
     step, elapsed = _resume(folder, model, optimizer)
-    start, begun = time.monotonic() - elapsed, step
+    start = time.monotonic() - elapsed
     metrics = _Metrics(folder / "metrics.jsonl", step, record) if first else None
     health = _Health(loss.weights)
     model.train()
@@ -115,7 +115,7 @@ def train(
     if stop:
         raise KeyboardInterrupt
     report = {} if validate is None else validated(model, validate)
-    if metrics and report and step > begun and step % config.validate_every:  # else it stands there already
+    if metrics and report and (metrics.last.get("step") != step or "loss" in metrics.last):  # else it stands there
         metrics(step, report)
     model.eval()
     return Trained(step, report)
@@ -252,16 +252,19 @@ class _Metrics:
 
     def __init__(self, path: Path, step: int, record: Record | None) -> None:
         self.path, self.record = path, record
+        self.last: dict[str, float] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             lines = [line for line in path.read_text().splitlines(keepends=True) if _step_of(line) <= step]
             with replacing(path) as temporary:
                 temporary.write_text("".join(lines))
+            self.last = json.loads(lines[-1]) if lines else {}
 
     def __call__(self, step: int, values: Mapping[str, float]) -> None:
         with open(self.path, "a") as file:
             finite = {name: value for name, value in values.items() if math.isfinite(value)}  # JSON knows no others
-            file.write(json.dumps({"step": step, **finite}) + "\n")
+            self.last = {"step": step, **finite}
+            file.write(json.dumps(self.last) + "\n")
         if self.record is not None:
             self.record(step, values)
 
