@@ -119,3 +119,16 @@ def test_the_numpy_planner_chooses_the_plan_that_torch_would(tmp_path: Path, mon
                 expected = model.predictor(name).final(seen, model.normalise(future)[:, None])[:, 0]
             last = names["by_prefix" if name == "prefix" else "by_one_step"](*(x.numpy() for x in (z, *arguments)))
             np.testing.assert_allclose(last, expected.numpy(), atol=1e-5)
+
+
+def test_every_training_command_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parsed, not run: they take hours, or a cluster."""
+    from worldmodel.cli.train import parse
+
+    monkeypatch.chdir(tmp_path)
+    script = "\n".join(blocks(ROOT / "docs" / "training.md", "sh")).replace("\\\n", "")
+    found = re.findall(r"(?:wm-train|worldmodel\.cli\.train) (.*?)(?: &)?(?:#.*)?$", script, flags=re.MULTILINE)
+    assert len(found) >= 5
+    for line in found:
+        options = parse([part for part in line.split() if part != "--resume" or "auto" in line])
+        assert options.env == "pusht" or options.out == "runs/pusht"

@@ -226,7 +226,17 @@ def test_every_module_imports(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/tasks.md", "docs/data.md", "docs/export.md"]
+    "page",
+    [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "docs/tasks.md",
+        "docs/data.md",
+        "docs/export.md",
+        "docs/training.md",
+        "docs/models.md",
+    ],
 )
 def test_pages_name_files_that_exist(page: str) -> None:
     text = (ROOT / page).read_text()

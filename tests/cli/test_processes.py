@@ -48,7 +48,7 @@ def test_two_processes_train_and_one_may_be_killed(data: Path, tmp_path: Path) -
         time.sleep(0.01)
     os.kill(workers(killed.pid)[-1], signal.SIGKILL)
     out, err = killed.communicate(timeout=120)
-    assert killed.returncode == 0 and "SIGKILL" in err.upper(), err
+    assert killed.returncode == 0 and "exitcode: -9" in err, err
     assert out.count("next: wm-plan") == 1  # the first process alone speaks
 
     whole = start(tmp_path, *train, "whole")
