@@ -42,6 +42,28 @@ def epps_pulley_slow(h: torch.Tensor, knots: int = 17, end: float = 3.0) -> torc
     return h.shape[-2] * total
 
 
+def attention_slow(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool = False) -> torch.Tensor:
+    """Softmax attention in float64, a query at a time: (M, heads, L, d) each -> (M, heads, L, d)."""
+    q, k, v = q.double(), k.double(), v.double()
+    rows = []
+    for i in range(q.shape[2]):
+        seen = slice(None, i + 1 if causal else None)
+        scores = (q[:, :, i, None] * k[:, :, seen]).sum(dim=-1) / math.sqrt(q.shape[-1])
+        weights = scores.exp() / scores.exp().sum(dim=-1, keepdim=True)
+        rows.append((weights[..., None] * v[:, :, seen]).sum(dim=2))
+    return torch.stack(rows, dim=2)
+
+
+def vit_slow(encoder: Any, x: torch.Tensor) -> torch.Tensor:
+    """Every token through every block; only then is the CLS token taken."""
+    tokens = encoder.patches(x).flatten(2).transpose(1, 2)
+    tokens = torch.cat([encoder.cls.expand(len(x), -1, -1), tokens], dim=1) + encoder.position
+    for block in encoder.blocks:
+        tokens = block(tokens)
+    out: torch.Tensor = encoder.norm(tokens)[:, 0]
+    return out
+
+
 @torch.no_grad()
 def one_step_rollout_slow(predictor: Any, context: Any, plans: torch.Tensor) -> torch.Tensor:
     """Every plan by itself, one latent after another, each from the last C latents and actions."""

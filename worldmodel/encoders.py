@@ -43,9 +43,11 @@ class ViT(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.patches(x).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.cls.expand(x.shape[0], -1, -1), tokens], dim=1) + self.position
-        for block in self.blocks:
+        *blocks, last = self.blocks
+        assert isinstance(last, TransformerBlock)
+        for block in blocks:
             tokens = block(tokens)
-        out: Tensor = self.norm(tokens[:, 0])
+        out: Tensor = self.norm(last.first(tokens))  # only the CLS token leaves the last block
         return out
 
 
