@@ -94,18 +94,35 @@ def peers(path: Path, options: Options) -> dict[str, Any]:
         BadFile: the other environment cannot do it; the last line it said.
     """
     given = {name: getattr(options, name) for name in ("length", "stride", "batch", "seconds")}
-    given |= {"dataset": str(path.resolve()), "own": str(path.resolve().with_suffix(".swm.h5"))}
-    call = [str(options.peer), "-", json.dumps(given)]
-    source = Path(__file__).with_name("loading_peer.py").read_text()
+    given |= {"dataset": str(path.resolve()), "own": str(own_layout(path))}
+    answer = feed(str(options.peer), Path(__file__).with_name("loading_peer.py"), given)
+    return {**answer, "rates": {f"{_LAYOUT}{name}": value for name, value in answer["rates"].items()}}
+
+
+def own_layout(path: Path) -> Path:
+    """Where the peer's own layout of a dataset is written, once."""
+    return path.resolve().with_suffix(".swm.h5")
+
+
+def feed(python: str, source: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a file in the interpreter of another environment: settings and answer are lines of JSON.
+
+    Raises:
+        BadFile: the other environment cannot do it; the last line it said.
+    """
     surroundings = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    try:
-        done = subprocess.run(call, input=source, capture_output=True, text=True, cwd=path.parent, env=surroundings)
-    except OSError as error:
-        raise BadFile(f"--peer: cannot run {options.peer}: {error.strerror}") from error
+    call = [python, "-", json.dumps(given)]
+    with TemporaryDirectory(prefix="worldmodel-peer-") as folder:  # where nothing hides its packages
+        try:
+            done = subprocess.run(
+                call, input=source.read_text(), capture_output=True, text=True, cwd=folder, env=surroundings
+            )
+        except OSError as error:
+            raise BadFile(f"--peer: cannot run {python}: {error.strerror}") from error
     if done.returncode:
         raise BadFile(f"--peer: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-    answer = json.loads(done.stdout.splitlines()[-1])
-    return {**answer, "rates": {f"{_LAYOUT}{name}": value for name, value in answer["rates"].items()}}
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
 
 
 def measure(path: Path, options: Options) -> tuple[dict[str, Any], dict[str, str]]:

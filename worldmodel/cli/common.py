@@ -32,7 +32,7 @@ def program() -> str:
 
 def run(main: Callable[[], object]) -> None:
     """Call ``main`` and end as commands do: a mistake is one line on stderr and exit code 2, Ctrl-C is 130."""
-    _keep_memory()
+    keep_memory()
     try:
         main()
         sys.stdout.flush()
@@ -52,7 +52,7 @@ def run(main: Callable[[], object]) -> None:
         _stop(2, f"{error.filename}: {error.strerror}")
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Let the C library keep freed tensors for the next ones; giving pages back and forth costs a tenth of the time.
 
     Does nothing where the library is not glibc.

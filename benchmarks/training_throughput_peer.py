@@ -1,0 +1,245 @@
+"""Seconds of a LeWM training step, ours or stable-worldmodel's, in a process of its own.
+
+Its source is fed to the interpreter of an environment which has stable-worldmodel, so it needs nothing of this package
+for that side. It reads settings as one line of JSON from its first argument, and prints the results as one line of
+JSON. Both sides are timed by the same functions.
+
+Their step is put together from their modules (encoder of transformers, ``wm.lewm``, ``wm.loss``) as their training does
+it: encode all frames, predict with the context, squared error and 0.09 SIGReg, AdamW, gradients clipped to 1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+Batch = Any
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def measure(load: Callable[[], Batch], step: Callable[[Batch], object], given: dict[str, Any]) -> dict[str, Any]:
+    """Time the step on one batch kept in memory, then with a fresh batch each time."""
+    device, waited = given["device"], []
+
+    def both() -> None:
+        start = time.perf_counter()
+        batch = load()
+        synchronize(device)
+        waited.append(time.perf_counter() - start)
+        step(batch)
+
+    batch = load()
+    step(batch)  # the first one allocates and chooses kernels
+    pure = clock(lambda: step(batch), given["seconds"], device)
+    found: dict[str, Any] = {"step": pure, "peak_mb": peak(device)}
+    both()
+    waited.clear()
+    found["end_to_end"] = clock(both, given["seconds"], device)
+    found["loading_share"] = sum(waited) / found["end_to_end"]["total_s"]
+    if given["count"]:
+        found["flops"] = count(lambda: step(batch))
+    return found
+
+
+def clock(once: Callable[[], object], seconds: float, device: str) -> dict[str, float]:
+    """Median wall and CPU seconds of a call, over at least two calls; and the wall seconds of all."""
+    walls: list[float] = []
+    cpus: list[float] = []
+    begin = time.perf_counter()
+    while len(walls) < 2 or time.perf_counter() - begin < seconds:
+        wall, cpu = time.perf_counter(), time.process_time()
+        once()
+        synchronize(device)
+        walls.append(time.perf_counter() - wall)
+        cpus.append(time.process_time() - cpu)
+    return {"wall_s": median(walls), "cpu_s": median(cpus), "total_s": sum(walls)}
+
+
+def synchronize(device: str) -> None:
+    """Wait until an accelerator has done what it was told."""
+    import torch
+
+    if device != "cpu":
+        torch.get_device_module(device).synchronize()
+
+
+def peak(device: str) -> float | None:
+    """Most MB held so far: of this process or, where one is used, on the accelerator; None where nobody says."""
+    import torch
+
+    if device != "cpu":
+        return float(torch.get_device_module(device).max_memory_allocated()) / 1e6
+    status = Path("/proc/self/status")  # resource.getrusage would count what the parent held before the fork
+    lines = status.read_text().splitlines() if status.is_file() else []
+    return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM")), None)
+
+
+def count(once: Callable[[], object]) -> int:
+    """Floating-point operations of the matrix products and convolutions of a call."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):  # whose products it sees
+        once()
+    return int(counter.get_total_flops())
+
+
+def ceiling(given: dict[str, Any]) -> dict[str, float]:
+    """Operations per wall and per CPU second of a large matrix product: the best of several."""
+    import torch
+
+    n = 1024 if given["device"] == "cpu" else 8192
+    dtype = torch.bfloat16 if given["bf16"] else torch.float32
+    a = torch.randn(n, n, device=given["device"], dtype=dtype)
+    times = [clock(lambda: a @ a, 0, given["device"]) for _ in range(10)]
+    return {per: 2 * n**3 / min(one[f"{per}_s"] for one in times) for per in ("wall", "cpu")}
+
+
+def optimised(model: Any, fused: bool | None, given: dict[str, Any]) -> Callable[[Callable[[], Any]], None]:
+    """Return the rest of a training step: the loss under autocast, then its gradient, clipped, and AdamW."""
+    import torch
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=1e-3, fused=fused)
+
+    def update(loss: Callable[[], Any]) -> None:
+        total = loss()
+        optimizer.zero_grad()
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    return update
+
+
+def autocast(given: dict[str, Any]) -> contextlib.AbstractContextManager[Any]:
+    """Bfloat16, where it is used."""
+    import torch
+
+    return torch.autocast(given["device"], torch.bfloat16, enabled=given["bf16"])
+
+
+def ours(given: dict[str, Any]) -> dict[str, Any]:
+    """Time our step as ``wm-train`` does it."""
+    import numpy as np
+    import torch
+
+    from worldmodel.cli import common
+    from worldmodel.config import LossConfig, ModelConfig, from_dict
+    from worldmodel.datasets.store import EpisodeStore
+    from worldmodel.datasets.windows import Windows
+    from worldmodel.model import WorldModel
+    from worldmodel.terms import Loss
+
+    common.keep_memory()
+    torch.set_num_threads(given["threads"])
+    config, device = from_dict(ModelConfig, given["model"]), given["device"]
+    model = WorldModel(config).to(device).train()
+    loss = Loss(from_dict(LossConfig, given["loss"]), config.predictions).to(device)
+    update, rng = optimised(model, True, given), np.random.default_rng(0)
+    with EpisodeStore(given["dataset"]) as store:
+        groups = [(Windows(store, "train", length, config.action_block), size) for length, size in given["groups"]]
+
+    def load() -> Batch:
+        batches = [windows.batch(rng.integers(len(windows), size=size)) for windows, size in groups]
+        return [{name: torch.from_numpy(x).to(device, non_blocking=True) for name, x in b.items()} for b in batches]
+
+    def total(batch: Batch) -> Any:
+        with autocast(given):
+            record = model.step(batch)
+        return loss(record)[0]
+
+    found = measure(load, lambda batch: update(lambda: total(batch)), given)
+    found["parameters"] = sum(p.numel() for p in model.parameters())
+    return found | ({"ceiling": ceiling(given)} if given["count"] else {})
+
+
+def theirs(given: dict[str, Any]) -> dict[str, Any]:
+    """Time stable-worldmodel's step and its loader, whose work normalising is: the batch in memory is already."""
+    import torch
+    from stable_worldmodel.data.formats.hdf5 import HDF5Dataset
+    from stable_worldmodel.wm.lewm import LeWM
+    from stable_worldmodel.wm.lewm.module import MLP, Embedder, Predictor
+    from stable_worldmodel.wm.loss import SIGReg
+    from torch.utils.data import DataLoader
+    from transformers import ViTConfig, ViTModel
+
+    torch.set_num_threads(given["threads"])
+    config, device = given["model"], given["device"]
+    vit, step, width, context = config["encoder"], config["one_step"], config["latent_dim"], config["context"]
+    sizes = ViTConfig(
+        hidden_size=vit["width"],
+        num_hidden_layers=vit["depth"],
+        num_attention_heads=vit["heads"],
+        intermediate_size=4 * vit["width"],
+        image_size=config["image_size"],
+        patch_size=vit["patch"],
+    )
+    predictor: Any = Predictor(
+        num_frames=context,
+        depth=step["depth"],
+        heads=step["heads"],
+        dim_head=step["head_dim"],
+        mlp_dim=step["mlp"],
+        input_dim=width,
+        hidden_dim=width,
+        output_dim=width,
+        dropout=step["dropout"],
+    )
+    norm: Any = torch.nn.BatchNorm1d
+    model: Any = LeWM(
+        ViTModel(sizes, add_pooling_layer=False),
+        predictor,
+        Embedder(input_dim=config["action_block"] * config["action_dim"], emb_dim=width),
+        MLP(vit["width"], vit["projector"], width, norm_fn=norm),
+        MLP(width, step["head"], width, norm_fn=norm),
+    )
+    model.to(device).train()
+    sigreg, update = SIGReg(num_proj=given["loss"]["projections"]).to(device), optimised(model, None, given)
+    mean, std = (torch.tensor(x)[:, None, None] for x in (MEAN, STD))
+
+    def transform(item: Batch) -> Batch:
+        item["pixels"] = item["pixels"].float().div_(255).sub_(mean).div_(std)
+        item["action"] = item["action"].nan_to_num()
+        return item
+
+    (length, size) = given["groups"][0]
+    data: Any = HDF5Dataset(
+        path=given["own"],
+        num_steps=length,
+        frameskip=config["action_block"],
+        keys_to_load=["pixels", "action"],
+        transform=transform,
+    )
+    workers = given["workers"]
+    loader: Any = DataLoader(data, size, shuffle=True, drop_last=True, num_workers=workers, pin_memory=device != "cpu")
+    batches = iter(loader)
+
+    def load() -> Batch:
+        nonlocal batches
+        batch = next(batches, None)
+        if batch is None:
+            batches = iter(loader)
+            batch = next(batches)
+        return {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+
+    def total(batch: Batch) -> Any:
+        with autocast(given):
+            info = model.encode(dict(batch))
+            z = info["emb"]
+            error = (model.predict(z[:, :context], info["act_emb"][:, :context]) - z[:, 1:]).pow(2).mean()
+            return error + given["loss"]["sigreg"] * sigreg(z.transpose(0, 1))
+
+    found = measure(load, lambda batch: update(lambda: total(batch)), given)
+    found["versions"] = {name: version(name) for name in ("stable-worldmodel", "torch", "transformers", "h5py")}
+    return {**found, "parameters": sum(p.numel() for p in model.parameters())}
+
+
+if __name__ == "__main__":
+    print(json.dumps(theirs(json.loads(sys.argv[1]))))
