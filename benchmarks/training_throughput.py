@@ -43,10 +43,10 @@ class Options:
     sizes: tuple[str, ...] = (DEFAULT, "nano", "small", "paper")
     """Of them: nano, small, paper; and wm/nano, our default recipe, which the peer does not have."""
     batch: int = 0
-    """Windows in a batch [128 on an accelerator; 64 on a processor, of paper 8]."""
+    """Windows in a batch [128 on an accelerator; 32 on a processor, of paper 8]."""
     frames: tuple[int, int] = (10_000, 2_000)
     """Rows of the 64 px and of the 224 px set."""
-    seconds: float = 4.0
+    seconds: float = 3.0
     """For the step, and again for step and loader, of each side in each round."""
     rounds: int = 3
     """Turns of both sides."""
@@ -68,7 +68,7 @@ def task(size: str, options: Options, device: str, bf16: bool) -> dict[str, Any]
     model, loss, train = settings(recipe, preset)
     if recipe == "lewm":
         model, loss = comparable(model), replace(loss, projections=1024)
-        train = replace(train, batch=options.batch or (128 if device != "cpu" else 8 if preset == "paper" else 64))
+        train = replace(train, batch=options.batch or (128 if device != "cpu" else 8 if preset == "paper" else 32))
     long = round(train.batch * train.long_share)
     groups = [(train.window, long), (model.context + 1, train.batch - long)]
     chosen = {name: getattr(options, name) for name in ("seconds", "threads", "workers")}
