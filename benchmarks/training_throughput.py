@@ -28,6 +28,7 @@ from worldmodel.config import EncoderConfig, ModelConfig, to_dict
 from worldmodel.errors import BadValue, UnknownName
 from worldmodel.files import write_json
 from worldmodel.recipes import PRESETS, settings
+from worldmodel.run import RunConfig
 
 DEFAULT = "wm/nano"  # our default recipe and preset, measured alone
 NANO_VIT = EncoderConfig(kind="vit", width=96, depth=4, heads=4, patch=8, projector=512)
@@ -63,17 +64,21 @@ class Options:
 
 
 def task(size: str, options: Options, device: str, bf16: bool) -> dict[str, Any]:
-    """What both sides are told to do, for one size."""
+    """What both sides are told to do, for one size; ``run`` is a run's configuration."""
     recipe, preset = size.split("/") if "/" in size else ("lewm", size)
     model, loss, train = settings(recipe, preset)
     if recipe == "lewm":
         model, loss = comparable(model), replace(loss, projections=1024)
         train = replace(train, batch=options.batch or (128 if device != "cpu" else 8 if preset == "paper" else 32))
-    long = round(train.batch * train.long_share)
-    groups = [(train.window, long), (model.context + 1, train.batch - long)]
+    run = RunConfig(env="pusht", recipe=recipe, preset=preset, dataset="", model=model, loss=loss, train=train)
     chosen = {name: getattr(options, name) for name in ("seconds", "threads", "workers")}
-    sizes = {"model": to_dict(model), "loss": to_dict(loss), "groups": [group for group in groups if group[1]]}
-    return {**chosen, **sizes, "device": device, "bf16": bf16}
+    return {**chosen, "run": to_dict(run), "device": device, "bf16": bf16}
+
+
+def frames(run: Found) -> int:
+    """Frames in a step."""
+    long = round(run["train"]["batch"] * run["train"]["long_share"])
+    return int(long * run["train"]["window"] + (run["train"]["batch"] - long) * (run["model"]["context"] + 1))
 
 
 def comparable(model: ModelConfig) -> ModelConfig:
@@ -92,7 +97,7 @@ def alone(given: Found) -> dict[str, Any]:
 
 def measure(given: Found, options: Options) -> dict[str, Any]:
     """Measure one size on both sides, in turns."""
-    peers = options.peer is not None and given["model"]["prefix"] is None
+    peers = options.peer is not None and given["run"]["model"]["prefix"] is None
     rounds: list[dict[str, Any]] = []
     for turn in range(options.rounds):
         told = {**given, "count": turn == 0}
@@ -101,11 +106,10 @@ def measure(given: Found, options: Options) -> dict[str, Any]:
             source = Path(training_throughput_peer.__file__)
             found["peer"] = loading.feed(str(options.peer), source, told)
         rounds.append(found)
-    frames = sum(length * size for length, size in given["groups"])
     per = "cpu_s" if given["device"] == "cpu" else "wall_s"
-    result: dict[str, Any] = {"frames_in_a_step": frames}
+    result: dict[str, Any] = {"frames_in_a_step": frames(given["run"])}
     for side in rounds[0]:
-        result[side] = summary([one[side] for one in rounds], frames)
+        result[side] = summary([one[side] for one in rounds], result["frames_in_a_step"])
         cost = result[side]["step"][per]
         top = rounds[0]["ours"]["ceiling"][per.removesuffix("_s")]
         result[side] |= {"flops_per_s": result[side]["flops"] / cost, "ceiling_flops_per_s": top}
@@ -119,12 +123,12 @@ def measure(given: Found, options: Options) -> dict[str, Any]:
     return result
 
 
-def summary(rounds: Sequence[Found], frames: int) -> dict[str, Any]:
+def summary(rounds: Sequence[Found], count: int) -> dict[str, Any]:
     """Medians over the rounds of one side."""
     result = {key: rounds[0][key] for key in ("parameters", "flops", "versions") if key in rounds[0]}
     for part in ("step", "end_to_end"):
         times = {key: median(one[part][key] for one in rounds) for key in ("wall_s", "cpu_s")}
-        result[part] = {**times, "frames_per_s": frames / times["wall_s"], "frames_per_cpu_s": frames / times["cpu_s"]}
+        result[part] = {**times, "frames_per_s": count / times["wall_s"], "frames_per_cpu_s": count / times["cpu_s"]}
     for key in ("loading_share", "peak_mb"):
         known = [one[key] for one in rounds if one[key] is not None]
         result[key] = median(known) if known else None
@@ -179,8 +183,9 @@ def _main(options: Options) -> None:
     with TemporaryDirectory(prefix="worldmodel-throughput-") as temporary:
         for size in options.sizes:
             given = task(size, options, str(device), native_bf16("auto", device))
-            path = _dataset(Path(options.folder or temporary), given["model"]["image_size"], options)
-            sizes[size] = measure({**given, "dataset": str(path), "own": str(loading.own_layout(path))}, options)
+            path = _dataset(Path(options.folder or temporary), given["run"]["model"]["image_size"], options)
+            given["run"]["dataset"], given["own"] = str(path), str(loading.own_layout(path))
+            sizes[size] = measure(given, options)
     print(common.aligned(rows(sizes)))
     chosen = {name: value for name, value in asdict(options).items() if name not in ("peer", "folder", "json")}
     write_json(options.json, {"settings": chosen, "sizes": sizes, **provenance(device)})

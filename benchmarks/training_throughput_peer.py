@@ -126,36 +126,35 @@ def autocast(given: dict[str, Any]) -> contextlib.AbstractContextManager[Any]:
 
 
 def ours(given: dict[str, Any]) -> dict[str, Any]:
-    """Time our step as ``wm-train`` does it."""
-    import numpy as np
+    """Time our step and batches as ``wm-train`` makes them."""
+    from itertools import count as steps
+
     import torch
 
     from worldmodel.cli import common
-    from worldmodel.config import LossConfig, ModelConfig, from_dict
+    from worldmodel.cli.batches import Batches, ahead
+    from worldmodel.config import from_dict
     from worldmodel.datasets.store import EpisodeStore
-    from worldmodel.datasets.windows import Windows
     from worldmodel.model import WorldModel
+    from worldmodel.run import RunConfig
     from worldmodel.terms import Loss
 
     common.keep_memory()
     torch.set_num_threads(given["threads"])
-    config, device = from_dict(ModelConfig, given["model"]), given["device"]
-    model = WorldModel(config).to(device).train()
-    loss = Loss(from_dict(LossConfig, given["loss"]), config.predictions).to(device)
-    update, rng = optimised(model, True, given), np.random.default_rng(0)
-    with EpisodeStore(given["dataset"]) as store:
-        groups = [(Windows(store, "train", length, config.action_block), size) for length, size in given["groups"]]
-
-    def load() -> Batch:
-        batches = [windows.batch(rng.integers(len(windows), size=size)) for windows, size in groups]
-        return [{name: torch.from_numpy(x).to(device, non_blocking=True) for name, x in b.items()} for b in batches]
+    config, device = from_dict(RunConfig, given["run"]), torch.device(given["device"])
+    model = WorldModel(config.model).to(device).train()
+    loss = Loss(config.loss, config.model.predictions).to(device)
+    update, number = optimised(model, True, given), steps()
+    with EpisodeStore(config.dataset) as store:
+        batches = Batches(store, config, device)
 
     def total(batch: Batch) -> Any:
         with autocast(given):
             record = model.step(batch)
         return loss(record)[0]
 
-    found = measure(load, lambda batch: update(lambda: total(batch)), given)
+    with ahead(batches, device) as sample:
+        found = measure(lambda: sample(next(number)), lambda batch: update(lambda: total(batch)), given)
     found["parameters"] = sum(p.numel() for p in model.parameters())
     return found | ({"ceiling": ceiling(given)} if given["count"] else {})
 
@@ -171,7 +170,8 @@ def theirs(given: dict[str, Any]) -> dict[str, Any]:
     from transformers import ViTConfig, ViTModel
 
     torch.set_num_threads(given["threads"])
-    config, device = given["model"], given["device"]
+    config, device = given["run"]["model"], given["device"]
+    loss, train = given["run"]["loss"], given["run"]["train"]
     vit, step, width, context = config["encoder"], config["one_step"], config["latent_dim"], config["context"]
     sizes = ViTConfig(
         hidden_size=vit["width"],
@@ -201,7 +201,7 @@ def theirs(given: dict[str, Any]) -> dict[str, Any]:
         MLP(width, step["head"], width, norm_fn=norm),
     )
     model.to(device).train()
-    sigreg, update = SIGReg(num_proj=given["loss"]["projections"]).to(device), optimised(model, None, given)
+    sigreg, update = SIGReg(num_proj=loss["projections"]).to(device), optimised(model, None, given)
     mean, std = (torch.tensor(x)[:, None, None] for x in (MEAN, STD))
 
     def transform(item: Batch) -> Batch:
@@ -209,16 +209,17 @@ def theirs(given: dict[str, Any]) -> dict[str, Any]:
         item["action"] = item["action"].nan_to_num()
         return item
 
-    (length, size) = given["groups"][0]
     data: Any = HDF5Dataset(
         path=given["own"],
-        num_steps=length,
+        num_steps=train["window"],
         frameskip=config["action_block"],
         keys_to_load=["pixels", "action"],
         transform=transform,
     )
     workers = given["workers"]
-    loader: Any = DataLoader(data, size, shuffle=True, drop_last=True, num_workers=workers, pin_memory=device != "cpu")
+    loader: Any = DataLoader(
+        data, train["batch"], shuffle=True, drop_last=True, num_workers=workers, pin_memory=device != "cpu"
+    )
     batches = iter(loader)
 
     def load() -> Batch:
@@ -234,7 +235,7 @@ def theirs(given: dict[str, Any]) -> dict[str, Any]:
             info = model.encode(dict(batch))
             z = info["emb"]
             error = (model.predict(z[:, :context], info["act_emb"][:, :context]) - z[:, 1:]).pow(2).mean()
-            return error + given["loss"]["sigreg"] * sigreg(z.transpose(0, 1))
+            return error + loss["sigreg"] * sigreg(z.transpose(0, 1))
 
     found = measure(load, lambda batch: update(lambda: total(batch)), given)
     found["versions"] = {name: version(name) for name in ("stable-worldmodel", "torch", "transformers", "h5py")}

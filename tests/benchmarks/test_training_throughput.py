@@ -60,7 +60,7 @@ def side(step: float, end_to_end: float, parameters: int = 9) -> dict[str, Any]:
 def test_ratios_are_taken_within_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
     options = training_throughput.Options(peer="python", rounds=3, batch=4)
     given = training_throughput.task("small", options, "cpu", False)
-    assert given["groups"] == [(4, 4)] and given["model"]["one_step"]["action_hidden"] == 768
+    assert training_throughput.frames(given["run"]) == 16 and given["run"]["model"]["one_step"]["action_hidden"] == 768
     ours, peers = iter([side(1, 2), side(2, 4), side(4, 8)]), iter([side(3, 2), side(4, 8), side(4, 40)])
     monkeypatch.setattr(training_throughput, "alone", lambda told: next(ours))
     monkeypatch.setattr(loading, "feed", lambda *told: next(peers))
@@ -83,6 +83,7 @@ def test_our_default_recipe_has_two_groups(tmp_path: Path) -> None:
     path = tmp_path / "pusht.h5"
     collect_with_bar("pusht", path, 2, steps=99, image_size=64)
     given = training_throughput.task("wm/nano", training_throughput.Options(seconds=0.01), "cpu", False)
-    assert given["groups"] == [(9, 24), (3, 120)]
-    told = {**given, "groups": [(9, 2), (3, 3)], "dataset": str(path), "count": False}
-    assert training_throughput_peer.ours(told)["parameters"] > 10**6
+    assert training_throughput.frames(given["run"]) == 24 * 9 + 120 * 3
+    given["run"]["dataset"], given["run"]["train"]["batch"] = str(path), 6
+    assert training_throughput.frames(given["run"]) == 1 * 9 + 5 * 3
+    assert training_throughput_peer.ours({**given, "count": False})["parameters"] > 10**6
