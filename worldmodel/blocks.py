@@ -146,10 +146,10 @@ class ValueOnly(nn.Module):
 class TransformerBlock(nn.Module):
     """Pre-norm attention and feed-forward, both residual: (M, L, W) -> (M, L, W)."""
 
-    def __init__(self, width: int, heads: int, mlp: int, *, causal: bool, eps: float = 1e-5) -> None:
+    def __init__(self, width: int, heads: int, mlp: int, eps: float = 1e-5) -> None:
         super().__init__()
         self.norm_attention = nn.LayerNorm(width, eps=eps)
-        self.attention = Attention(width, heads, causal=causal)
+        self.attention = Attention(width, heads)
         self.norm_mlp = nn.LayerNorm(width, eps=eps)
         self.mlp = FeedForward(width, mlp)
 

@@ -28,8 +28,7 @@ class ViT(nn.Module):
         self.cls = nn.Parameter(torch.zeros(1, 1, config.width))
         self.position = nn.Parameter(torch.zeros(1, (image_size // config.patch) ** 2 + 1, config.width))
         self.blocks = nn.ModuleList(
-            TransformerBlock(config.width, config.heads, 4 * config.width, causal=False, eps=1e-12)
-            for _ in range(config.depth)
+            TransformerBlock(config.width, config.heads, 4 * config.width, eps=1e-12) for _ in range(config.depth)
         )
         self.norm = nn.LayerNorm(config.width, eps=1e-12)
         for name, parameter in self.named_parameters():

@@ -9,6 +9,8 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from worldmodel.errors import BadValue, WorldModelError
 
@@ -34,10 +36,10 @@ def processes(device: torch.device) -> Iterator[torch.device]:
         device = torch.device(device.type, index)
         torch.accelerator.set_device_index(index)
         backend = f"cpu:gloo,{device.type}:{backend}"
-    store, rank, size = next(dist.rendezvous("env://"))
+    store, rank, size = next(rendezvous("env://"))
     # Restarted processes may be given the store of those before them, whose addresses lead nowhere: pytorch#135712.
     start = store.add(f"starts/{rank}", 1)
-    fresh = dist.PrefixStore(f"start-{start}", store)
+    fresh = PrefixStore(f"start-{start}", store)
     patience = timedelta(hours=6)  # the first process may have to collect and decode the dataset
     dist.init_process_group(backend, store=fresh, rank=rank, world_size=size, timeout=patience)
     try:
