@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import math
 import pickle
 import signal
@@ -25,6 +26,8 @@ from worldmodel.errors import BadFile, UnknownName, WorldModelError
 from worldmodel.files import replacing
 from worldmodel.model import WorldModel
 from worldmodel.terms import Loss
+
+_log = logging.getLogger(__name__)
 
 Windows = Sequence[Mapping[str, Tensor]]  # groups of windows of one length each
 Sample = Callable[[int], Windows]  # step -> the windows of this process
@@ -139,18 +142,14 @@ class _Objective(nn.Module):
 class _Health:
     """Stops a training that went wrong, before its weights are saved over good ones.
 
-    The loss, smoothed over about 20 steps, may rise to 100 times its lowest value before it counts as exploded, and is
-    not good enough to be saved from 10 times on. SIGReg alone is bounded, so it takes a prediction to get there.
+    The loss, smoothed over about 20 steps, counts as exploded at 100 times its lowest value, and is not good enough to
+    be saved from 10 times on. Losses below 0.01 count as that, and a lowest value is forgotten within some thousand
+    steps. SIGReg is bounded, so it takes a prediction to get there.
     """
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         self.weights = weights
-        self.smooth, self.lowest = math.nan, math.inf
-
-    @property
-    def good(self) -> bool:
-        """Whether the state is worth keeping."""
-        return not self.smooth > 10 * self.lowest
+        self.smooth, self.lowest, self.good = math.nan, math.inf, True
 
     def check(self, step: int, total: float, parts: Mapping[str, Tensor], norm: float) -> None:
         """Look at a step before it changes the weights."""
@@ -160,12 +159,17 @@ class _Health:
             what = f"loss term {', '.join(broken)} is not finite" if broken else "the gradient is not finite"
             raise WorldModelError(f"training diverged at step {step}: {what}; {_KEPT}")
         self.smooth = total if math.isnan(self.smooth) else 0.95 * self.smooth + 0.05 * total
-        self.lowest = min(self.lowest, self.smooth)
+        self.lowest = max(0.01, min(1.001 * self.lowest, self.smooth))
         if self.smooth > 100 * self.lowest:
             worst = max(parts, key=lambda name: self.weights[name] * float(parts[name].detach()))
             raise WorldModelError(
                 f"training exploded at step {step}: the loss rose from {self.lowest:.3g} to {self.smooth:.3g}, most of "
                 f"it loss term {worst}; {_KEPT}"
+            )
+        before, self.good = self.good, self.smooth <= 10 * self.lowest
+        if before and not self.good:
+            _log.warning(
+                f"the loss rose from {self.lowest:.3g} to {self.smooth:.3g}: no state is saved until it falls again"
             )
 
 

@@ -22,7 +22,7 @@ from worldmodel.diagnostics import collapse_warning, mean_std
 from worldmodel.errors import BadFile, BadValue, UnknownName, WorldModelError
 from worldmodel.model import WorldModel
 from worldmodel.terms import Loss
-from worldmodel.training import native_bf16, save_state, train
+from worldmodel.training import _Health, native_bf16, save_state, train
 
 _PREFIX = tiny_config().prefix
 assert _PREFIX is not None
@@ -137,6 +137,18 @@ def test_an_exploding_loss_is_stopped_and_not_saved(tmp_path: Path) -> None:
     with pytest.raises(WorldModelError, match=r"exploded at step 1\d: the loss rose .* loss term .*; the last good"):
         train(model, Loss(LOSS, CONFIG.predictions), config, sample, tmp_path)
     assert (tmp_path / "state" / "state.pt").read_bytes() == good["state"]
+
+
+def test_a_higher_loss_that_stays_is_saved_again_and_tiny_ones_do_not_count() -> None:
+    health, parts = _Health({"one_step": 1.0}), {"one_step": torch.tensor(0.0)}
+    for step, total in enumerate([1e-6] * 50 + [0.09] * 200):
+        health.check(step, total, parts, 1.0)
+        assert health.good
+    saved = []
+    for step in range(3000):
+        health.check(step, 0.5, parts, 1.0)
+        saved.append(health.good)
+    assert saved[:2] == [True, True] and not all(saved[:100]) and all(saved[2000:])
 
 
 def test_a_schedule_longer_than_the_run_is_left_before_its_end(tmp_path: Path) -> None:

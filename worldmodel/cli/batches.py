@@ -86,7 +86,9 @@ class Batches:
         return group
 
     def _moved(self, values: torch.Tensor) -> torch.Tensor:
-        return values if self.device.type == "cpu" else values.pin_memory().to(self.device, non_blocking=True)
+        if self.device.type == "cuda":  # from pinned memory the copy does not wait
+            values = values.pin_memory()
+        return values.to(self.device, non_blocking=True)
 
 
 @contextmanager
