@@ -148,7 +148,7 @@ def test_a_higher_loss_that_stays_is_saved_again_and_tiny_ones_do_not_count() ->
     for step in range(3000):
         health.check(step, 0.5, parts, 1.0)
         saved.append(health.good)
-    assert saved[:2] == [True, True] and not all(saved[:100]) and all(saved[2000:])
+    assert not any(saved[10:100]) and all(saved[2000:])
 
 
 def test_a_schedule_longer_than_the_run_is_left_before_its_end(tmp_path: Path) -> None:
