@@ -49,6 +49,8 @@ class Options:
     """Rows of the 64 px and of the 224 px set."""
     seconds: float = 3.0
     """For the step, and again for step and loader, of each side in each round."""
+    least: int = 10
+    """Steps timed each time, however long they take."""
     rounds: int = 3
     """Turns of both sides."""
     threads: int = 1
@@ -71,7 +73,7 @@ def task(size: str, options: Options, device: str, bf16: bool) -> dict[str, Any]
         model, loss = comparable(model), replace(loss, projections=1024)
         train = replace(train, batch=options.batch or (128 if device != "cpu" else 8 if preset == "paper" else 32))
     run = RunConfig(env="pusht", recipe=recipe, preset=preset, dataset="", model=model, loss=loss, train=train)
-    chosen = {name: getattr(options, name) for name in ("seconds", "threads", "workers")}
+    chosen = {name: getattr(options, name) for name in ("seconds", "least", "threads", "workers")}
     return {**chosen, "run": to_dict(run), "device": device, "bf16": bf16}
 
 
@@ -116,10 +118,10 @@ def measure(given: Found, options: Options) -> dict[str, Any]:
     if peers:
         if result["ours"]["parameters"] != result["peer"]["parameters"]:
             raise BadValue(f"--peer: it builds another model: {result['peer']['parameters']} parameters")
-        result["times_peer"] = {
-            part: median(one["peer"][part][per] / one["ours"][part][per] for one in rounds)
-            for part in ("step", "end_to_end")
-        }
+        for part in ("step", "end_to_end"):
+            ratios = [one["peer"][part][per] / one["ours"][part][per] for one in rounds]
+            result.setdefault("times_peer", {})[part] = median(ratios)
+            result.setdefault("times_peer_range", {})[part] = (min(ratios), max(ratios))
     return result
 
 
@@ -160,7 +162,7 @@ def main() -> None:
 
 
 def _main(options: Options) -> None:
-    for name in ("rounds", "seconds", "threads"):
+    for name in ("rounds", "seconds", "least", "threads"):
         if getattr(options, name) <= 0:
             raise BadValue(f"--{name}: expected more than 0, got {getattr(options, name)}")
     for name in ("batch", "workers"):

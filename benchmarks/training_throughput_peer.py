@@ -37,23 +37,23 @@ def measure(load: Callable[[], Batch], step: Callable[[Batch], object], given: d
 
     batch = load()
     step(batch)  # the first one allocates and chooses kernels
-    pure = clock(lambda: step(batch), given["seconds"], device)
+    pure = clock(lambda: step(batch), given["seconds"], device, given["least"])
     found: dict[str, Any] = {"step": pure, "peak_mb": peak(device)}
     both()
     waited.clear()
-    found["end_to_end"] = clock(both, given["seconds"], device)
+    found["end_to_end"] = clock(both, given["seconds"], device, given["least"])
     found["loading_share"] = sum(waited) / found["end_to_end"]["total_s"]
     if given["count"]:
         found["flops"] = count(lambda: step(batch))
     return found
 
 
-def clock(once: Callable[[], object], seconds: float, device: str) -> dict[str, float]:
-    """Median wall and CPU seconds of a call, over at least two calls; and the wall seconds of all."""
+def clock(once: Callable[[], object], seconds: float, device: str, least: int = 2) -> dict[str, float]:
+    """Median wall and CPU seconds of a call, over at least so many calls; and the wall seconds of all."""
     walls: list[float] = []
     cpus: list[float] = []
     begin = time.perf_counter()
-    while len(walls) < 2 or time.perf_counter() - begin < seconds:
+    while len(walls) < least or time.perf_counter() - begin < seconds:
         wall, cpu = time.perf_counter(), time.process_time()
         once()
         synchronize(device)

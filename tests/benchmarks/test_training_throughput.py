@@ -10,7 +10,23 @@ import pytest
 from worldmodel.benchmarks import loading, training_throughput, training_throughput_peer
 from worldmodel.cli.data import collect_with_bar
 
-TINY = ("--frames", 200, 200, "--seconds", 0.01, "--rounds", 1, "--batch", 2, "--device", "cpu", "--json", "t.json")
+TINY = (
+    "--frames",
+    200,
+    200,
+    "--seconds",
+    0.01,
+    "--rounds",
+    1,
+    "--least",
+    2,
+    "--batch",
+    2,
+    "--device",
+    "cpu",
+    "--json",
+    "t.json",
+)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
