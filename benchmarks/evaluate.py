@@ -127,8 +127,8 @@ def _lockstep(
             progress((len(running) + sum(over) * (budget - step)) * distributed.size())
         if any(over):
             steps[[rows[i] for i in running if success[rows[i]]]] = step
-            state = replace(state, rows=tuple(row for row, done in zip(state.rows, over) if not done))
-            running = [i for i, done in zip(running, over) if not done]
+            state = replace(state, rows=tuple(row for row, ended in zip(state.rows, over) if not ended))
+            running = [i for i, ended in zip(running, over) if not ended]
             if not running:
                 break
     return {

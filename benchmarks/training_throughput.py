@@ -24,7 +24,7 @@ from typing import Any
 
 from worldmodel.benchmarks import loading, training_throughput_peer
 from worldmodel.cli import common
-from worldmodel.config import EncoderConfig, ModelConfig, to_dict
+from worldmodel.config import EncoderConfig, ModelConfig, TrainConfig, to_dict
 from worldmodel.errors import BadValue, UnknownName
 from worldmodel.files import write_json
 from worldmodel.recipes import PRESETS, settings
@@ -79,7 +79,7 @@ def task(size: str, options: Options, device: str, bf16: bool) -> dict[str, Any]
 
 def frames(run: Found) -> int:
     """Frames in a step."""
-    long = round(run["train"]["batch"] * run["train"]["long_share"])
+    long = TrainConfig(**run["train"]).long_windows
     return int(long * run["train"]["window"] + (run["train"]["batch"] - long) * (run["model"]["context"] + 1))
 
 

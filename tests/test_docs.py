@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
@@ -127,8 +128,12 @@ def test_every_training_command_is_understood(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.chdir(tmp_path)
     script = "\n".join(blocks(ROOT / "docs" / "training.md", "sh")).replace("\\\n", "")
-    found = re.findall(r"(?:wm-train|worldmodel\.cli\.train) (.*?)(?: &)?(?:#.*)?$", script, flags=re.MULTILINE)
+    found = re.findall(r"^(.*?)(?:wm-train|worldmodel\.cli\.train) (.*?)(?: &)?(?:#.*)?$", script, flags=re.MULTILINE)
     assert len(found) >= 5
-    for line in found:
+    for launcher, line in found:
         options = parse([part for part in line.split() if part != "--resume" or "auto" in line])
         assert options.env == "pusht" or options.out == "runs/pusht"
+        counts = re.findall(r"--(?:nnodes|nproc-per-node) \"?(\$?\w+)", launcher)
+        processes = math.prod(4 if count == "$SLURM_NNODES" else int(count) for count in counts)
+        long, batch = options.train.long_windows, options.train.batch
+        assert long % processes == 0 and batch % processes == 0, line

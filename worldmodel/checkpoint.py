@@ -57,7 +57,7 @@ def read_about(path: str | Path) -> dict[str, Any]:
     """
     folder = model_folder(path)
     about = read_json(folder / "config.json")
-    if not isinstance(about, dict) or "model" not in about:
+    if not isinstance(about, dict) or not isinstance(about.get("model"), dict):
         raise BadFile(f"{folder / 'config.json'} does not describe a world model")
     if not isinstance(about.get("format"), int) or about["format"] > FORMAT:
         raise BadFile(
@@ -81,8 +81,8 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> WorldMod
         state = load_file(folder / "model.safetensors")
     except FileNotFoundError as error:
         raise BadFile(f"{folder} lacks model.safetensors") from error
-    except (SafetensorError, WorldModelError) as error:
-        raise BadFile(f"{folder} is damaged: {error}") from error
+    except (SafetensorError, WorldModelError, RuntimeError, TypeError, ValueError) as error:
+        raise BadFile(f"{folder} is damaged: {str(error).splitlines()[0]}") from error
     wrong = sorted(set(state) ^ set(model.state_dict()))
     if wrong:
         raise BadFile(f"{folder}: weights do not fit the configuration, such as {wrong[0]}")

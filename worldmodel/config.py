@@ -23,6 +23,12 @@ class EncoderConfig:
     patch: int = 8  # vit only, pixels
     projector: int = 512  # hidden width of the MLP with BatchNorm that makes the latent
 
+    def __post_init__(self) -> None:
+        for name in ("width", "depth", "heads", "patch", "projector"):
+            _at_least(1, f"model.encoder.{name}", getattr(self, name))
+        if self.kind == "vit" and self.width % self.heads:
+            raise BadValue(f"model.encoder.width: {self.width} cannot be split among model.encoder.heads {self.heads}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class OneStepConfig:
@@ -35,6 +41,11 @@ class OneStepConfig:
     dropout: float = 0.0
     action_hidden: int = 256  # hidden width of the action embedding
     head: int = 256  # hidden width of the prediction head (MLP with BatchNorm)
+
+    def __post_init__(self) -> None:
+        for name in ("depth", "heads", "head_dim", "mlp", "action_hidden", "head"):
+            _at_least(1, f"model.one_step.{name}", getattr(self, name))
+        _share("model.one_step.dropout", self.dropout)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +65,12 @@ class PrefixConfig:
     every_start: bool = True  # predict from every frame of a window but the last; False: from the first (2606.26217)
     shapes_encoder: bool = True  # False: it learns on latents that the other terms shape
     imagines: bool = False  # it also learns what the one-step predictor expects of random plans
+
+    def __post_init__(self) -> None:
+        sizes = ("depth", "heads", "mlp", "action_hidden", "blocks", "block_inner", "block_mlp", "head", "max_prefix")
+        for name in sizes:
+            _at_least(1, f"model.prefix.{name}", getattr(self, name))
+        _share("model.prefix.dropout", self.dropout)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +95,16 @@ class ModelConfig:
             ("action_block", 1),
             ("latent_dim", 2),
             ("context", 1),
+            ("inverse", 0),
         ):
             _at_least(least, f"model.{name}", getattr(self, name))
         if self.prefix is not None:
-            _at_least(1, "model.prefix.max_prefix", self.prefix.max_prefix)
             if self.latent_dim % 2:
                 raise BadValue(f"model.latent_dim: expected an even number (sines and cosines), got {self.latent_dim}")
+            if self.latent_dim % self.prefix.heads:
+                raise BadValue(
+                    f"model.latent_dim: {self.latent_dim} cannot be split among model.prefix.heads {self.prefix.heads}"
+                )
             if self.prefix.imagines and self.one_step is None:
                 raise BadValue("model.prefix.imagines: expected False without a one-step predictor to learn from")
 
@@ -148,10 +169,25 @@ class TrainConfig:
                 f"train.long_share: expected a share above 0 and up to 1 that leaves a long window in a batch of "
                 f"{self.batch}, got {self.long_share}"
             )
-        _at_least(0, "train.seed", self.seed)
-        for name in ("lr", "clip", "schedule"):
+        if not 0 <= self.seed < 2**32:
+            raise BadValue(f"train.seed: expected 0 to {2**32 - 1}, got {self.seed}")
+        for name in ("lr", "clip"):
             if not getattr(self, name) > 0:
                 raise BadValue(f"train.{name}: expected more than 0, got {getattr(self, name)}")
+        if not self.weight_decay >= 0:
+            raise BadValue(f"train.weight_decay: expected 0 or more, got {self.weight_decay}")
+        if not self.schedule >= 1:  # it would end before the run does
+            raise BadValue(f"train.schedule: expected 1 or more, got {self.schedule}")
+        _share("train.warmup", self.warmup)
+        if not 0 <= self.final_lr <= 1:
+            raise BadValue(f"train.final_lr: expected 0 to 1, got {self.final_lr}")
+
+    @property
+    def long_windows(self) -> int:
+        """Windows of a batch that are long; eight divides them where it can, so that processes can share them."""
+        long = self.batch * self.long_share
+        eights = 8 * round(long / 8)
+        return eights if self.batch % 8 == 0 and 0 < eights < self.batch else round(long)
 
 
 def check(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:
@@ -177,11 +213,26 @@ def check(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:
             f"loss.imagined: a weight of {loss.imagined} does not fit model.prefix.imagines = "
             f"{'imagined' in model.predictions}; change both"
         )
+    if bool(model.inverse) != bool(loss.inverse):
+        raise BadValue(
+            f"loss.inverse: a weight of {loss.inverse} does not fit model.inverse = {model.inverse}; change both"
+        )
+    parts = model.one_step is not None or bool(model.inverse) or (model.prefix is not None and model.prefix.every_start)
+    if train.ragged and (train.long_share < 1 or parts):
+        raise BadValue(
+            "train.ragged: expected False; only a prefix predictor alone, with every_start False and long_share 1, "
+            "learns from windows that are cut short (--recipe fast-lewm)"
+        )
     for name in ("one_step", "prefix"):
         if getattr(model, name) is not None and not getattr(loss, name):
             raise BadValue(
                 f"loss.{name}: 0 would leave a predictor untrained; choose --recipe lewm or fast-lewm instead"
             )
+
+
+def _share(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise BadValue(f"{name}: expected 0 to below 1, got {value}")
 
 
 def _at_least(least: int, name: str, value: int) -> None:
@@ -192,6 +243,16 @@ def _at_least(least: int, name: str, value: int) -> None:
 def to_dict(config: Any) -> dict[str, Any]:
     """Plain dictionaries of a config, ready for JSON or YAML."""
     return asdict(config)
+
+
+def flat(config: Any) -> dict[str, Any]:
+    """The settings of a config and of those inside it, by their dotted names."""
+    found: dict[str, Any] = {}
+    for one in fields(config):
+        value = getattr(config, one.name)
+        inner = {f"{one.name}.{name}": x for name, x in flat(value).items()} if is_dataclass(value) else {}
+        found |= inner or {one.name: value}
+    return found
 
 
 def from_dict(cls: type[T], values: Any, where: str = "") -> T:

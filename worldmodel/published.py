@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from worldmodel.config import ModelConfig, to_dict
+from worldmodel.config import ModelConfig, flat
 from worldmodel.errors import BadFile, BadValue, WorldModelError
 from worldmodel.files import replacing
 from worldmodel.model import WorldModel
@@ -133,8 +132,8 @@ def published_state(model: WorldModel, transformers: int = 4) -> dict[str, Tenso
     if len(model.predictors) > 1:
         raise BadValue("published weights: expected a model with one predictor, one-step or prefix; this one has both")
     state = _exported(model.state_dict(), transformers)
-    read = _flat(_config(state, transformers))
-    for name, value in _flat(model.config).items():
+    read = _kept(_config(state, transformers))
+    for name, value in _kept(model.config).items():
         if read[name] != value:
             raise BadValue(f"published weights: expected model.{name} = {read[name]}, got {value}")
     return state
@@ -211,7 +210,7 @@ def _config(found: Mapping[str, Tensor], transformers: int) -> ModelConfig:
     layers = depth("encoder.layers." if transformers == 5 else "encoder.encoder.layer.")
     return replace(
         config,
-        image_size=patch * math.isqrt(size("encoder.embeddings.position_embeddings", 1) - 1),
+        image_size=patch * math.isqrt(max(1, size("encoder.embeddings.position_embeddings", 1) - 1)),
         action_dim=width // config.action_block,
         context=context,
         encoder=replace(config.encoder, patch=patch, depth=layers),
@@ -220,12 +219,9 @@ def _config(found: Mapping[str, Tensor], transformers: int) -> ModelConfig:
     )
 
 
-def _flat(config: ModelConfig) -> dict[str, Any]:
+def _kept(config: ModelConfig) -> dict[str, Any]:
     """The settings that must survive writing and reading, by their dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in to_dict(config).items():
-        flat |= {f"{name}.{key}": one for key, one in value.items()} if isinstance(value, dict) else {name: value}
-    return {name: value for name, value in flat.items() if name.split(".")[-1] not in _TRAINING_ONLY}
+    return {name: value for name, value in flat(config).items() if name.split(".")[-1] not in _TRAINING_ONLY}
 
 
 def _same(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
@@ -251,7 +247,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
             f"{path} holds pickled objects, and loading it would run code of whoever wrote it: where its packages are "
             'installed and you trust it, torch.save(torch.load(FILE, weights_only=False).state_dict(), "weights.pt")'
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, SafetensorError) as error:
+    except Exception as error:  # what a damaged or foreign file makes torch raise is anything
         raise BadFile(f"{path} is not readable as weights") from error
     if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):  # a Lightning checkpoint
         loaded = loaded["state_dict"]
@@ -261,4 +257,9 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()
     ):
         raise BadFile(f"{path} holds no state dict, which is names and tensors")
+    for name, value in loaded.items():
+        counts = name.endswith("num_batches_tracked")
+        dense = value.layout is torch.strided and value.device.type == "cpu" and not value.is_quantized
+        if not dense or not (counts or (value.is_floating_point() and bool(value.isfinite().all()))):
+            raise BadFile(f"{path} holds no weights: {name} is not a dense tensor of finite numbers")
     return dict(loaded)

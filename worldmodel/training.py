@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import math
-import pickle
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,12 +20,11 @@ from torch import Tensor, nn
 
 from worldmodel import distributed
 from worldmodel.config import TrainConfig
-from worldmodel.errors import BadFile, UnknownName, WorldModelError
+from worldmodel.errors import BadFile, UnknownName
 from worldmodel.files import replacing
+from worldmodel.health import Health
 from worldmodel.model import WorldModel
 from worldmodel.terms import Loss
-
-_log = logging.getLogger(__name__)
 
 Windows = Sequence[Mapping[str, Tensor]]  # groups of windows of one length each
 Sample = Callable[[int], Windows]  # step -> the windows of this process
@@ -69,7 +66,8 @@ def train(
         The optimiser steps done in total, and what ``validate`` says at the end.
 
     Raises:
-        WorldModelError: the loss became NaN or infinite, or exploded; names the term. The last good state is kept.
+        WorldModelError: the loss became NaN or infinite, or exploded, or ends far above its lowest value; names the
+            term. The last good state is kept.
         KeyboardInterrupt: after SIGINT or SIGTERM, once the step is finished and the state saved.
     """
     device, first = model.device, distributed.rank() == 0
@@ -79,9 +77,10 @@ def train(
     objective = distributed.averaging(_Objective(model, loss, config))
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
     step, elapsed = _resume(folder, model, optimizer)
+    optimizer.param_groups[0]["weight_decay"] = config.weight_decay  # which a resumed run may change
     start = time.monotonic() - elapsed
     metrics = _Metrics(folder / "metrics.jsonl", step, record) if first else None
-    health = _Health(loss.weights)
+    health = Health(loss.weights, folder)
     model.train()
     with _interruptible() as interrupted:
         while True:
@@ -112,7 +111,8 @@ def train(
                 metrics(step, validated(model, validate))
             if step % config.save_every == 0 and first and health.good:
                 save_state(folder, model, optimizer, step, time.monotonic() - start)
-    if first and health.good:
+    health.require(step)
+    if first:
         save_state(folder, model, optimizer, step, time.monotonic() - start)
     distributed.barrier()  # nobody leaves before the state is there
     if stop:
@@ -137,43 +137,6 @@ class _Objective(nn.Module):
             record = self.model.step(windows, generator, self.accumulate)
         out: tuple[Tensor, dict[str, Tensor]] = self.loss(record, generator)
         return out
-
-
-class _Health:
-    """Stops a training that went wrong, before its weights are saved over good ones.
-
-    The loss, smoothed over about 20 steps, counts as exploded at 100 times its lowest value, and is not good enough to
-    be saved from 10 times on. Losses below 0.01 count as that, and a lowest value is forgotten within some thousand
-    steps. SIGReg is bounded, so it takes a prediction to get there.
-    """
-
-    def __init__(self, weights: Mapping[str, float]) -> None:
-        self.weights = weights
-        self.smooth, self.lowest, self.good = math.nan, math.inf, True
-
-    def check(self, step: int, total: float, parts: Mapping[str, Tensor], norm: float) -> None:
-        """Look at a step before it changes the weights."""
-        (total,) = distributed.maximum(total)
-        if not math.isfinite(norm) or not math.isfinite(total):
-            broken = [name for name, part in parts.items() if not torch.isfinite(part)]
-            what = f"loss term {', '.join(broken)} is not finite" if broken else "the gradient is not finite"
-            raise WorldModelError(f"training diverged at step {step}: {what}; {_KEPT}")
-        self.smooth = total if math.isnan(self.smooth) else 0.95 * self.smooth + 0.05 * total
-        self.lowest = max(0.01, min(1.001 * self.lowest, self.smooth))
-        if self.smooth > 100 * self.lowest:
-            worst = max(parts, key=lambda name: self.weights[name] * float(parts[name].detach()))
-            raise WorldModelError(
-                f"training exploded at step {step}: the loss rose from {self.lowest:.3g} to {self.smooth:.3g}, most of "
-                f"it loss term {worst}; {_KEPT}"
-            )
-        before, self.good = self.good, self.smooth <= 10 * self.lowest
-        if before and not self.good:
-            _log.warning(
-                f"the loss rose from {self.lowest:.3g} to {self.smooth:.3g}: no state is saved until it falls again"
-            )
-
-
-_KEPT = "the last good state is kept; try a lower --train.lr"
 
 
 def native_bf16(precision: str, device: torch.device) -> bool:
@@ -212,11 +175,19 @@ def _schedule(progress: float, config: TrainConfig) -> float:
 
 @contextmanager
 def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Turn SIGINT and SIGTERM into a flag, so that a step is never cut in half."""
+    """Turn SIGINT and SIGTERM into a flag, so that a step is never cut in half; a second one does not wait.
+
+    Several processes get both at once from a terminal and torchrun, and wait all the same.
+    """
     caught: list[int] = []
-    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def catch(number: int, frame: object) -> None:
+        if caught and distributed.size() == 1:
+            raise KeyboardInterrupt
+        caught.append(number)
+
     try:
-        before = {s: signal.signal(s, lambda number, frame: caught.append(number)) for s in signals}
+        before = {s: signal.signal(s, catch) for s in (signal.SIGINT, signal.SIGTERM)}
     except ValueError:  # not in the main thread: leave signals alone
         before = {}
     try:
@@ -246,9 +217,10 @@ def _resume(folder: Path, model: WorldModel, optimizer: torch.optim.Optimizer) -
         state: dict[str, Any] = torch.load(path, map_location=model.device, weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-    except (RuntimeError, KeyError, ValueError, EOFError, OSError, pickle.UnpicklingError) as error:
-        raise BadFile(f"{path} cannot be resumed ({str(error).splitlines()[0]}): give another --out") from error
-    return int(state["step"]), float(state["elapsed"])
+        return int(state["step"]), float(state["elapsed"])
+    except Exception as error:  # what a damaged or foreign file makes torch raise is anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BadFile(f"{path} cannot be resumed ({reason}): give another --out") from error
 
 
 class _Metrics:

@@ -51,7 +51,10 @@ def test_processes_share_the_batch_of_one(store: EpisodeStore, monkeypatch: pyte
         (share,) = Batches(store, CONFIG, CPU)(5)
         assert torch.equal(share["pixels"], whole["pixels"][rank::3])
     monkeypatch.setattr(distributed, "size", lambda: 5)
-    with pytest.raises(BadValue, match="--train.batch: 12 windows of one length cannot be shared by 5 processes"):
+    with pytest.raises(
+        BadValue,
+        match="--train.batch: its 12 windows of one length cannot be shared by 5 processes; expected such as 15",
+    ):
         Batches(store, CONFIG, CPU)
 
 
@@ -67,6 +70,9 @@ def test_ragged_batches_hold_one_length_as_often_as_there_are_windows_of_it(stor
 def test_frames_on_an_accelerator_give_the_same_windows(store: EpisodeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = Batches(store, CONFIG, CPU)
     monkeypatch.setattr("worldmodel.cli.batches.fits_on", lambda device, store: True)
+    monkeypatch.setattr("worldmodel.cli.batches.fits", lambda store, column: False)
+    assert Batches(store, CONFIG, CPU).frames is None  # the host cannot decode them all
+    monkeypatch.setattr("worldmodel.cli.batches.fits", lambda store, column: True)
     batches = Batches(store, CONFIG, CPU)
     assert isinstance(batches.frames, on_device.FramesOnDevice)
     assert all(equal(batches(step), expected(step)) for step in range(3))

@@ -122,7 +122,7 @@ def test_import_takes_from_the_dataset_what_weights_do_not_hold(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     attrs = {"env": "two-room", "render_preset": "fast", "action_low": [-1.0, -2.0], "action_high": [3.0, 40.0]}
-    write_store("a.h5", [episode(i, 20, split=i % 3) for i in range(4)], attrs)
+    write_store("a.h5", [episode(i, 20, 16, split=i % 3) for i in range(4)], attrs)
     Path("weights.pt").touch()
     published(monkeypatch, tiny_model(env="", one_step=None))
     assert wm_model(monkeypatch, "import", "weights.pt", "--dataset", "a.h5", "--out", "m") == 0
@@ -144,7 +144,6 @@ def test_import_takes_from_the_dataset_what_weights_do_not_hold(
 def test_published_weights_there_and_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-
     monkeypatch.chdir(tmp_path)
     config = settings("lewm", "paper")[0]
     assert config.one_step is not None
@@ -152,10 +151,13 @@ def test_published_weights_there_and_back(
     config = replace(config, one_step=replace(config.one_step, depth=1))
     model = WorldModel(config).eval()
     save_model("m", model, env="two-room")
-    write_store("a.h5", [episode(i, 20) for i in range(2)], {"env": "two-room"})
+    write_store("a.h5", [episode(i, 20, 28) for i in range(2)], {"env": "two-room"})
+    write_store("small.h5", [episode(i, 20) for i in range(2)], {"env": "two-room"})
     assert wm_model(monkeypatch, "export", "m", "--format", "published", "--transformers", 6, "--out", "w.pt") == 2
     assert "--transformers: expected 4 or 5, got 6" in capsys.readouterr().err
     assert wm_model(monkeypatch, "export", "m", "--format", "published", "--out", "w.pt") == 0
+    assert wm_model(monkeypatch, "import", "w.pt", "--dataset", "small.h5", "--out", "again") == 2
+    assert "small.h5 has 8 px images, w.pt was trained on 28 px" in capsys.readouterr().err
     assert wm_model(monkeypatch, "import", "w.pt", "--dataset", "a.h5", "--out", "again") == 0
     assert "recipe      lewm, preset published, from w.pt\n" in capsys.readouterr().out
     again, pixels = worldmodel.load("again"), torch.randint(0, 256, (2, 3, 28, 28, 3), dtype=torch.uint8)

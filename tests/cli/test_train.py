@@ -62,6 +62,11 @@ def test_train_then_resume_longer_is_the_run_itself(
     assert Path("again/metrics.jsonl").read_text() == Path("whole/metrics.jsonl").read_text()
     assert Path("again/model/model.safetensors").read_bytes() == Path("whole/model/model.safetensors").read_bytes()
     assert read_config(Path("again/config.yaml")) == read_config(Path("whole/config.yaml"))
+    # Longer and optimised otherwise it is still that run, with other losses or batches not.
+    assert wm_train(monkeypatch, "--resume --out again --steps 5 --train.lr 1e-4 --train.weight-decay 0") == 0
+    capsys.readouterr()
+    assert wm_train(monkeypatch, "--resume --out again --train.batch 8 --loss.sigreg 1") == 2
+    assert "--resume: loss.sigreg, train.batch differ from those of again" in capsys.readouterr().err
 
 
 def test_ctrl_c_saves_and_resume_goes_on(data: Path, tmp_path: Path) -> None:
@@ -114,7 +119,15 @@ def test_a_run_is_not_resumed_on_other_data(
         ("--env two-room --dataset {data} --loss.prefix 1 --recipe lewm", "loss terms ['prefix'] have a weight"),
         ("--env two-room --dataset {data} --loss.prefix 0", "--loss.prefix: 0 would leave a predictor untrained"),
         ("--env two-room --dataset {data} --train.window 5", "--train.window: 5 frames cannot train prefixes"),
-        ("--seed -1", "--train.seed: expected at least 0, got -1"),
+        ("--seed -1", "--train.seed: expected 0 to 4294967295, got -1"),
+        ("--train.weight-decay -1", "--train.weight-decay: expected 0 or more, got -1.0"),
+        ("--train.schedule 0.5", "--train.schedule: expected 1 or more, got 0.5"),
+        ("--train.final-lr nan", "--train.final-lr: expected 0 to 1, got nan"),
+        ("--model.encoder.depth 0", "--model.encoder.depth: expected at least 1, got 0"),
+        ("--model.prefix.dropout 3", "--model.prefix.dropout: expected 0 to below 1, got 3.0"),
+        ("--model.one-step.head 0", "--model.one-step.head: expected at least 1, got 0"),
+        ("--loss.inverse 0", "--loss.inverse: a weight of 0.0 does not fit model.inverse = 256; change both"),
+        ("--train.ragged", "--train.ragged: expected False; only a prefix predictor alone"),
         ("--config taken/config.yaml --recipe lewm", "--recipe: taken/config.yaml already says what is trained"),
         ("--resume", "--resume: no such configuration: runs/pusht/config.yaml"),
         ("--resume maybe", "unknown --resume 'maybe'"),

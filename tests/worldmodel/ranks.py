@@ -13,41 +13,50 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from tests.worldmodel.tiny import LOSS, TRAIN, dot_batch, tiny_config
+from tests.worldmodel.tiny import TRAIN, dot_batch, tiny_config
 from worldmodel import distributed
 from worldmodel.config import EncoderConfig, LossConfig, ModelConfig
 from worldmodel.model import WorldModel
+from worldmodel.recipes import RECIPES
 from worldmodel.terms import Loss
 from worldmodel.training import _Objective
 
-RECIPES = ("wm", "lewm", "fast-lewm")
 
-
-def recipe(name: str) -> tuple[ModelConfig, LossConfig]:
-    """Tiny models with every part that looks at the whole batch, and without dropout, which processes draw apart."""
-    config = tiny_config()
-    assert config.one_step is not None and config.prefix is not None
-    one_step, prefix = replace(config.one_step, dropout=0.0), replace(config.prefix, dropout=0.0)
+def tiny(name: str) -> tuple[ModelConfig, LossConfig]:
+    """A recipe in tiny sizes, with every part that looks at the whole batch; no dropout, which processes draw apart."""
+    what, sizes = RECIPES[name], tiny_config()
+    assert sizes.one_step is not None and sizes.prefix is not None
     vit = EncoderConfig(kind="vit", width=16, depth=2, heads=2, patch=8, projector=32)
-    if name == "wm":  # a CNN with batch norm of its own, imagined plans, long and short windows
-        prefix = replace(prefix, shapes_encoder=False, imagines=True)
-        return replace(config, one_step=one_step, prefix=prefix, inverse=16), replace(LOSS, inverse=0.5)
-    if name == "lewm":
-        return replace(config, encoder=vit, one_step=one_step, prefix=None), replace(LOSS, prefix=0.0, imagined=0.0)
-    return replace(config, encoder=vit, one_step=None, prefix=prefix, context=1), replace(
-        LOSS, one_step=0.0, imagined=0.0
+    prefix = replace(
+        sizes.prefix,
+        dropout=0.0,
+        max_prefix=min(what.max_prefix, 4),
+        every_start=what.every_start,
+        shapes_encoder=what.prefix_shapes_encoder,
+        imagines=what.loss.imagined != 0,
     )
+    config = replace(
+        sizes,
+        context=what.context,
+        encoder=sizes.encoder if name == "wm" else vit,  # a CNN has batch statistics of its own
+        one_step=replace(sizes.one_step, dropout=0.0) if what.one_step else None,
+        prefix=prefix if what.prefix else None,
+        inverse=16 if what.loss.inverse else 0,
+    )
+    return config, replace(what.loss, projections=32)
 
 
 def step(name: str) -> dict[str, torch.Tensor]:
     """Loss, gradients and buffers after one step on this process's share of the batch."""
-    config, weights = recipe(name)
+    config, weights = tiny(name)
     torch.manual_seed(0)
     model = WorldModel(config).double()
     loss = Loss(weights, config.predictions).double()
     mine = slice(distributed.rank(), None, distributed.size())
     # At least 16 windows each: fewer are padded, and the running variance of one process then counts other rows.
-    whole = [dot_batch(0, windows=32), dot_batch(1, windows=32, length=3)]
+    whole = [dot_batch(0, windows=32)]
+    if RECIPES[name].long_share < 1:
+        whole.append(dot_batch(1, windows=32, length=config.context + 1))
     groups = [{key: values[mine] for key, values in group.items()} for group in whole]
     objective = distributed.averaging(_Objective(model, loss, TRAIN))
     total, parts = objective(groups, torch.Generator().manual_seed(1))

@@ -23,7 +23,7 @@ from worldmodel.run import RunConfig, read_config, write_config
         dataset=st.text(st.characters(categories=("L", "N")), max_size=20),
         model=st.builds(
             ModelConfig,
-            latent_dim=st.integers(1, 256).map(lambda half: 2 * half),
+            latent_dim=st.integers(1, 256).map(lambda quarter: 4 * quarter),
             one_step=st.none() | st.builds(OneStepConfig, dropout=st.floats(0, 0.9)),
             prefix=st.none() | st.builds(PrefixConfig, max_prefix=st.integers(1, 64)),
         ),

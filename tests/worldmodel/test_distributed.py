@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.worldmodel.ranks import RECIPES, step
+from tests.worldmodel.ranks import step
 from worldmodel import distributed
 from worldmodel.blocks import BatchNorm1d
+from worldmodel.recipes import RECIPES
 
 ROOT = Path(__file__).parents[2]
 

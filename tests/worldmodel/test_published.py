@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from tests.worldmodel.tiny import tiny_model
 from worldmodel.errors import BadFile, BadValue
@@ -90,7 +89,9 @@ def test_what_is_not_published_weights_is_refused_in_one_line(tmp_path: Path) ->
     path, state = tmp_path / "a.pt", published_state(published())
     name = "predictor.transformer.norm.bias"
     assert f"{name} is missing" in refused(path, {k: v for k, v in state.items() if k != name})
-    assert "encoder.pooler.dense.weight is foreign" in refused(path, state | {"encoder.pooler.dense.weight": Tensor(2)})
+    assert "encoder.pooler.dense.weight is foreign" in refused(
+        path, state | {"encoder.pooler.dense.weight": torch.zeros(2)}
+    )
     assert f"{name}: expected shape (192,), got (7,)" in refused(path, state | {name: torch.zeros(7)})
     assert "pred_proj.net.0.bias is missing, and 8 more" in refused(
         path, {k: v for k, v in state.items() if not k.startswith("pred_proj")}
@@ -99,6 +100,11 @@ def test_what_is_not_published_weights_is_refused_in_one_line(tmp_path: Path) ->
     assert "neither predictor.pos_embedding" in refused(path, {"weight": torch.zeros(2)})
     assert "names and tensors" in refused(path, {"state_dict": {"encoder.cls": 3}})
     assert "names and tensors" in refused(path, [1, 2])
+    position = "encoder.embeddings.position_embeddings"
+    for odd in (torch.zeros(192).to_sparse(), torch.zeros(192, device="meta"), torch.full((192,), torch.nan)):
+        assert f"{name} is not a dense tensor of finite numbers" in refused(path, state | {name: odd})
+    assert f"{name} is not a dense tensor" in refused(path, state | {name: torch.zeros(192, dtype=torch.complex64)})
+    assert f"{position}: expected shape (1, 2, 192)" in refused(path, state | {position: torch.zeros(1, 0, 192)})
     for text in ("hello", ""):
         path.write_text(text)
         with pytest.raises(BadFile, match="not readable as weights"):

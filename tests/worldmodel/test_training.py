@@ -20,9 +20,10 @@ from worldmodel.checkpoint import save_model
 from worldmodel.config import EncoderConfig, LossConfig, TrainConfig, check
 from worldmodel.diagnostics import collapse_warning, mean_std
 from worldmodel.errors import BadFile, BadValue, UnknownName, WorldModelError
+from worldmodel.health import Health
 from worldmodel.model import WorldModel
 from worldmodel.terms import Loss
-from worldmodel.training import _Health, native_bf16, save_state, train
+from worldmodel.training import native_bf16, save_state, train
 
 _PREFIX = tiny_config().prefix
 assert _PREFIX is not None
@@ -65,27 +66,35 @@ def fit_and_interrupt(folder: Path, at: int) -> None:
 
 _VICTIM = """
 import sys, torch
+from dataclasses import replace
 from pathlib import Path
 from tests.worldmodel.test_training import fit
 from tests.worldmodel.tiny import TRAIN
 torch.set_num_threads(1)
-fit(Path(sys.argv[1]), TRAIN)
+fit(Path(sys.argv[1]), replace(TRAIN, steps=60))
 """
 
 
-def test_resuming_after_sigkill_is_the_same_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lines", [6, 11, 15])
+def test_resuming_after_sigkill_is_the_same_run(lines: int, tmp_path: Path) -> None:
+    """Killed at any step, on or after the state of every fourth: the steps since then are done again."""
     torch.set_num_threads(1)
-    folder = tmp_path / "killed"
+    folder, metrics = tmp_path / "killed", tmp_path / "killed" / "metrics.jsonl"
     victim = subprocess.Popen([sys.executable, "-c", _VICTIM, str(folder)])
     deadline = time.monotonic() + 60
-    while not (folder / "state" / "state.pt").exists() and victim.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
+    while victim.poll() is None and time.monotonic() < deadline:
+        if metrics.exists() and len(metrics.read_text().splitlines()) >= lines:
+            break
+        time.sleep(0.001)
     victim.kill()
     victim.wait()
-    with open(folder / "metrics.jsonl", "a") as file:
+    state = torch.load(folder / "state" / "state.pt", weights_only=True)
+    assert 4 <= state["step"] < 60 and len(metrics.read_text().splitlines()) >= lines
+    with open(metrics, "a") as file:
         file.write('{"step": 9, "lo')  # a line cut in half
-    assert_equal(fit(tmp_path / "whole", TRAIN), fit(folder, TRAIN))
-    assert [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()] == [*range(1, 13)]
+    config = replace(TRAIN, steps=60)
+    assert_equal(fit(tmp_path / "whole", config), fit(folder, config))
+    assert metrics.read_text() == (tmp_path / "whole" / "metrics.jsonl").read_text()
 
 
 def test_it_learns(tmp_path: Path) -> None:
@@ -139,8 +148,8 @@ def test_an_exploding_loss_is_stopped_and_not_saved(tmp_path: Path) -> None:
     assert (tmp_path / "state" / "state.pt").read_bytes() == good["state"]
 
 
-def test_a_higher_loss_that_stays_is_saved_again_and_tiny_ones_do_not_count() -> None:
-    health, parts = _Health({"one_step": 1.0}), {"one_step": torch.tensor(0.0)}
+def test_a_higher_loss_that_stays_is_saved_again_and_tiny_ones_do_not_count(tmp_path: Path) -> None:
+    health, parts = Health({"one_step": 1.0}, tmp_path), {"one_step": torch.tensor(0.0)}
     for step, total in enumerate([1e-6] * 50 + [0.09] * 200):
         health.check(step, total, parts, 1.0)
         assert health.good
@@ -148,7 +157,19 @@ def test_a_higher_loss_that_stays_is_saved_again_and_tiny_ones_do_not_count() ->
     for step in range(3000):
         health.check(step, 0.5, parts, 1.0)
         saved.append(health.good)
-    assert not any(saved[10:100]) and all(saved[2000:])
+    assert not any(saved[:100]) and all(saved[2000:])
+
+
+def test_a_training_that_ends_far_above_its_best_says_so_and_saves_nothing(tmp_path: Path) -> None:
+    """One jump is not saved either, though the smoothed loss has hardly moved."""
+    health, parts = Health({"one_step": 1.0}, tmp_path), {"one_step": torch.tensor(0.0)}
+    for step in range(100):
+        health.check(step, 0.5, parts, 1.0)
+    health.require(100)
+    health.check(100, 6.0, parts, 1.0)
+    assert not health.good and health.smooth < 1
+    with pytest.raises(WorldModelError, match="with a loss of 6, far above the 0.5.* no state was saved before"):
+        health.require(101)
 
 
 def test_a_schedule_longer_than_the_run_is_left_before_its_end(tmp_path: Path) -> None:
@@ -210,7 +231,7 @@ def test_bad_settings_are_named() -> None:
         replace(TRAIN, batch=1)
     with pytest.raises(BadValue, match="train.long_share: expected a share .* in a batch of 8, got 0.05"):
         replace(TRAIN, long_share=0.05)
-    with pytest.raises(BadValue, match="train.seed: expected at least 0, got -1"):
+    with pytest.raises(BadValue, match="train.seed: expected 0 to 4294967295, got -1"):
         replace(TRAIN, seed=-1)
     with pytest.raises(BadValue, match="loss.knots: expected at least 2"):
         LossConfig(knots=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import torch
 
 from worldmodel import distributed
 from worldmodel.cli import common
-from worldmodel.datasets.cache import FrameCache
+from worldmodel.datasets.cache import FrameCache, fits
 from worldmodel.datasets.on_device import FramesOnDevice, fits_on
 from worldmodel.datasets.windows import Windows
 from worldmodel.errors import BadValue
@@ -47,20 +48,23 @@ class Batches:
         with common.bar(None, "frames", "decoding") as line:
             make = partial(Windows, store, "train", stride=stride, progress=partial(common.move, line))
             self.frames: FramesOnDevice | None = None
-            if fits_on(device, store):
+            if fits_on(device, store) and fits(store, "pixels"):
                 self.frames = FramesOnDevice(FrameCache(store, progress=partial(common.move, line)), device)
                 make = partial(make, columns=("action",))
-            long = round(config.train.batch * config.train.long_share)
+            long, batch = config.train.long_windows, config.train.batch
             self.groups = [(make(length=length), long)]
-            if long < config.train.batch:
-                self.groups.append((make(length=config.model.context + 1), config.train.batch - long))
+            if long < batch:
+                self.groups.append((make(length=config.model.context + 1), batch - long))
             self.cut = [make(length=shorter, cut=True) for shorter in range(2, length)] if config.train.ragged else []
-        for _, count in self.groups:
-            if count % distributed.size():
-                raise BadValue(
-                    f"--train.batch: {count} windows of one length cannot be shared by {distributed.size()} "
-                    "processes; expected a multiple"
-                )
+        size = distributed.size()
+        if any(count % size for _, count in self.groups):
+            counts = " and ".join(f"{count}" for _, count in self.groups)
+            following = (replace(config.train, batch=n) for n in range(batch, batch + 64 * size))
+            fit = next((x.batch for x in following if not (x.long_windows % size or x.batch % size)), None)
+            raise BadValue(
+                f"--train.batch: its {counts} windows of one length cannot be shared by {size} processes"
+                + (f"; expected such as {fit}" if fit else "; give another --train.long-share")
+            )
 
     def __call__(self, step: int) -> list[Group]:
         """This process's windows of a step, on the device."""

@@ -43,6 +43,8 @@ def export(path: Annotated[str, tyro.conf.Positional], out: str, format: str = "
     if format not in FORMATS:
         with option("--format"):
             raise UnknownName("format", format, FORMATS)
+    if transformers not in (4, 5):
+        raise BadValue(f"--transformers: expected 4 or 5, got {transformers}")
     _must_be_new(out)
 
     from worldmodel.checkpoint import load_model, read_about
@@ -97,6 +99,9 @@ def import_(weights: Annotated[str, tyro.conf.Positional], out: str, dataset: st
         if actions != (expected,):
             block = model.config.action_block
             raise BadFile(f"{dataset} has actions of shape {actions}, {weights} was trained on {block} x {expected}")
+        if store.image_size != model.config.image_size:
+            size = model.config.image_size
+            raise BadFile(f"{dataset} has {store.image_size} px images, {weights} was trained on {size} px")
         model.config = replace(model.config, env=store.env)
         model.set_actions(*action_statistics(store, None), *action_bounds(store))  # of all episodes, as published
         learned_from = {"path": dataset, "fingerprint": store.fingerprint}

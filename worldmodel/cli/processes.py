@@ -37,9 +37,7 @@ def processes(device: torch.device) -> Iterator[torch.device]:
         torch.accelerator.set_device_index(index)
         backend = f"cpu:gloo,{device.type}:{backend}"
     store, rank, size = next(rendezvous("env://"))
-    # Restarted processes may be given the store of those before them, whose addresses lead nowhere: pytorch#135712.
-    start = store.add(f"starts/{rank}", 1)
-    fresh = PrefixStore(f"start-{start}", store)
+    fresh = PrefixStore(f"start-{_restarts()}", store)
     patience = timedelta(hours=6)  # the first process may have to collect and decode the dataset
     dist.init_process_group(backend, store=fresh, rank=rank, world_size=size, timeout=patience)
     try:
@@ -49,3 +47,20 @@ def processes(device: torch.device) -> Iterator[torch.device]:
             raise WorldModelError("another process ended; what it said is the reason") from error
         raise
     dist.destroy_process_group()
+
+
+def _restarts() -> int:
+    """How often torchrun has started this process again.
+
+    It may give all of them one store, in which the addresses of the dead still stand: pytorch#135712. On one node the
+    number keeps them apart; each node counts for itself.
+
+    Raises:
+        BadValue: several nodes were started so that nothing keeps them apart.
+    """
+    count = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    if int(os.environ.get("GROUP_WORLD_SIZE", "1")) == 1:
+        return count
+    if count and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        raise BadValue("torchrun: to start again on several nodes, set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 on each")
+    return 0

@@ -12,7 +12,7 @@ import tyro
 
 from worldmodel.cli import common
 from worldmodel.cli.progress import Progress, import_wandb
-from worldmodel.config import LossConfig, ModelConfig, TrainConfig, check, to_dict
+from worldmodel.config import LossConfig, ModelConfig, TrainConfig, check, flat
 from worldmodel.errors import BadFile, BadValue, UnknownName
 from worldmodel.recipes import settings
 from worldmodel.run import RunConfig, read_config, write_config
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 DEFAULT = "pusht"
 RESUME = ("always", "auto", "never")
+MAY_CHANGE = (  # of TrainConfig, in a run that is resumed
+    *("steps", "minutes", "lr", "weight_decay", "warmup", "schedule", "final_lr", "clip"),
+    *("accumulate", "compile", "log_every", "save_every", "validate_every"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,14 +256,12 @@ def _fit_to_data(config: ModelConfig, store: EpisodeStore) -> ModelConfig:
 
 
 def _same_run(old: RunConfig, new: RunConfig, out: Path) -> RunConfig:
-    """A resumed run may be made longer, nothing else."""
-    longer = replace(old, train=replace(old.train, steps=new.train.steps, minutes=new.train.minutes))
-    if new != longer:
-        changed = [k for k, v in to_dict(new).items() if to_dict(longer)[k] != v]
-        raise BadValue(
-            f"--resume: {', '.join(changed)} differ from those of {out}; give --config {out / 'config.yaml'}"
-        )
-    return longer
+    """A resumed run may be made longer, optimised otherwise and watched otherwise, nothing else."""
+    changed = replace(old, train=replace(old.train, **{name: getattr(new.train, name) for name in MAY_CHANGE}))
+    if new != changed:
+        names = ", ".join(name for name, value in flat(new).items() if flat(changed)[name] != value)
+        raise BadValue(f"--resume: {names} differ from those of {out}; leave them out, or give another --out")
+    return changed
 
 
 def _summary(out: Path, model: WorldModel, steps: int, report: Mapping[str, float], config: RunConfig) -> None:
@@ -273,7 +275,7 @@ def _summary(out: Path, model: WorldModel, steps: int, report: Mapping[str, floa
         known = [h for h in HORIZONS if f"{name}_error_{h}" in report]  # short episodes have no far ones
         ahead, errors = ", ".join(map(str, known)), ", ".join(f"{report[f'{name}_error_{h}']:.3f}" for h in known)
         rows.append((name, f"open-loop error {errors} of copy-last at {ahead} model steps, held out"))
-        if f"{name}_sensitivity_{known[0]}" in report:
+        if known and f"{name}_sensitivity_{known[0]}" in report:
             times = ", ".join(f"{report[f'{name}_sensitivity_{h}']:.1f}" for h in known)
             rows.append(("", f"with shuffled actions {times} times that"))
     for kind in ("linear", "mlp"):

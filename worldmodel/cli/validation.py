@@ -100,7 +100,7 @@ class Validation:
         actions = model.normalise(self.actions.to(model.device))
         past, future = Context(z[:, :C], actions[:, : C - 1]), actions[:, C - 1 :]
         plans = torch.stack([future, future.roll(1, dims=0)], dim=1)  # windows are in random order already
-        values = {"std": mean_std(z[:, 0]), "rank": effective_rank(z[:, 0])}
+        values = {"std": mean_std(z.flatten(0, 1)), "rank": effective_rank(z.flatten(0, 1))}
         ignored, paths = [], {}
         for name in model.predictors:
             path, shuffled = model.predictor(name).rollout(past, plans).unbind(dim=1)
