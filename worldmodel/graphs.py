@@ -1,6 +1,6 @@
 """The parts of a model as other programs call them: named inputs, actions in the environment's units, free lengths.
 
-Shapes: M rows, T frames given, C context frames, L actions given, K = max_prefix, n steps asked for, S pixels,
+Shapes: M rows, T frames given, C context frames, L actions given, S pixels,
 D latent width, a action size, F action block, A = F * a.
 """
 
@@ -44,9 +44,9 @@ class _OneStep(nn.Module):
 
 
 class _Prefix(nn.Module):
-    """``z`` (M, T, D), oldest first, next ``actions`` (M, L, A), ``steps`` int64 (n,) -> z after those (M, n, D).
+    """``z`` (M, T, D), oldest first, next ``actions`` (M, L, A), ``steps`` int64 (chosen,) -> (M, chosen, D).
 
-    Steps count from 1; L <= K. The last C of z are read; where there are fewer, the oldest stands in for what is
+    Steps count from 1; L <= max_prefix. The last C of z are read; where there are fewer, the oldest stands in for what is
     missing.
     """
 
@@ -136,8 +136,8 @@ def graphs(model: WorldModel) -> dict[str, Graph]:
             free = upto("length", C)
             found[name] = Graph(_OneStep(model, part), "z_next", {"z": free, "actions": free}, C, context)
         else:
-            K = part.max_prefix
-            steps = {0: Dim("chosen")} if K > 1 else {}
-            axes = {"z": {0: batch, 1: Dim("frames")}, "actions": upto("horizon", K), "steps": steps}
-            found[name] = Graph(_Prefix(model, part), "z_after", axes, K, plans)
+            longest = part.max_prefix
+            steps = {0: Dim("chosen")} if longest > 1 else {}
+            axes = {"z": {0: batch, 1: Dim("frames")}, "actions": upto("horizon", longest), "steps": steps}
+            found[name] = Graph(_Prefix(model, part), "z_after", axes, longest, plans)
     return found

@@ -4,7 +4,7 @@ A demonstrator's consecutive actions belong together, a planner's candidates do 
 predictor needs to have seen each of its actions near each place, the prefix predictor the whole sequence. So the prefix
 predictor also learns from the other one's rollouts of random plans.
 
-Shapes: M plans, K model steps, C context frames, D latent width, F action block, a action size, A = F * a.
+Shapes: M plans, H model steps, C context frames, D latent width, F action block, a action size, A = F * a.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from worldmodel.prefix import Prefix
 def random_plans(
     count: int, steps: int, low: Tensor, high: Tensor, block: int, generator: torch.Generator | None
 ) -> Tensor:
-    """Draw plans between which a search would choose, from trembling to steady: (M, K, A) within the bounds.
+    """Draw plans between which a search would choose, from trembling to steady: (M, H, A) within the bounds.
 
     Primitive actions are correlated in time (``worldmodel.noise.correlate``), each plan with a rho of its own, uniform
     in [0, 1); their standard deviation is one, in normalised action units. Several processes with equal generators draw
@@ -30,7 +30,7 @@ def random_plans(
 
     Args:
         count: M.
-        steps: K.
+        steps: H.
         low: lower bound of a normalised action block, (A,).
         high: upper bound, (A,).
         block: F.
@@ -43,7 +43,7 @@ def random_plans(
 
 
 def predict_imagined(teacher: OneStep, learner: Prefix, context: Context, plans: Tensor) -> Prediction:
-    """Predict every prefix of the plans (M, K, A), one for each context; the targets are the teacher's rollouts.
+    """Predict every prefix of the plans (M, H, A), one for each context; the targets are the teacher's rollouts.
 
     Neither the latents nor the teacher learn from it. Call it after the teacher's own predictions of the step: in older
     torch, autocast keeps the parameters it has cast, and those first cast here would carry no gradient.

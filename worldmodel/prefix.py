@@ -1,6 +1,6 @@
 """The action-prefix predictor of Fast-LeWM (2606.26217): the latent after every prefix of a plan, in one pass.
 
-Shapes: M rows, L <= K actions, K = max_prefix, D latent width, A = F * a action-block width, C context frames.
+Shapes: M rows, L <= max_prefix actions, D latent width, A = F * a action-block width, C context frames.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Prefix(nn.Module):
         return out
 
     def predict_windows(self, z: Tensor, actions: Tensor) -> Prediction:
-        """Predictions from every start of the window to every later frame within K: z (B, T, D), actions (B, T-1, A).
+        """Predictions from every start of the window to every later frame in reach: z (B, T, D), actions (B, T-1, A).
 
         The frames are encoded anyway, so T - 1 anchors cost little more than one. A window holds more short prefixes
         than long ones; weights make every length count the same, as in 2606.26217. There, and with ``every_start``
@@ -93,7 +93,9 @@ class Prefix(nn.Module):
         history = torch.cat([z[:, :1].expand(-1, self.context - 1, -1), z[:, :starts]], dim=1)
         anchors = history.unfold(1, self.context, 1).transpose(2, 3).flatten(0, 1)  # (B * starts, C, D)
         padded = torch.cat([actions, actions.new_zeros(b, self.max_prefix - 1, actions.shape[-1])], dim=1)
-        plans = padded.unfold(1, self.max_prefix, 1)[:, :starts].transpose(2, 3).flatten(0, 1)  # (B * starts, K, A)
+        plans = (
+            padded.unfold(1, self.max_prefix, 1)[:, :starts].transpose(2, 3).flatten(0, 1)
+        )  # (B * starts, max_prefix, A)
         tokens = self.prefixes(anchors, plans).view(b, starts * self.max_prefix, -1)
         pairs = [(s, k) for s in range(starts) for k in range(min(self.max_prefix, t - 1 - s))]
         start, length = torch.tensor(pairs, device=z.device).T
@@ -108,7 +110,7 @@ class Prefix(nn.Module):
     def arrivals(self, context: Context, plans: Tensor, steps: tuple[int, ...]) -> Tensor:
         """Latents after the chosen steps, counted from 1: (B, N, H, A) -> (B, N, S, D).
 
-        Steps beyond K are composed: the longest trained jump, then a new anchor at the predicted latents.
+        Steps beyond max_prefix are composed: the longest trained jump, then a new anchor at the predicted latents.
         """
         b, n, _, _ = plans.shape
         history = context.z[:, -self.context :]

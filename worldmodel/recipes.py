@@ -31,7 +31,7 @@ class Recipe:
     ragged: bool = False  # also windows that an episode's end cuts short
     one_step: bool
     prefix: bool
-    max_prefix: int = 1  # K, model steps
+    max_prefix: int = 1  # model steps
     every_start: bool = True
     prefix_shapes_encoder: bool = True
     loss: LossConfig
