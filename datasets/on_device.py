@@ -11,12 +11,12 @@ from torch import Tensor
 from worldmodel.datasets.cache import FrameCache
 from worldmodel.datasets.store import EpisodeStore
 
-SHARE = 0.5  # of the accelerator's free memory that frames may take
+SHARE = 0.3  # of the accelerator's free memory that frames may take; the model and its activations come later
 _ROWS = 4096  # moved at once
 
 
 def fits_on(device: torch.device, store: EpisodeStore, column: str = "pixels") -> bool:
-    """Whether a decoded column would take at most half of an accelerator's free memory; never on a processor."""
+    """Whether a decoded column would take at most three tenths of an accelerator's free memory; never on a processor."""
     if device.type == "cpu":
         return False
     free = getattr(torch.get_device_module(device), "mem_get_info", None)

@@ -46,8 +46,8 @@ class _OneStep(nn.Module):
 class _Prefix(nn.Module):
     """``z`` (M, T, D), oldest first, next ``actions`` (M, L, A), ``steps`` int64 (chosen,) -> (M, chosen, D).
 
-    Steps count from 1; L <= max_prefix. The last C of z are read; where there are fewer, the oldest stands in for what is
-    missing.
+    Steps count from 1; L <= max_prefix. The last C of z are read; where there are fewer, the oldest stands in for what
+    is missing.
     """
 
     recent: Tensor

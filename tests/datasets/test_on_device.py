@@ -25,8 +25,8 @@ def test_frames_on_a_device_are_the_windows_frames(tmp_path: Path, monkeypatch: 
     np.testing.assert_array_equal(frames.gather(windows.frame_rows(order)).numpy(), windows.batch(order)["pixels"])
 
 
-@pytest.mark.parametrize(("free", "fits"), [(9215, False), (9216, True)])
-def test_frames_may_take_half_of_the_free_memory(
+@pytest.mark.parametrize(("free", "fits"), [(15359, False), (15360, True)])
+def test_frames_may_take_three_tenths_of_the_free_memory(
     free: int, fits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """24 pictures of 8 px are 4608 bytes."""
