@@ -16,7 +16,7 @@ _ROWS = 4096  # moved at once
 
 
 def fits_on(device: torch.device, store: EpisodeStore, column: str = "pixels") -> bool:
-    """Whether a decoded column would take at most three tenths of an accelerator's free memory; never on a processor."""
+    """Whether a decoded column would take at most 30 % of an accelerator's free memory; never on a processor."""
     if device.type == "cpu":
         return False
     free = getattr(torch.get_device_module(device), "mem_get_info", None)
