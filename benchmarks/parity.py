@@ -8,17 +8,14 @@ their numbers, which the tests compare with ours where there is no peer.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import tempfile
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from worldmodel.benchmarks import loading
 from worldmodel.cli import common
-from worldmodel.errors import BadFile
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -196,17 +193,8 @@ def compare(kind: str, peer: str, code: str | None) -> tuple[list[dict[str, Any]
 
 def call(peer: str, folder: Path, kind: str, code: str | None) -> dict[str, str]:
     """Run parity_peer.py in the other environment; return its versions."""
-    source = Path(__file__).with_name("parity_peer.py").read_text()
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [peer, "-", str(folder), kind, str(Path(code).resolve()) if code else ""]
-    try:
-        done = subprocess.run(command, input=source, env=env, cwd=folder, capture_output=True, text=True)
-    except OSError as error:
-        raise BadFile(f"--peer: cannot run {peer}: {error.strerror}") from error
-    if done.returncode:
-        raise BadFile(f"--peer: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-    versions: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
-    return versions
+    given = {"folder": str(folder.resolve()), "kind": kind, "code": str(Path(code).resolve()) if code else ""}
+    return loading.feed(peer, Path(__file__).with_name("parity_peer.py"), given)
 
 
 def main() -> None:

@@ -124,10 +124,11 @@ def outputs(model: Any, kind: str, regulariser: Any, given: dict[str, Tensor]) -
 
 
 def main() -> None:
-    """Do it all in the folder of the first argument, for the model of the second; print versions."""
+    """Do it all for the folder and the model that the first argument, one line of JSON, names; print versions."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    folder, kind, code = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    told = json.loads(sys.argv[1])
+    folder, kind, code = Path(told["folder"]), told["kind"], told["code"]
     given = torch.load(folder / "inputs.pt", weights_only=True)
     model, regulariser = build(kind, given["actions"].shape[-1], code)
     with torch.no_grad():
