@@ -93,9 +93,7 @@ class Prefix(nn.Module):
         history = torch.cat([z[:, :1].expand(-1, self.context - 1, -1), z[:, :starts]], dim=1)
         anchors = history.unfold(1, self.context, 1).transpose(2, 3).flatten(0, 1)  # (B * starts, C, D)
         padded = torch.cat([actions, actions.new_zeros(b, self.max_prefix - 1, actions.shape[-1])], dim=1)
-        plans = (
-            padded.unfold(1, self.max_prefix, 1)[:, :starts].transpose(2, 3).flatten(0, 1)
-        )  # (B * starts, max_prefix, A)
+        plans = padded.unfold(1, self.max_prefix, 1)[:, :starts].transpose(2, 3).flatten(0, 1)  # of every anchor
         tokens = self.prefixes(anchors, plans).view(b, starts * self.max_prefix, -1)
         pairs = [(s, k) for s in range(starts) for k in range(min(self.max_prefix, t - 1 - s))]
         start, length = torch.tensor(pairs, device=z.device).T

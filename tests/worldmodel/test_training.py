@@ -64,6 +64,23 @@ def fit_and_interrupt(folder: Path, at: int) -> None:
     train(model, Loss(LOSS, CONFIG.predictions), TRAIN, sample, folder)
 
 
+def test_a_second_interruption_does_not_wait(tmp_path: Path) -> None:
+    """The step is left in its middle; what was saved before it stands."""
+    fit(tmp_path, replace(TRAIN, steps=4))
+    before, asked = (tmp_path / "state" / "state.pt").read_bytes(), []
+
+    def sample(step: int) -> list[dict[str, torch.Tensor]]:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            asked.append(step)
+        return dot_groups(step)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(WorldModel(CONFIG), Loss(LOSS, CONFIG.predictions), TRAIN, sample, tmp_path)
+    assert asked == [4] and (tmp_path / "state" / "state.pt").read_bytes() == before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 _VICTIM = """
 import sys, torch
 from dataclasses import replace
@@ -170,6 +187,20 @@ def test_a_training_that_ends_far_above_its_best_says_so_and_saves_nothing(tmp_p
     assert not health.good and health.smooth < 1
     with pytest.raises(WorldModelError, match="with a loss of 6, far above the 0.5.* no state was saved before"):
         health.require(101)
+
+
+def test_a_run_whose_last_step_jumps_ends_with_an_error_and_the_state_before(tmp_path: Path) -> None:
+    model, last = WorldModel(CONFIG), TRAIN.steps - 1
+
+    def sample(step: int) -> list[dict[str, torch.Tensor]]:
+        if step == last:
+            with torch.no_grad():
+                model.projector[-1].weight.mul_(10)
+        return dot_groups(step)
+
+    with pytest.raises(WorldModelError, match="stopped at step 12 with a loss of .* the last good state is kept"):
+        train(model, Loss(LOSS, CONFIG.predictions), replace(TRAIN, save_every=5), sample, tmp_path)
+    assert torch.load(tmp_path / "state" / "state.pt", weights_only=True)["step"] == 10
 
 
 def test_a_schedule_longer_than_the_run_is_left_before_its_end(tmp_path: Path) -> None:

@@ -98,16 +98,16 @@ def parse(arguments: list[str]) -> Options:
         options = replace(options, preset=default.preset)
     if options.resume not in RESUME:
         raise UnknownName("--resume", options.resume, RESUME)
-    flat = {name: getattr(options, name) for name in ("steps", "minutes", "seed") if getattr(options, name) is not None}
+    said = {name: getattr(options, name) for name in ("steps", "minutes", "seed") if getattr(options, name) is not None}
     for name in ("steps", "minutes"):
-        if name in flat and flat[name] <= 0:
-            raise BadValue(f"--{name}: expected more than 0, got {flat[name]}")
-    if "minutes" in flat and "steps" not in flat:
-        flat["steps"] = 10**7  # the clock decides
-    if "steps" in flat and "minutes" not in flat:
-        flat["minutes"] = 0.0
+        if name in said and said[name] <= 0:
+            raise BadValue(f"--{name}: expected more than 0, got {said[name]}")
+    if "minutes" in said and "steps" not in said:
+        said["steps"] = 10**7  # the clock decides
+    if "steps" in said and "minutes" not in said:
+        said["minutes"] = 0.0
     with common.options_as_fields():
-        return replace(options, train=replace(options.train, **flat))
+        return replace(options, train=replace(options.train, **said))
 
 
 def _folder(out: str | None, env: str) -> Path:
