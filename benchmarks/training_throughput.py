@@ -177,7 +177,7 @@ def _main(options: Options) -> None:
     import torch
 
     from worldmodel.benchmarks.provenance import provenance
-    from worldmodel.training import native_bf16
+    from worldmodel.precision import native_bf16
 
     device = common.device(options.device)
     torch.set_num_threads(options.threads)

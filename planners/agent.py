@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from worldmodel.errors import BadValue, UnknownName
-from worldmodel.interfaces import Context, Objective, Planner
+from worldmodel.blocks import at_least_float32
+from worldmodel.errors import BadValue
+from worldmodel.interfaces import Context, Objective, Planner, PlannerStats
 from worldmodel.planners.config import AgentConfig
-from worldmodel.planners.objectives import GoalDistance, default_objective, make_cost
-from worldmodel.planners.registry import planner_class
+from worldmodel.planners.costs import Cost
+from worldmodel.planners.objectives import GoalDistance, default_objective
 from worldmodel.planners.sampling import shift_plan
 from worldmodel.planners.state import AgentState, Row, new_row
+from worldmodel.precision import native_bf16
 
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
@@ -29,10 +31,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Stats:
-    """Time spent planning: wall clock of every solve, encoding included, and how many rows it planned for."""
+    """What planning took: the wall clock of every call that planned, encoding included, and how many rows it served."""
 
     milliseconds: list[float] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
+    solves: list[PlannerStats] = field(default_factory=list)  # one a call, or more where rows cannot be solved together
 
     @property
     def plans(self) -> int:
@@ -67,22 +70,22 @@ class Agent:
         objective: Objective | None = None,
     ) -> None:
         self.model, self.planner, self.config = model.eval(), planner, config
-        name = config.predictor
-        if name == "auto":
-            name = "prefix" if "prefix" in model.predictors else model.predictors[0]
-        self.predictor = model.predictor(name)
+        self.predictor = model.predictor(config.predictor_of(model.predictors))
         self.fixed_objective = objective or (GoalDistance(config.arrivals) if config.arrivals else None)
         self.objective = self._objective(0)  # of the first plan
         self.execute_steps = min(config.execute_steps, config.horizon)
         self.low, self.high = low, high
+        self.bf16 = config.precision != "fp32" and (config.precision == "bf16" or _prefers_bf16(model.device))
         self.stats = Stats()
+        if config.deadline_ms is not None:
+            self._require_time(config.deadline_ms)
 
     def begin(self, rows: Sequence[int]) -> AgentState:
         """Return the state at the beginning of an episode, for rows seeded by these numbers.
 
         A row acts the same whichever rows accompany it, so many episodes can be spread over batches of any size.
         """
-        return AgentState(tuple(new_row(index, 0, self.config.seed, self.model.device) for index in rows))
+        return AgentState(tuple(new_row(index, 0, self.model.device) for index in rows))
 
     def predict(
         self,
@@ -119,52 +122,79 @@ class Agent:
             if not row.waiting:
                 rows[i] = row.watched(pixels[i], block, context)
         if waiting:
-            planned = self._plan([rows[i] for i in waiting], pixels[waiting], goal[waiting])
+            planned = self._plan([rows[i] for i in waiting], pixels[waiting], goal[waiting], self.config.deadline_ms)
             for i, row in zip(waiting, planned):
                 rows[i] = row
         actions = np.stack([row.queue[row.executed] for row in rows])
         return actions[0] if single else actions, AgentState(tuple(row.acted() for row in rows))
 
     @torch.no_grad()
-    def _plan(self, rows: list[Row], pixels: np.ndarray, goal: np.ndarray) -> list[Row]:
-        """Encode what is new and the goals in one call, then solve for all rows that see equally far at once."""
+    def _plan(self, rows: list[Row], pixels: np.ndarray, goal: np.ndarray, ms: float | None = None) -> list[Row]:
+        """Encode what is new and the goals in one call, then solve for all rows that see equally far at once.
+
+        It takes ``ms`` milliseconds at most, or one iteration; without limit if None.
+        """
         begun = time.perf_counter()
+        until = None if ms is None else begun + ms / 1000
         model, device = self.model, self.model.device
         seen = [np.stack([*row.frames, frame]) for row, frame in zip(rows, pixels)]
         images = torch.from_numpy(np.concatenate([*seen, goal])).to(device)
-        z = model.encode({"pixels": images[:, None]})[:, 0]
-        *z_new, z_goal = torch.split(z, [*map(len, seen), len(rows)])
-        rows = [row.remembered(new, self._executed(row), model.config.context) for row, new in zip(rows, z_new)]
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
+            z = at_least_float32(model.encode({"pixels": images[:, None]})[:, 0])
+            *z_new, z_goal = torch.split(z, [*map(len, seen), len(rows)])
+            rows = [row.remembered(new, self._executed(row), model.config.context) for row, new in zip(rows, z_new)]
 
-        # Rows with as many frames behind them and the same objective make one batch: usually that is all of them.
-        groups: dict[tuple[int, Objective], list[int]] = {}
-        for i, row in enumerate(rows):
-            groups.setdefault((len(row.z), self._objective(row.steps)), []).append(i)
-        for (_, objective), group in groups.items():
-            for i, row in zip(group, self._solve([rows[i] for i in group], z_goal[group], objective)):
-                rows[i] = row
+            # Rows that remember as much and have the same objective make one batch: usually that is all of them.
+            groups: dict[tuple[int, bool, Objective], list[int]] = {}
+            for i, row in enumerate(rows):
+                groups.setdefault((len(row.z), row.elites is None, self._objective(row.steps)), []).append(i)
+            for (_, _, objective), group in groups.items():
+                for i, row in zip(group, self._solve([rows[i] for i in group], z_goal[group], objective, until)):
+                    rows[i] = row
         self.stats.milliseconds.append(1000 * (time.perf_counter() - begun))
         self.stats.rows.append(len(rows))
         return rows
 
-    def _solve(self, rows: list[Row], z_goal: Tensor, objective: Objective) -> list[Row]:
+    def _solve(self, rows: list[Row], z_goal: Tensor, objective: Objective, until: float | None) -> list[Row]:
         """Search for the rows' plans together, each with its own noise, and queue the steps to execute."""
         model, H, R = self.model, self.config.horizon, self.execute_steps
         fresh = torch.zeros(H, len(model.low), device=z_goal.device)
-        warm = self.config.warm_start
-        start = [shift_plan(row.plan.to(fresh), R) if warm and row.plan is not None else fresh for row in rows]
-        generators = [torch.Generator(z_goal.device) for _ in rows]
-        for generator, row in zip(generators, rows):
-            generator.set_state(row.noise)
+        warm = [self.config.warm_start and row.plan is not None for row in rows]
+        start = [shift_plan(row.plan.to(fresh), R) if use else fresh for row, use in zip(rows, warm)]
+        proposals = None
+        if self.config.warm_start and rows[0].elites is not None:
+            proposals = torch.stack([shift_plan(row.elites.to(fresh), R) for row in rows])
+        generators = [row.noise(self.config.seed, z_goal.device) for row in rows]
         context = Context(torch.stack([row.z for row in rows]), torch.stack([row.actions for row in rows]))
-        cost = make_cost(self.predictor, objective, context, z_goal)
-        plan = self.planner.solve(cost, torch.stack(start), generators).actions
-        queue = model.denormalise(plan[:, :R]).reshape(len(rows), R * model.config.action_block, -1)
+        cost = Cost(self.predictor, objective, context, z_goal, self.config.chunk)
+        plan = self.planner.solve(cost, torch.stack(start), generators, proposals, until)
+        self.stats.solves.append(plan.stats)
+        queue = model.denormalise(plan.actions[:, :R]).reshape(len(rows), R * model.config.action_block, -1)
         queue = np.clip(queue.cpu().numpy(), self.low, self.high).astype(np.float32)
         return [
-            replace(row, plan=plan[i], queue=queue[i], executed=0, noise=generators[i].get_state())
+            replace(
+                row,
+                plans=row.plans + 1,
+                plan=plan.actions[i],
+                elites=None if plan.elites is None else plan.elites[i],
+                queue=queue[i],
+                executed=0,
+            )
             for i, row in enumerate(rows)
         ]
+
+    def _require_time(self, deadline_ms: float) -> None:
+        """Plan three times with one iteration each, and refuse a deadline that even the fastest does not meet."""
+        S = self.model.config.image_size
+        image = np.zeros((1, S, S, 3), np.uint8)
+        for _ in range(3):
+            self._plan(list(self.begin([0]).rows), image, image, ms=0.0)
+        least, self.stats = min(self.stats.milliseconds), Stats()
+        if least > deadline_ms:
+            raise BadValue(
+                f"deadline_ms: {deadline_ms:g} is too short: encoding and one iteration of "
+                f"{self.planner.population(0)} candidates take {least:.1f} ms here; allow more, or lower candidates"
+            )
 
     def _objective(self, steps: int) -> Objective:
         """What makes a plan good after so many steps of the episode: the way to the goal has become shorter by them."""
@@ -186,9 +216,8 @@ class Agent:
         begins = np.zeros(count, bool) if episode_start is None else np.atleast_1d(np.asarray(episode_start, bool))
         if begins.shape != (count,):
             raise BadValue(f"episode_start: expected {count} booleans, got shape {begins.shape}")
-        seed, device = self.config.seed, self.model.device
         return [
-            new_row(row.index, row.episode + (row.plan is not None), seed, device) if begin else row
+            new_row(row.index, row.episode + (row.plan is not None), self.model.device) if begin else row
             for row, begin in zip(state.rows, begins)
         ]
 
@@ -214,45 +243,6 @@ class Agent:
         return (pixels[None], goal[None], True) if single else (pixels, goal, False)
 
 
-def make_agent(model: WorldModel, env: Any = None, objective: Objective | None = None, **options: Any) -> Agent:
-    """Build an agent from plain options.
-
-    Args:
-        model: the world model.
-        env: optional environment (or vector environment) to act in. Plans are searched within its action bounds where
-            they are narrower than those the model was trained with.
-        objective: replaces the default one.
-        options: fields of ``AgentConfig`` and of the planner's own config, such as ``horizon=32, candidates=128``.
-
-    Raises:
-        UnknownName: an option, planner or predictor that does not exist.
-        BadValue: an environment of other actions than the model's.
-    """
-    names = {f.name for f in fields(AgentConfig)}
-    config = AgentConfig(**{name: value for name, value in options.items() if name in names})
-    planner = planner_class(config.planner)
-    own = {f.name for f in fields(planner.Config)}
-    for name in options:
-        if name not in names | own:
-            raise UnknownName("planning option", name, names | own)
-    search = planner.Config(**{name: value for name, value in options.items() if name in own})
-    low, high = _action_bounds(model, env)
-    F = model.config.action_block
-    lowest, highest = (model.normalise(torch.tensor(np.tile(x, F)).to(model.action_low)) for x in (low, high))
-    solver = planner(search, lowest, highest, F)
-    return Agent(model, solver, config, low, high, objective)
-
-
-def _action_bounds(model: WorldModel, env: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds (a,) of a primitive action: the model's, drawn in to the environment's when one is given."""
-    a = model.config.action_dim
-    low, high = model.action_low.cpu().numpy(), model.action_high.cpu().numpy()
-    if env is None:
-        return low, high
-    space = getattr(env, "single_action_space", env.action_space)
-    if getattr(space, "shape", None) != (a,) or not hasattr(space, "low"):
-        raise BadValue(f"env: expected a Box action space of shape ({a},) as the model was trained on, got {space}")
-    low, high = np.maximum(low, space.low), np.minimum(high, space.high)
-    if (low > high).any():
-        raise BadValue(f"env: no action of {space} lies within the bounds the model was trained with")
-    return low, high
+def _prefers_bf16(device: torch.device) -> bool:
+    """Whether plans are searched in bfloat16 by default: on accelerators that multiply it natively."""
+    return device.type != "cpu" and native_bf16("auto", device)

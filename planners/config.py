@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from worldmodel.errors import BadValue
+from worldmodel.errors import BadValue, UnknownName
 
 
 @dataclass(frozen=True, kw_only=True)
-class CEMConfig:
+class SearchConfig:
+    """What every planner is told."""
+
+    candidates: int = 300  # N, plans scored in an iteration
+    iterations: int = 10  # I
+    init_std: float = 1.0  # standard deviation of the first candidates, normalised action units
+
+    def __post_init__(self) -> None:
+        for name in ("candidates", "iterations"):
+            _at_least(1, name, getattr(self, name))
+        if not self.init_std > 0:
+            raise BadValue(f"init_std: expected a number above 0, got {self.init_std}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CEMConfig(SearchConfig):
     """The cross-entropy method of LeWM (2603.19312), which keeps 30 elites of white noise, for 10 or 30 iterations.
 
     Ours keeps fewer and correlates the first candidates' noise in time: those that walk somewhere find the door of
@@ -16,28 +32,24 @@ class CEMConfig:
     refine single actions.
     """
 
-    candidates: int = 300  # N, plans scored in each iteration
     elites: int = 10  # K, cheapest ones that the next mean and std are fitted to; at most N
-    iterations: int = 10  # I
-    init_std: float = 1.0  # standard deviation of the first candidates, normalised action units
-    min_std: float = 0.0  # floor under the fitted standard deviation, same units; LeWM has none
-    correlation: float = (
-        0.8  # of the first noise between consecutive primitive actions, in [0, 1); 0 is white, as LeWM's
-    )
-    chunk: int = 0  # candidates of every environment scored in one call, 0 for all; bounds memory, changes no result
+    min_std: float = 0.0  # floor under the fitted standard deviation, normalised action units; LeWM has none
+    correlation: float = 0.8  # of the first noise between consecutive actions, in [0, 1); 0 is white, as LeWM's
+    decay: float = 1.0  # candidates of an iteration over those of the next; 1 keeps their number
+    tolerance: float = 0.0  # a search ends when no standard deviation is above it, same units; 0 never ends early
 
     def __post_init__(self) -> None:
-        for name in ("candidates", "elites", "iterations"):
-            _at_least(1, name, getattr(self, name))
+        super().__post_init__()
+        _at_least(1, "elites", self.elites)
         if self.elites > self.candidates:
             raise BadValue(f"elites: {self.elites} cannot be kept of candidates: {self.candidates}; lower --elites")
-        _at_least(0, "chunk", self.chunk)
-        if not self.init_std > 0:
-            raise BadValue(f"init_std: expected a number above 0, got {self.init_std}")
-        if not self.min_std >= 0:
-            raise BadValue(f"min_std: expected 0 or more, got {self.min_std}")
+        for name in ("min_std", "tolerance"):
+            if not getattr(self, name) >= 0:
+                raise BadValue(f"{name}: expected 0 or more, got {getattr(self, name)}")
         if not 0 <= self.correlation < 1:
             raise BadValue(f"correlation: expected 0 <= correlation < 1, got {self.correlation}")
+        if not self.decay >= 1:
+            raise BadValue(f"decay: expected 1 or more, got {self.decay}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +63,11 @@ class AgentConfig:
     goal_offset: int | None = None  # environment steps to the goal, where known; a longer H reads several arrivals
     arrivals: tuple[int, ...] = ()  # model steps (from 1) at which arriving counts; empty: chosen from the goal offset
     warm_start: bool = True  # start from what the last plan left over; False: from the mean action
-    seed: int = 0  # of the search noise, together with the row and the episode
+    seed: int = 0  # of the search noise, together with the row, the episode and the plan's number
+    deadline_ms: float | None = None  # a plan is made in so long, encoding included; None: no limit
+    chunk: int = 0  # candidates predicted in one call, which bounds memory; 0: as many as suit the device
+    precision: str = "auto"  # fp32 | bf16 | auto: bf16 where an accelerator multiplies it natively
+    graphs: bool = True  # on an accelerator that can, record a solve once and replay it; costs must not ask the host
 
     def __post_init__(self) -> None:
         for name in ("horizon", "execute_steps"):
@@ -59,8 +75,19 @@ class AgentConfig:
         if self.goal_offset is not None:
             _at_least(1, "goal_offset", self.goal_offset)
         _at_least(0, "seed", self.seed)
+        _at_least(0, "chunk", self.chunk)
+        if self.deadline_ms is not None and not self.deadline_ms > 0:
+            raise BadValue(f"deadline_ms: expected a number above 0, got {self.deadline_ms}")
+        if self.precision not in ("fp32", "bf16", "auto"):
+            raise UnknownName("precision", self.precision, ("fp32", "bf16", "auto"))
         if any(not 1 <= step <= self.horizon for step in self.arrivals):
             raise BadValue(f"arrivals: expected steps in 1..{self.horizon} (the horizon), got {self.arrivals}")
+
+    def predictor_of(self, names: Sequence[str]) -> str:
+        """The predictor among those a model has."""
+        if self.predictor != "auto":
+            return self.predictor
+        return "prefix" if "prefix" in names else names[0]
 
 
 def _at_least(least: int, name: str, value: int) -> None:

@@ -1,4 +1,4 @@
-"""What makes a plan good: costs on predicted latents, and the function that a planner minimises.
+"""What makes a plan good: costs on predicted latents.
 
 Shapes: B environments, N candidates, H horizon (model steps), S arrival times, D latent size, A action-block size.
 """
@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from worldmodel.errors import BadValue
-from worldmodel.interfaces import Context, CostFn, Objective, Predictor
+from worldmodel.interfaces import Forecast
 
 ARRIVALS = (5, 8, 16, 32)  # model steps at which a long plan may arrive
 
@@ -20,21 +19,19 @@ class GoalDistance:
     """Squared L2 distance to the goal's latent, summed over D (2603.19312): at the last step, or at the best arrival.
 
     Attributes:
-        steps: arrival times in model steps from 1, of which each candidate's best one counts; empty for the last step.
+        arrivals: model steps from 1, of which each candidate's best one counts; empty for the last step.
     """
 
-    steps: tuple[int, ...] = ()
+    arrivals: tuple[int, ...] = ()
 
-    @property
-    def reads(self) -> str:
-        """``final`` or ``arrivals``."""
-        return "arrivals" if self.steps else "final"
+    def steps(self, horizon: int) -> tuple[int, ...]:
+        """The arrivals, or the last step."""
+        return self.arrivals or (horizon,)
 
-    def __call__(self, z: Tensor, plans: Tensor, goal: Tensor) -> Tensor:
-        """Cost (B, N) of z (B, N, D), or (B, N, S, D) with arrivals, for the goal (B, D)."""
-        goal = goal[:, None, None] if self.steps else goal[:, None]
-        cost = (z - goal).square().sum(dim=-1)
-        return cost.amin(dim=-1) if self.steps else cost
+    def __call__(self, forecast: Forecast) -> Tensor:
+        """Cost (B, N)."""
+        z = forecast.at(*self.steps(forecast.plans.shape[2]))
+        return (z - forecast.goal[:, None, None]).square().sum(dim=-1).amin(dim=-1)
 
 
 def arrival_steps(horizon: int, goal_steps: int | None) -> tuple[int, ...]:
@@ -61,25 +58,3 @@ def default_objective(horizon: int, action_block: int, goal_offset: int | None) 
     """Distance at the last step, or at the best of a few arrivals when H * F exceeds the goal offset (env steps)."""
     goal_steps = None if goal_offset is None else -(-goal_offset // action_block)
     return GoalDistance(arrival_steps(horizon, goal_steps))
-
-
-def make_cost(predictor: Predictor, objective: Objective, context: Context, goal: Tensor) -> CostFn:
-    """Bind what a solve keeps fixed, leaving plans (B, N, H, A) -> cost (B, N).
-
-    Predictors do not let a row's result depend on how many rows they are given: they pad few rows, whose products round
-    differently (``worldmodel.blocks.padded_rows``). Then costs are the same in chunks of any size.
-
-    Args:
-        predictor: predicts what the objective reads, and nothing more.
-        objective: judges it.
-        context: the encoded present, z (B, C, D).
-        goal: the encoded goal, (B, D).
-    """
-    if objective.reads == "final":
-        return lambda plans: objective(predictor.final(context, plans), plans, goal)
-    if objective.reads == "arrivals":
-        steps = objective.steps
-        return lambda plans: objective(predictor.arrivals(context, plans, steps), plans, goal)
-    if objective.reads == "path":
-        return lambda plans: objective(predictor.rollout(context, plans), plans, goal)
-    raise BadValue(f"objective reads {objective.reads!r}: expected final, arrivals or path")

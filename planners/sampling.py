@@ -1,6 +1,6 @@
 """Random candidates, one noise stream per environment, and the first guess from an old plan.
 
-Shapes: B environments, N candidates, H horizon (model steps), F action block, a action size, A = F * a.
+Shapes: B environments, N or n candidates, K elites, H horizon (model steps), F action block, a action size, A = F * a.
 """
 
 from __future__ import annotations
@@ -39,3 +39,19 @@ def pairwise_sum(x: Tensor) -> Tensor:
         half = x.shape[1] // 2
         x = torch.cat([x[:, :half] + x[:, half : 2 * half], x[:, 2 * half :]], dim=1)
     return x[:, 0]
+
+
+def cheapest(plans: Tensor, cost: Tensor, count: int) -> Tensor:
+    """Keep the cheapest plans of each environment, best first: (B, n, H, A) and cost (B, n) -> (B, count, H, A).
+
+    Of equal costs the earlier plan goes first, so that the choice is the same on every device.
+    """
+    order = cost.argsort(dim=1, stable=True)[:, :count]
+    return plans.take_along_dim(order[:, :, None, None], dim=1)
+
+
+def fit(elites: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and unbiased standard deviation of K plans: (B, K, H, A) -> two of (B, H, A); the std of one plan is 0."""
+    K = elites.shape[1]
+    mean = pairwise_sum(elites) / K
+    return mean, (pairwise_sum((elites - mean[:, None]).square()) / max(K - 1, 1)).sqrt()

@@ -16,10 +16,11 @@ from torch import Tensor
 class Row:
     """One environment's memory. Acting returns a new one, so a state can be kept, copied, pickled and replayed."""
 
-    index: int  # which row it is; seeds the search noise together with the episode
+    index: int  # which row it is
     episode: int  # how many episodes this row has begun before this one
-    noise: Tensor  # state of the row's generator
-    plan: Tensor | None = None  # (H, A) the last plan, normalised; None before the first
+    plans: int = 0  # how many plans this episode has had; seeds the noise of the next together with these two
+    plan: Tensor | None = None  # (H, A) the last one, normalised; None before the first
+    elites: Tensor | None = None  # (M, H, A) further plans that its search liked, if the planner keeps any
     queue: np.ndarray  # (R * F, a) float32 primitive actions of the last plan, environment units
     executed: int = 0  # how many of the queue were executed
     steps: int = 0  # environment steps acted since the episode began
@@ -37,6 +38,14 @@ class Row:
         if context == 1 or self.executed == 0 or self.executed % action_block:
             return self
         return replace(self, frames=(*self.frames, frame.copy())[1 - context :])
+
+    def noise(self, seed: int, device: torch.device) -> torch.Generator:
+        """The generator of the next plan, which depends on the seed, the row, the episode and the plan's number only.
+
+        How much noise earlier plans have used, which a deadline decides, does not matter.
+        """
+        words = np.random.SeedSequence((seed, self.index, self.episode, self.plans)).generate_state(2, np.uint32)
+        return torch.Generator(device).manual_seed(int(words[0]) << 31 ^ int(words[1]))
 
     def acted(self) -> Row:
         """Take the next action off the queue."""
@@ -56,10 +65,8 @@ class AgentState:
     rows: tuple[Row, ...]
 
 
-def new_row(index: int, episode: int, seed: int, device: torch.device) -> Row:
-    """Begin an episode: an empty memory, and noise that depends on the seed, the row and the episode only."""
-    words = np.random.SeedSequence((seed, index, episode)).generate_state(2, np.uint32)
-    generator = torch.Generator(device).manual_seed(int(words[0]) << 31 ^ int(words[1]))
+def new_row(index: int, episode: int, device: torch.device) -> Row:
+    """Begin an episode with an empty memory."""
     empty = torch.empty(0, device=device)
     queue = np.empty((0, 0), dtype=np.float32)
-    return Row(index=index, episode=episode, noise=generator.get_state(), queue=queue, z=empty, actions=empty)
+    return Row(index=index, episode=episode, queue=queue, z=empty, actions=empty)

@@ -7,6 +7,7 @@ H horizon (model steps), D latent size, A = F * a action-block size, S arrival t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -31,6 +32,31 @@ class Prediction(NamedTuple):
     weight: Tensor | None = None  # (M,), of each row in the mean; None for equal ones
 
 
+class Forecast(NamedTuple):
+    """What a predictor expects of candidate plans: all that an objective may look at."""
+
+    z: Tensor  # (B, N, S, *E) latents predicted at ``steps``
+    steps: tuple[int, ...]  # the S model steps, counted from 1
+    plans: Tensor  # (B, N, H, A) normalised
+    goal: Tensor  # (B, *E)
+    context: Context
+    predictor: Predictor
+
+    def at(self, *steps: int) -> Tensor:
+        """Latents after some of the steps, (B, N, len(steps), *E)."""
+        return self.z if steps == self.steps else self.z[:, :, [self.steps.index(step) for step in steps]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannerStats:
+    """What a solve took."""
+
+    iterations: int  # those that were finished
+    milliseconds: float  # wall clock, until the plan is there
+    peak_mb: float  # of memory: the accelerator's during the solve, else the process's so far
+    curve: Tensor  # (iterations, B) the cost of the cheapest plan seen, after each iteration
+
+
 class Plan(NamedTuple):
     """What a planner found for every environment, in normalised action units."""
 
@@ -38,6 +64,8 @@ class Plan(NamedTuple):
     cost: Tensor  # (B,) cost of ``best``
     best: Tensor  # (B, H, A) the cheapest candidate seen
     std: Tensor  # (B, H, A) the final standard deviation of the search
+    elites: Tensor | None  # (B, M, H, A) further plans that the next solve may start from; None for most planners
+    stats: PlannerStats
 
 
 class Encoder(Protocol):
@@ -58,34 +86,27 @@ class Predictor(Protocol):
         """The longest action prefix that was trained; 1 for a one-step predictor."""
         ...
 
+    def arrivals(self, context: Context, plans: Tensor, steps: tuple[int, ...]) -> Tensor:
+        """Latents after the chosen steps (counted from 1): plans (B, N, H, A) -> (B, N, S, *E).
+
+        Costs no more than the steps ask for; differentiable in the plans.
+        """
+        ...
+
     def rollout(self, context: Context, plans: Tensor) -> Tensor:
         """Latents after every step: plans (B, N, H, A) -> (B, N, H, *E)."""
         ...
 
-    def final(self, context: Context, plans: Tensor) -> Tensor:
-        """Latent after the last step only: plans (B, N, H, A) -> (B, N, *E)."""
-        ...
-
-    def arrivals(self, context: Context, plans: Tensor, steps: tuple[int, ...]) -> Tensor:
-        """Latents after the chosen steps (counted from 1): plans (B, N, H, A) -> (B, N, S, *E)."""
-        ...
-
 
 class Objective(Protocol):
-    """Judges predicted latents against a goal."""
+    """Judges what is predicted of a plan."""
 
-    @property
-    def reads(self) -> str:
-        """What ``z`` must hold: ``final`` (B, N, *E), ``arrivals`` (B, N, S, *E) or ``path`` (B, N, H, *E)."""
+    def steps(self, horizon: int) -> tuple[int, ...]:
+        """The model steps, ascending from 1, at which it reads the predicted latents of plans that long."""
         ...
 
-    @property
-    def steps(self) -> tuple[int, ...]:
-        """The arrival times that ``arrivals`` reads, in model steps from 1; empty otherwise."""
-        ...
-
-    def __call__(self, z: Tensor, plans: Tensor, goal: Tensor) -> Tensor:
-        """Cost (B, N) of latents ``z`` reached by ``plans`` (B, N, H, A) for ``goal`` (B, *E)."""
+    def __call__(self, forecast: Forecast) -> Tensor:
+        """Cost (B, N), lower is better; every candidate's independent of the others."""
         ...
 
 
@@ -98,9 +119,15 @@ class Planner(Protocol):
         start: Tensor,
         generators: Sequence[torch.Generator],
         proposals: Tensor | None = None,
+        until: float | None = None,
     ) -> Plan:
         """Minimise ``cost_fn`` from a first guess ``start`` (B, H, A), with one generator per environment.
 
-        ``proposals`` (B, M, H, A) are further guesses that are tried once.
+        ``proposals`` (B, M, H, A) are further guesses that are tried once. ``until``, on the clock of
+        ``time.perf_counter``, ends the search early with the best found.
         """
+        ...
+
+    def population(self, iteration: int) -> int:
+        """Candidates scored in an iteration."""
         ...

@@ -208,8 +208,8 @@ class WorldModel(nn.Module):
 
         Args:
             env: the environment to act in; plans stay within its action bounds.
-            options: fields of ``worldmodel.planners.config.AgentConfig`` and ``CEMConfig``.
+            options: fields of ``worldmodel.planners.config.AgentConfig`` and of the planner's own config.
         """
-        from worldmodel.planners.agent import make_agent
+        from worldmodel.planners.options import make_agent
 
         return make_agent(self, env, **options)

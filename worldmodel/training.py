@@ -20,10 +20,11 @@ from torch import Tensor, nn
 
 from worldmodel import distributed
 from worldmodel.config import TrainConfig
-from worldmodel.errors import BadFile, UnknownName
+from worldmodel.errors import BadFile
 from worldmodel.files import replacing
 from worldmodel.health import Health
 from worldmodel.model import WorldModel
+from worldmodel.precision import native_bf16
 from worldmodel.terms import Loss
 
 Windows = Sequence[Mapping[str, Tensor]]  # groups of windows of one length each
@@ -137,23 +138,6 @@ class _Objective(nn.Module):
             record = self.model.step(windows, generator, self.accumulate)
         out: tuple[Tensor, dict[str, Tensor]] = self.loss(record, generator)
         return out
-
-
-def native_bf16(precision: str, device: torch.device) -> bool:
-    """Decide whether to train in bfloat16: ``auto`` does where the hardware multiplies it natively.
-
-    Raises:
-        UnknownName: the precision is none of fp32, bf16, auto.
-    """
-    if precision not in ("fp32", "bf16", "auto"):
-        raise UnknownName("precision", precision, ("fp32", "bf16", "auto"))
-    if precision != "auto":
-        return precision == "bf16"
-    if device.type == "cpu":
-        checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-        return any(getattr(torch.cpu, check, bool)() for check in checks)  # a check this torch lacks says False
-    supported = getattr(torch.get_device_module(device), "is_bf16_supported", None)
-    return supported is not None and bool(supported(including_emulation=False))
 
 
 def validated(model: WorldModel, validate: Validate) -> dict[str, float]:

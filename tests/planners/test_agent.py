@@ -9,7 +9,7 @@ import torch
 
 from tests.planners.toys import FakeModel
 from worldmodel.errors import BadValue, UnknownName
-from worldmodel.planners.agent import make_agent
+from worldmodel.planners.options import make_agent
 
 SEARCH = dict(candidates=16, elites=4, iterations=2)
 
@@ -168,9 +168,9 @@ def test_rows_of_different_age_see_what_each_of_them_has():
 
 def test_the_way_to_the_goal_becomes_shorter():
     a = agent(horizon=6, execute_steps=2, goal_offset=18)  # F = 3: six model steps
-    assert a.objective.reads == "final"
-    assert a._objective(5).steps == (5, 6)  # 13 steps are left, which is five model steps
-    assert agent(horizon=6, execute_steps=2, arrivals=(3,))._objective(5).steps == (3,)
+    assert a.objective.steps(6) == (6,)
+    assert a._objective(5).steps(6) == (5, 6)  # 13 steps are left, which is five model steps
+    assert agent(horizon=6, execute_steps=2, arrivals=(3,))._objective(5).steps(6) == (3,)
 
 
 @pytest.mark.parametrize("warm", [True, False])
@@ -178,7 +178,7 @@ def test_a_warm_start_shifts_what_the_last_plan_left_over(warm):
     starts = []
     a = agent(horizon=3, execute_steps=2, warm_start=warm)
     solve = a.planner.solve
-    a.planner.solve = lambda cost, start, generators: starts.append(start) or solve(cost, start, generators)
+    a.planner.solve = lambda cost, start, *rest: starts.append(start) or solve(cost, start, *rest)
     _, first = a.predict(frame(0))
     run(a, 7)
     assert not starts[1].any()
@@ -197,9 +197,9 @@ def test_buffers_that_are_reused_by_the_environment_do_no_harm():
 
 
 def test_a_longer_horizon_than_the_way_reads_arrivals():
-    assert agent(horizon=32, goal_offset=15).objective.steps == (5, 8)  # F = 3: five model steps
-    assert agent(horizon=5, goal_offset=15).objective.reads == "final"
-    assert agent(horizon=6, arrivals=(2, 6)).objective.steps == (2, 6)
+    assert agent(horizon=32, goal_offset=15).objective.steps(32) == (5, 8)  # F = 3: five model steps
+    assert agent(horizon=5, goal_offset=15).objective.steps(5) == (5,)
+    assert agent(horizon=6, arrivals=(2, 6)).objective.steps(6) == (2, 6)
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,17 @@ from tests.planners.toys import Linear
 from worldmodel.errors import BadValue
 from worldmodel.interfaces import Context
 from worldmodel.planners.config import AgentConfig, CEMConfig
-from worldmodel.planners.objectives import GoalDistance, arrival_steps, default_objective, make_cost
+from worldmodel.planners.costs import Cost
+from worldmodel.planners.objectives import GoalDistance, arrival_steps, default_objective
 
 
 def test_goal_distance_is_the_squared_norm():
-    z, goal = torch.randn(2, 3, 5), torch.randn(2, 5)
-    cost = GoalDistance()(z, torch.empty(0), goal)
+    world, plans, goal = Linear(), torch.randn(2, 3, 7, 4), torch.randn(2, 4)
+    context = Context(torch.randn(2, 1, 4), torch.zeros(2, 0, 4))
+    cost = Cost(world, GoalDistance(), context, goal)(plans)
     assert cost.shape == (2, 3)
-    torch.testing.assert_close(cost[1, 2], (z[1, 2] - goal[1]).norm() ** 2)
+    z = world.rollout(context, plans)
+    torch.testing.assert_close(cost[1, 2], (z[1, 2, -1] - goal[1]).norm() ** 2)
 
 
 def test_arrivals_take_each_candidates_best():
@@ -25,7 +28,7 @@ def test_arrivals_take_each_candidates_best():
     context = Context(torch.randn(2, 1, 4), torch.zeros(2, 0, 4))
     z = world.rollout(context, plans)
     expected = torch.stack([(z[:, :, t - 1] - goal[:, None]).square().sum(-1) for t in (2, 5, 9)]).amin(0)
-    assert torch.equal(make_cost(world, GoalDistance((2, 5, 9)), context, goal)(plans), expected)
+    assert torch.equal(Cost(world, GoalDistance((2, 5, 9)), context, goal)(plans), expected)
 
 
 @pytest.mark.parametrize(
@@ -50,18 +53,10 @@ def test_arrivals_are_read_when_the_horizon_exceeds_the_way(horizon, goal_steps,
 
 
 def test_default_objective_counts_the_goal_offset_in_environment_steps():
-    assert default_objective(5, 5, 25).reads == "final"
-    assert default_objective(5, 5, 21).reads == "final"  # 21 steps need five blocks
-    assert default_objective(8, 5, 25).reads == "arrivals"
-    assert default_objective(32, 5, 160).reads == "final"
-
-
-def test_an_objective_reads_something_known():
-    class Odd(GoalDistance):
-        reads = "middle"
-
-    with pytest.raises(BadValue, match="'middle'"):
-        make_cost(Linear(), Odd(), Context(torch.zeros(1, 1, 4), torch.zeros(1, 0, 4)), torch.zeros(1, 4))
+    assert default_objective(5, 5, 25).steps(5) == (5,)
+    assert default_objective(5, 5, 21).steps(5) == (5,)  # 21 steps need five blocks
+    assert default_objective(8, 5, 25).steps(8) == (5, 8)
+    assert default_objective(32, 5, 160).steps(32) == (32,)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +68,10 @@ def test_an_objective_reads_something_known():
         (CEMConfig, {"init_std": 0.0}, ["init_std"]),
         (CEMConfig, {"min_std": -0.1}, ["min_std"]),
         (CEMConfig, {"correlation": 1.0}, ["correlation"]),
-        (CEMConfig, {"chunk": -1}, ["chunk"]),
+        (CEMConfig, {"decay": 0.9}, ["decay"]),
+        (CEMConfig, {"tolerance": -0.1}, ["tolerance"]),
+        (AgentConfig, {"chunk": -1}, ["chunk"]),
+        (AgentConfig, {"deadline_ms": 0}, ["deadline_ms"]),
         (AgentConfig, {"horizon": 0}, ["horizon"]),
         (AgentConfig, {"execute_steps": 0}, ["execute_steps"]),
         (AgentConfig, {"goal_offset": 0}, ["goal_offset"]),

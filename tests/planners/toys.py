@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import torch
 
 from worldmodel.interfaces import Context
-from worldmodel.planners.objectives import GoalDistance, make_cost
+from worldmodel.planners.costs import Cost
+from worldmodel.planners.objectives import GoalDistance
 from worldmodel.planners.registry import planner_class
 
 BUDGET = {"cem": dict(candidates=300, elites=30, iterations=30, correlation=0.0)}  # to the optimum
@@ -46,9 +47,6 @@ class Linear:
             path.append(z)
         return torch.stack(path, dim=2)
 
-    def final(self, context, plans):
-        return self.rollout(context, plans)[:, :, -1]
-
     def arrivals(self, context, plans, steps):
         return self.rollout(context, plans)[:, :, [step - 1 for step in steps]]
 
@@ -58,11 +56,12 @@ class LinearQuadratic:
     """|z_H - goal|^2 + effort |u|^2 over a linear world: a least-squares problem."""
 
     effort: float = 0.1
-    steps: tuple[int, ...] = ()
-    reads: str = "final"
 
-    def __call__(self, z, plans, goal):
-        return GoalDistance()(z, plans, goal) + self.effort * plans.square().sum((-1, -2))
+    def steps(self, horizon):
+        return (horizon,)
+
+    def __call__(self, forecast):
+        return GoalDistance()(forecast) + self.effort * forecast.plans.square().sum((-1, -2))
 
     def optimum(self, world, z, goal, horizon):
         """Best plans (B, H, A) and their costs (B,), by solving the normal equations in float64."""
@@ -75,13 +74,13 @@ class LinearQuadratic:
         return u.reshape(len(z), horizon, -1), cost
 
 
-def problem(B=8, seed=1, objective=None, world=None, latent=4):
+def problem(B=8, seed=1, objective=None, world=None, latent=4, chunk=0):
     """A linear-quadratic problem: cost function, world, z, goal; environment b is the same for every B."""
     g = torch.Generator().manual_seed(seed)
     z, goal = torch.randn(2, 64, latent, generator=g)[:, :B]
     world, objective = world or Linear(latent=latent), objective or LinearQuadratic()
     context = Context(z[:, None], torch.zeros(B, 0, 4))
-    return make_cost(world, objective, context, goal), world, z, goal
+    return Cost(world, objective, context, goal, chunk), world, z, goal
 
 
 class FakeModel:
@@ -118,8 +117,9 @@ class FakeModel:
         self.encoded.append(pixels)
         return pixels[:, :, 0, 0, :2].float()
 
-    def final(self, context, plans):
+    def arrivals(self, context, plans, steps):
         if not self.contexts or self.contexts[-1] is not context:
             self.contexts.append(context)
         B, N, H, _ = plans.shape
-        return context.z[:, -1:] + self.denormalise(plans).reshape(B, N, -1, 2).sum(2)
+        moved = self.denormalise(plans).reshape(B, N, H, -1, 2).sum(3).cumsum(2)
+        return context.z[:, None, -1:] + moved[:, :, [step - 1 for step in steps]]

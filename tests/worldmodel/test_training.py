@@ -22,8 +22,9 @@ from worldmodel.diagnostics import collapse_warning, mean_std
 from worldmodel.errors import BadFile, BadValue, UnknownName, WorldModelError
 from worldmodel.health import Health
 from worldmodel.model import WorldModel
+from worldmodel.precision import native_bf16
 from worldmodel.terms import Loss
-from worldmodel.training import native_bf16, save_state, train
+from worldmodel.training import save_state, train
 
 _PREFIX = tiny_config().prefix
 assert _PREFIX is not None

@@ -124,7 +124,7 @@ def devices(torch: Any) -> Iterator[tuple[str, str]]:
         name = torch.cuda.get_device_name() if accelerator.type == "cuda" else platform.processor()
         yield "device", f"{accelerator.type} ({name}), {torch.accelerator.device_count()} in all"
     yield "threads", str(torch.get_num_threads())
-    from worldmodel.training import native_bf16
+    from worldmodel.precision import native_bf16
 
     yield "bf16 in the processor", "native" if native_bf16("auto", torch.device("cpu")) else "emulated, so not used"
 

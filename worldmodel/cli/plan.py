@@ -143,7 +143,7 @@ def _plan(
         action_block=model.config.action_block,
         horizon=options.horizon,
         execute_steps=agent.execute_steps,
-        arrivals=tuple(agent.objective.steps),
+        arrivals=tuple(agent.objective.arrivals),
         search=search,
         plans=plans,
         ms_per_plan=ms_per_plan,

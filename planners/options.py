@@ -1,0 +1,85 @@
+"""An agent from plain options, checked as a whole before anything is planned."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from worldmodel.errors import BadValue, UnknownName
+from worldmodel.interfaces import Objective
+from worldmodel.planners.agent import Agent
+from worldmodel.planners.config import AgentConfig
+from worldmodel.planners.registry import planner_class
+
+if TYPE_CHECKING:
+    from worldmodel.model import WorldModel
+
+JUMPS = 256  # composed at most: a typing error should not plan for minutes
+
+
+def make_agent(model: WorldModel, env: Any = None, objective: Objective | None = None, **options: Any) -> Agent:
+    """Build an agent from plain options.
+
+    Args:
+        model: the world model.
+        env: optional environment (or vector environment) to act in. Plans are searched within its action bounds where
+            they are narrower than those the model was trained with.
+        objective: replaces the default one.
+        options: fields of ``AgentConfig`` and of the planner's own config, such as ``horizon=32, candidates=128``.
+
+    Raises:
+        UnknownName: an option, planner or predictor that does not exist.
+        BadValue: an environment of other actions than the model's, actions without bounds, a horizon of too many
+            composed jumps, or a deadline that one iteration does not meet.
+    """
+    names = {f.name for f in fields(AgentConfig)}
+    config = AgentConfig(**{name: value for name, value in options.items() if name in names})
+    planner = planner_class(config.planner)
+    own = {f.name for f in fields(planner.Config)}
+    for name in options:
+        if name not in names | own:
+            raise UnknownName("planning option", name, names | own)
+    search = planner.Config(**{name: value for name, value in options.items() if name in own})
+    low, high = _action_bounds(model, env)
+    _require_reach(config, model)
+    F = model.config.action_block
+    lowest, highest = (model.normalise(torch.tensor(np.tile(x, F)).to(model.action_low)) for x in (low, high))
+    solver = planner(search, lowest, highest, F)
+    return Agent(model, solver, config, low, high, objective)
+
+
+def _action_bounds(model: WorldModel, env: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds (a,) of a primitive action: the model's, drawn in to the environment's when one is given."""
+    a = model.config.action_dim
+    low, high = model.action_low.cpu().numpy(), model.action_high.cpu().numpy()
+    if env is None:
+        return _bounded(low, high)
+    space = getattr(env, "single_action_space", env.action_space)
+    if getattr(space, "shape", None) != (a,) or not hasattr(space, "low"):
+        raise BadValue(f"env: expected a Box action space of shape ({a},) as the model was trained on, got {space}")
+    low, high = np.maximum(low, space.low), np.minimum(high, space.high)
+    if (low > high).any():
+        raise BadValue(f"env: no action of {space} lies within the bounds the model was trained with")
+    return _bounded(low, high)
+
+
+def _bounded(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise BadValue(
+            f"actions have no bounds: low {low.tolist()}, high {high.tolist()}; expected finite ones, as "
+            "gymnasium.wrappers.RescaleAction or ClipAction over a bounded space give them"
+        )
+    return low, high
+
+
+def _require_reach(config: AgentConfig, model: WorldModel) -> None:
+    """A horizon far beyond what was trained is composed of jumps, and of how many there is an end."""
+    longest = JUMPS * model.predictor(config.predictor_of(model.predictors)).max_prefix
+    if config.horizon > longest:
+        raise BadValue(
+            f"horizon: {config.horizon} model steps would be composed of more than {JUMPS} jumps, expected at most "
+            f"{longest}"
+        )
