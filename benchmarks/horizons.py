@@ -89,7 +89,8 @@ def milliseconds(
 
     from worldmodel.interfaces import Context
     from worldmodel.planners.cem import CEM
-    from worldmodel.planners.objectives import GoalDistance, make_cost
+    from worldmodel.planners.costs import Cost
+    from worldmodel.planners.objectives import GoalDistance
 
     device, D, C = model.device, model.config.latent_dim, model.config.context
     generator = torch.Generator(device).manual_seed(seed)
@@ -102,7 +103,7 @@ def milliseconds(
         times: dict[str, list[float]] = {name: [] for name in model.predictors}
         for _ in range(repeats + 1):
             for name in model.predictors:
-                cost = make_cost(model.predictor(name), GoalDistance(), context, z[1:, -1])
+                cost = Cost(model.predictor(name), GoalDistance(), context, z[1:, -1])
                 with torch.inference_mode():
                     _wait(device)
                     begun = time.perf_counter()

@@ -159,15 +159,14 @@ class Agent:
         """Search for the rows' plans together, each with its own noise, and queue the steps to execute."""
         model, H, R = self.model, self.config.horizon, self.execute_steps
         fresh = torch.zeros(H, len(model.low), device=z_goal.device)
-        warm = [self.config.warm_start and row.plan is not None for row in rows]
-        start = [shift_plan(row.plan.to(fresh), R) if use else fresh for row, use in zip(rows, warm)]
+        start = torch.stack([self._left_over(row.plan, fresh) for row in rows])
         proposals = None
         if self.config.warm_start and rows[0].elites is not None:
-            proposals = torch.stack([shift_plan(row.elites.to(fresh), R) for row in rows])
+            proposals = torch.stack([self._left_over(row.elites, fresh) for row in rows])
         generators = [row.noise(self.config.seed, z_goal.device) for row in rows]
         context = Context(torch.stack([row.z for row in rows]), torch.stack([row.actions for row in rows]))
         cost = Cost(self.predictor, objective, context, z_goal, self.config.chunk)
-        plan = self.planner.solve(cost, torch.stack(start), generators, proposals, until)
+        plan = self.planner.solve(cost, start, generators, proposals, until)
         self.stats.solves.append(plan.stats)
         queue = model.denormalise(plan.actions[:, :R]).reshape(len(rows), R * model.config.action_block, -1)
         queue = np.clip(queue.cpu().numpy(), self.low, self.high).astype(np.float32)
@@ -182,6 +181,10 @@ class Agent:
             )
             for i, row in enumerate(rows)
         ]
+
+    def _left_over(self, plans: Tensor | None, fresh: Tensor) -> Tensor:
+        """What the last solve found (..., H, A), without the steps executed since; mean actions at first."""
+        return fresh if plans is None or not self.config.warm_start else shift_plan(plans.to(fresh), self.execute_steps)
 
     def _require_time(self, deadline_ms: float) -> None:
         """Plan three times with one iteration each, and refuse a deadline that even the fastest does not meet."""

@@ -11,6 +11,7 @@ import torch
 from worldmodel.errors import BadValue, UnknownName
 from worldmodel.interfaces import Objective
 from worldmodel.planners.agent import Agent
+from worldmodel.planners.captured import Recorded, recordable
 from worldmodel.planners.config import AgentConfig
 from worldmodel.planners.registry import planner_class
 
@@ -48,6 +49,8 @@ def make_agent(model: WorldModel, env: Any = None, objective: Objective | None =
     F = model.config.action_block
     lowest, highest = (model.normalise(torch.tensor(np.tile(x, F)).to(model.action_low)) for x in (low, high))
     solver = planner(search, lowest, highest, F)
+    if config.graphs and recordable(model.device):
+        solver = Recorded(solver)
     return Agent(model, solver, config, low, high, objective)
 
 

@@ -68,19 +68,6 @@ class Problem:
             (slope,) = torch.autograd.grad(cost.sum(), leaf)
         return plans, self._noted(plans, cost.detach()), slope.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
-    def require_finite(self) -> None:
-        """Raise if some environment has no plan of finite cost.
-
-        Raises:
-            WorldModelError: which one.
-        """
-        bad = (~self.best_cost.isfinite()).nonzero().flatten().tolist()
-        if bad:
-            raise WorldModelError(
-                f"no candidate plan of environment {bad[0]} has a finite cost: the model predicts NaN or infinite "
-                f"latents ({len(bad)} of {len(self.best_cost)} environments)"
-            )
-
     def _admitted(self, plans: Tensor) -> Tensor:
         if self._proposals is not None:
             kept = plans.shape[1] - self._proposals.shape[1]
@@ -96,3 +83,20 @@ class Problem:
         self.best = torch.where(better[:, None, None], cheapest, self.best)
         self.best_cost = torch.where(better, least, self.best_cost)
         return cost
+
+
+def require_finite(best_cost: Tensor) -> None:
+    """Raise if some environment has no plan of finite cost.
+
+    Args:
+        best_cost: of the cheapest plan of each environment, (B,).
+
+    Raises:
+        WorldModelError: which one.
+    """
+    bad = (~best_cost.isfinite()).nonzero().flatten().tolist()
+    if bad:
+        raise WorldModelError(
+            f"no candidate plan of environment {bad[0]} has a finite cost: the model predicts NaN or infinite "
+            f"latents ({len(bad)} of {len(best_cost)} environments)"
+        )

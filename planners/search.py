@@ -18,7 +18,7 @@ from torch import Tensor
 from worldmodel.errors import BadValue
 from worldmodel.interfaces import CostFn, Plan, PlannerStats
 from worldmodel.planners.config import SearchConfig
-from worldmodel.planners.problem import Problem
+from worldmodel.planners.problem import Problem, require_finite
 from worldmodel.planners.sampling import white_noise
 
 State = TypeVar("State", bound=tuple[Any, ...])  # a NamedTuple of tensors, each (B, ...)
@@ -96,19 +96,19 @@ class Search(ABC, Generic[State]):
             BadValue: shapes that do not fit.
             WorldModelError: an environment none of whose candidates has a finite cost.
         """
-        self._check(start, generators, proposals)
-        clock = _Clock(start.device, until)
+        self.check(start, generators, proposals)
+        clock = Clock(start.device, until)
         _, H, A = start.shape
         noise = lambda n: white_noise(generators, (n, H, A), like=start)  # noqa: E731
         problem = Problem(cost_fn, start, self.low, self.high, noise, proposals)
         state, curve = self.begin(problem), []
         for iteration in range(self.config.iterations):
-            state = self._advanced(state, problem, iteration)
+            state = self.advanced(state, problem, iteration)
             curve.append(problem.best_cost)
             settled = problem.open is not None and not bool(problem.open.any())
             if settled or not clock.allows(self.population(iteration), self.population(iteration + 1)):
                 break
-        problem.require_finite()
+        require_finite(problem.best_cost)
         actions, std = self.result(state, problem)
         return Plan(
             actions=problem.clamp(actions),
@@ -119,7 +119,7 @@ class Search(ABC, Generic[State]):
             stats=clock.stats(torch.stack(curve)),
         )
 
-    def _advanced(self, state: State, problem: Problem, iteration: int) -> State:
+    def advanced(self, state: State, problem: Problem, iteration: int) -> State:
         """One iteration, of which the environments that have settled see nothing."""
         new = self.iterate(state, problem, iteration)
         if problem.open is not None:
@@ -130,7 +130,8 @@ class Search(ABC, Generic[State]):
             problem.open = ~settled
         return new
 
-    def _check(self, start: Tensor, generators: Sequence[torch.Generator], proposals: Tensor | None) -> None:
+    def check(self, start: Tensor, generators: Sequence[torch.Generator], proposals: Tensor | None) -> None:
+        """Raise ``BadValue`` for arguments of ``solve`` that do not fit."""
         if start.ndim != 3 or start.shape[2] != len(self.low):
             raise BadValue(f"start: expected (B, H, {len(self.low)}), got {tuple(start.shape)}")
         B, H, A = start.shape
@@ -147,7 +148,7 @@ class Search(ABC, Generic[State]):
             )
 
 
-class _Clock:
+class Clock:
     """Wall clock of a solve: whether there is time for more, and what it took."""
 
     def __init__(self, device: torch.device, until: float | None) -> None:
@@ -168,6 +169,7 @@ class _Clock:
         return now + self.slowest * planned <= self.until
 
     def stats(self, curve: Tensor) -> PlannerStats:
+        """Wait for the plan and say what it took; the best costs (iterations, B) are the caller's."""
         self._wait()
         taken = 1000 * (time.perf_counter() - self.begun)
         return PlannerStats(iterations=len(curve), milliseconds=taken, peak_mb=self._peak_mb(), curve=curve)

@@ -51,7 +51,7 @@ class Linear:
         return self.rollout(context, plans)[:, :, [step - 1 for step in steps]]
 
 
-@dataclass
+@dataclass(frozen=True)
 class LinearQuadratic:
     """|z_H - goal|^2 + effort |u|^2 over a linear world: a least-squares problem."""
 
