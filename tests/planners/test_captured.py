@@ -15,7 +15,8 @@ from worldmodel.planners import captured
 from worldmodel.planners.captured import Recorded, Replay
 from worldmodel.planners.costs import Cost
 from worldmodel.planners.objectives import GoalDistance
-from worldmodel.planners.registry import PLANNERS
+from worldmodel.planners.problem import Problem
+from worldmodel.planners.registry import PLANNERS, planner_class
 
 H = 5
 
@@ -148,3 +149,27 @@ def test_an_agent_on_a_processor_records_nothing():
 
     assert not isinstance(make_agent(FakeModel()).planner, Recorded)
     assert not captured.recordable(torch.device("cpu"))
+
+
+@pytest.mark.parametrize("predictor", ["one-step", "prefix"])
+def test_a_search_asks_the_host_for_nothing(planner, predictor):
+    """A tensor without numbers refuses to be read by the host, and to be mixed with one that lies elsewhere."""
+    nowhere = torch.device("meta")
+    model = WorldModel(ModelConfig(latent_dim=16, image_size=32)).eval().to(nowhere)
+    search = make(planner_name(planner), width=len(model.low), bound=2.0, action_block=model.config.action_block)
+    context = Context(torch.empty(2, 2, 16, device=nowhere), torch.empty(2, 1, len(model.low), device=nowhere))
+    cost = Cost(model.predictor(predictor), GoalDistance((5, 9)), context, torch.empty(2, 16, device=nowhere), chunk=20)
+    start = torch.empty(2, 9, len(model.low), device=nowhere)
+    problem = Problem(cost, start, search.low, search.high, lambda n: start.new_empty(2, n, *start.shape[1:]))
+    with torch.no_grad():
+        state = search.begin(problem)
+        for iteration in range(search.config.iterations):
+            state = search.advanced(state, problem, iteration)
+        actions, std = search.result(state, problem)
+    assert actions.shape == std.shape == start.shape and problem.best_cost.shape == (2,)
+    with pytest.raises(Exception, match="meta|Meta"):
+        bool(problem.best_cost[0] > 0)
+
+
+def planner_name(planner):
+    return next(name for name in PLANNERS if planner_class(name) is type(planner))
