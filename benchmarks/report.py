@@ -22,16 +22,19 @@ class Planning:
     action_block: int  # F, environment steps in a model step
     horizon: int  # H, model steps
     execute_steps: int  # R, model steps
-    arrivals: tuple[int, ...]  # model steps at which arriving counted in the first plan; empty for the last only
-    search: Mapping[str, Any]  # settings of the planner: candidates, elites, iterations ...
+    reads: tuple[int, ...]  # model steps at which the first plan's outcome was predicted
+    planner: str
+    search: Mapping[str, Any]  # its settings: candidates, iterations ...
+    deadline_ms: float | None  # milliseconds allowed for a plan
     plans: int
     ms_per_plan: float  # mean over all plans, several environments planned together
     ms_one_plan: float  # median, one environment planned alone
+    iterations_done: float  # mean over the solves
 
     @property
     def jumps(self) -> int:
         """Predictions composed one after another to reach the last latent that was read."""
-        return -(-max(self.arrivals, default=self.horizon) // self.max_prefix)
+        return -(-max(self.reads) // self.max_prefix)
 
 
 def proportion(success: np.ndarray) -> dict[str, Any]:
@@ -68,10 +71,9 @@ def as_dict(
             "success": "predicate true after any step within the budget",
             "interval": "Wilson 95 %",
         },
-        **{name: value for name, value in asdict(planning).items() if name != "search"},
+        **asdict(planning),
         "horizon_env_steps": planning.horizon * planning.action_block,
         "jumps": planning.jumps,
-        **planning.search,
     }
 
 
@@ -80,7 +82,9 @@ def rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     hard = report["hard"]
     H, jumps = report["horizon"], report["jumps"]
     composed = "one jump" if jumps == 1 else f"{jumps} jumps composed"
-    arrive = f", best arrival at {', '.join(map(str, report['arrivals']))}" if report["arrivals"] else ""
+    reads = f", judged at {', '.join(map(str, report['reads']))}" if report["reads"] != (H,) else ""
+    settings = ", ".join(f"{name} {value:g}" for name, value in report["search"].items())
+    allowed = f", at most {report['deadline_ms']:g} ms a plan" if report["deadline_ms"] else ""
     varied = [("variation", f"{report['variation']}, drawn for each pair")] if report["variation"] else []
     left_out = f"left out: {report['solved_at_start']} solved at the start, {report['out_of_view']} out of view"
     return [
@@ -93,8 +97,8 @@ def rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("no-op policy", _baseline(report, "noop")),
         ("action replay", _baseline(report, "replay") + (", in another world" if varied else ", the ceiling")),
         ("predictor", report["predictor"]),
-        ("horizon", f"{H} model steps = {report['horizon_env_steps']} environment steps, {composed}{arrive}"),
-        ("search", f"{report['candidates']} candidates, {report['elites']} elites, {report['iterations']} iterations"),
+        ("horizon", f"{H} model steps = {report['horizon_env_steps']} environment steps, {composed}{reads}"),
+        ("planner", f"{report['planner']}: {settings}{allowed}"),
         (
             "ms per plan",
             f"{report['ms_per_plan']:.1f} ({report['plans']} plans; one alone {report['ms_one_plan']:.1f})",

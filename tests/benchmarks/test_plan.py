@@ -24,8 +24,8 @@ from worldmodel.model import WorldModel
 
 QUICK = ("--candidates", 8, "--elites", 2, "--iterations", 1)
 KEYS = """success n low high random noop replay solved_at_start ms_per_plan horizon predictor env
-    hard out_of_view offset budget episodes iterations candidates elites execute_steps jumps arrivals plans versions
-    hardware commit model dataset seed protocol"""
+    hard out_of_view offset budget episodes planner search deadline_ms iterations_done execute_steps jumps reads plans
+    versions hardware commit model dataset seed protocol"""
 
 
 def tiny(env: str = "two-room", image_size: int = 16, prefix: bool = True) -> WorldModel:
@@ -91,7 +91,7 @@ def test_plan_prints_a_table_and_writes_numbers_and_video(command, workplace, tm
     assert (dict(os.environ), torch.get_num_threads()) == (before, threads)
     for text in ("success", "goal behind the wall", "random policy", "no-op policy", "action replay", "ms per plan"):
         assert text in out
-    assert "8 model steps = 40 environment steps, 2 jumps composed, best arrival at 5" in out
+    assert "8 model steps = 40 environment steps, 2 jumps composed, judged at 5" in out
     assert "100.0 %" in out and "the ceiling" in out
     assert f"numbers: {file}" in out and "video: runs/two-room/plan.mp4" in out
     assert (workplace / "runs" / "two-room" / "plan.mp4").stat().st_size > 1000
@@ -169,7 +169,20 @@ def test_other_dataset_is_noted(command, tmp_path, workplace):
         ("--horizn 5", "did you mean --horizon?"),
         ("--elites 40 --candidates 30", "--elites: 40 cannot be kept of candidates: 30"),
         ("--candidates 0", "--candidates: expected 1 or more"),
-        ("--correlation 1", "--correlation: expected"),
+        ("--planner cen", "unknown planner 'cen': did you mean 'cem'"),
+        ("--search correlation=1", "correlation: expected 0 <= correlation < 1"),
+        (
+            "--search corelation=0",
+            "--search: unknown option of the planner cem 'corelation': did you mean 'correlation'",
+        ),
+        ("--search correlation=high", "--search: correlation: expected float, got 'high'"),
+        ("--search correlation", "--search: 'correlation': expected NAME=VALUE"),
+        ("--deadline-ms 0", "--deadline-ms: expected a number above 0"),
+        ("--deadline-ms 0.001", "--deadline-ms: 0.001 is too short: encoding and one iteration of 300 candidates take"),
+        (
+            "--horizon 100000",
+            "--horizon: 100000 model steps would be composed of more than 256 jumps, expected at most",
+        ),
         ("--execute-steps 0", "--execute-steps: expected 1 or more"),
         ("--episodes 0", "--episodes: expected 1 or more"),
         ("--episodes 100000", "--episodes: 100000 pairs are more than"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 
 import gymnasium
 import numpy as np
@@ -185,6 +186,45 @@ def test_a_warm_start_shifts_what_the_last_plan_left_over(warm):
     plan = first.rows[0].plan
     expected = torch.stack([plan[2], 0 * plan[0], 0 * plan[0]]) if warm else torch.zeros_like(plan)
     assert torch.equal(starts[2][0], expected)
+
+
+def test_a_deadline_stops_the_search_and_changes_nothing_else():
+    free, _ = run(agent(iterations=4), 12)
+    ample = agent(iterations=4, deadline_ms=60_000)
+    assert ample.stats.rows == []  # what trying it took is not counted
+    np.testing.assert_array_equal(run(ample, 12)[0], free)
+    assert [solve.iterations for solve in ample.stats.solves] == [4] * len(ample.stats.solves)
+
+    class Slow(FakeModel):
+        def arrivals(self, context, plans, steps):
+            time.sleep(0.02)
+            return super().arrivals(context, plans, steps)
+
+    tight = agent(Slow(), iterations=100, deadline_ms=150)
+    run(tight, 12)
+    assert all(1 < solve.iterations < 8 for solve in tight.stats.solves)
+    with pytest.raises(BadValue, match="deadline_ms: 10 is too short: encoding and one iteration of 16 candidates"):
+        agent(Slow(), deadline_ms=10)
+
+
+def test_noise_does_not_depend_on_how_much_earlier_plans_used():
+    long, short = agent(iterations=9, warm_start=False), agent(iterations=2, warm_start=False)
+    seen = []
+    for a in (long, short):
+        _, state = run(a, 15)
+        a.planner.solve = lambda cost, start, generators, *rest: seen.append(generators[0].initial_seed()) or 1 / 0
+        with pytest.raises(ZeroDivisionError):
+            a.predict(frame(15), state)
+    assert seen[0] == seen[1]
+
+
+def test_too_long_a_horizon_and_endless_actions_are_refused():
+    with pytest.raises(BadValue, match="horizon: 257 model steps .* more than 256 jumps, expected at most 256"):
+        agent(horizon=257)
+    endless = FakeModel()
+    endless.action_high = torch.tensor([1.0, float("inf")])
+    with pytest.raises(BadValue, match="actions have no bounds.*RescaleAction"):
+        agent(endless)
 
 
 def test_buffers_that_are_reused_by_the_environment_do_no_harm():

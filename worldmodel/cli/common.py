@@ -10,7 +10,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -161,13 +161,16 @@ def option(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def options_as_fields() -> Iterator[None]:
-    """Write the field that a config's message begins with as an option: ``init_std: ...`` as ``--init-std: ...``."""
+def options_as_fields(names: Collection[str] | None = None) -> Iterator[None]:
+    """Write the field that a config's message begins with as an option: ``init_std: ...`` as ``--init-std: ...``.
+
+    ``names`` are the fields that have an option of their own; None for all.
+    """
     try:
         yield
     except BadValue as error:
         field, colon, rest = str(error).partition(": ")
-        if not (colon and field.replace(".", "").isidentifier()):
+        if not (colon and field.replace(".", "").isidentifier()) or (names is not None and field not in names):
             raise
         raise BadValue(f"--{field.replace('_', '-')}: {rest}") from error
 

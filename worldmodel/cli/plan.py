@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ import tyro
 
 from worldmodel.cli import common
 from worldmodel.errors import BadFile, BadValue, UnknownName
-from worldmodel.planners.config import AgentConfig, CEMConfig
+from worldmodel.planners.config import AgentConfig
 
 if TYPE_CHECKING:
     import torch
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 PREDICTORS = ("one-step", "prefix")
 WATCHED = 9  # rollouts in the video
 TOGETHER = 50  # environments in lock-step at most
-# candidates * horizon * environments predicted at once, about: what a processor's caches hold, an accelerator's memory
-PLAN_STEPS = {"cpu": 12_000, "accelerator": 1_000_000}
 
 
 def text(metavar: str, default: str) -> Any:
@@ -55,14 +54,18 @@ class Options:
     """Factors of the world to draw for each pair, to measure robustness: all, or such as agent.colour,block."""
     budget: Annotated[int | None, text("INT", "twice the offset")] = None
     """Environment steps allowed."""
-    candidates: int = CEMConfig.candidates
+    planner: str = AgentConfig.planner
+    """How to search: cem, icem, mppi, predictive-sampling, gradient, cem-gradient or categorical-cem."""
+    candidates: Annotated[int | None, text("INT", "the planner's")] = None
     """Plans scored in each iteration of the search."""
-    elites: int = CEMConfig.elites
+    elites: Annotated[int | None, text("INT", "the planner's")] = None
     """Cheapest ones that the next iteration is drawn around."""
-    iterations: int = CEMConfig.iterations
+    iterations: Annotated[int | None, text("INT", "the planner's")] = None
     """Iterations of the search."""
-    correlation: float = CEMConfig.correlation
-    """Of the first iteration's noise between consecutive actions, from 0 to below 1; it fades."""
+    search: Annotated[tuple[str, ...], text("NAME=VALUE ...", "none")] = ()
+    """Further options of the planner and the agent, such as correlation=0 decay=1.25; docs/planning.md has them."""
+    deadline_ms: Annotated[float | None, text("MS", "none")] = None
+    """Milliseconds in which to plan, encoding included: the best found by then is executed."""
     execute_steps: int = AgentConfig.execute_steps
     """Model steps executed before planning again."""
     seed: int = 0
@@ -84,17 +87,17 @@ def main() -> None:
 
 def plan(options: Options) -> None:
     """Do what the options say; what is cheap to check is checked first."""
-    search = check(options)
+    chosen = check(options)
     folder, about, env = choose_model(options)
 
     from worldmodel.cli.processes import processes
 
     with processes(common.device(options.device)) as device:
-        _plan(options, search, folder, about, env, device)
+        _plan(options, chosen, folder, about, env, device)
 
 
 def _plan(
-    options: Options, search: dict[str, Any], folder: Path, about: dict[str, Any], env: str, device: torch.device
+    options: Options, chosen: dict[str, Any], folder: Path, about: dict[str, Any], env: str, device: torch.device
 ) -> None:
     from worldmodel import distributed
     from worldmodel.benchmarks import report
@@ -124,15 +127,15 @@ def _plan(
         pairs = sample_pairs(store, task, *drawn)
         data = {"path": str(store.path), "fingerprint": store.fingerprint}
 
-    chosen = {"horizon": options.horizon, "execute_steps": options.execute_steps, "seed": options.seed}
-    agent = model.agent(predictor=predictor, goal_offset=options.offset, **chosen, **search)
+    with common.options_as_fields(["deadline_ms", "horizon"]):
+        agent = model.agent(predictor=predictor, goal_offset=options.offset, **chosen)
     budget = options.budget or 2 * options.offset
-    plan_steps = PLAN_STEPS["cpu" if device.type == "cpu" else "accelerator"]
-    together = min(TOGETHER, max(1, plan_steps // (options.candidates * options.horizon)))
     watch = 0 if options.no_video else WATCHED
+    together = TOGETHER if options.deadline_ms is None else 1  # a deadline is for one robot, who does not share it
     with common.bar(len(pairs) * budget, "step", f"plan {env}") as bar:
         outcome = evaluate(agent, env, pairs, budget, size, watch, together, bar.update, **look)
     plans, ms_per_plan = sum(distributed.gathered(agent.stats.plans)), agent.stats.ms_per_plan
+    iterations = statistics.mean(solve.iterations for solve in agent.stats.solves)
     with common.bar(3 * len(pairs) * budget, "step", "floors and ceiling") as bar:
         baselines = floors_and_ceiling(env, pairs, budget, options.seed, bar.update)
     if distributed.rank() > 0:
@@ -143,11 +146,14 @@ def _plan(
         action_block=model.config.action_block,
         horizon=options.horizon,
         execute_steps=agent.execute_steps,
-        arrivals=tuple(agent.objective.arrivals),
-        search=search,
+        reads=agent.objective.steps(options.horizon),
+        planner=options.planner,
+        search=asdict(agent.planner.config),
+        deadline_ms=options.deadline_ms,
         plans=plans,
         ms_per_plan=ms_per_plan,
         ms_one_plan=time_one_plan(agent, env, pairs, size, **look),
+        iterations_done=iterations,
     )
     values = {"env": env, **look, **report.as_dict(pairs, budget, options.seed, outcome, baselines, planning)}
     print(common.aligned(report.rows(values)))
@@ -169,11 +175,15 @@ def _plan(
 
 
 def check(options: Options) -> dict[str, Any]:
-    """Check every number and name that needs no file; return the options of the search."""
-    search = {f.name: getattr(options, f.name) for f in fields(CEMConfig) if hasattr(options, f.name)}
-    with common.options_as_fields():
-        CEMConfig(**search)
-        AgentConfig(horizon=options.horizon, execute_steps=options.execute_steps, seed=options.seed)
+    """Check every number and name that needs no file; return the options of the agent."""
+    from worldmodel.planners.options import configured, parsed
+
+    names = ("planner", "candidates", "elites", "iterations", "horizon", "execute_steps", "deadline_ms", "seed")
+    chosen = {name: value for name in names if (value := getattr(options, name)) is not None}
+    with common.option("--search"):
+        chosen |= parsed(options.search, options.planner)
+    with common.options_as_fields(names):
+        configured(chosen)
     for name in ("episodes", "offset", "budget"):
         value = getattr(options, name)
         if value is not None and value < 1:
@@ -184,7 +194,7 @@ def check(options: Options) -> dict[str, Any]:
     for name in ("json", "video"):
         if getattr(options, name) is not None and Path(getattr(options, name)).is_dir():
             raise BadValue(f"--{name}: {getattr(options, name)} is a folder, expected a file")
-    return search
+    return chosen
 
 
 def choose_model(options: Options) -> tuple[Path, dict[str, Any], str]:
