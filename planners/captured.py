@@ -133,15 +133,19 @@ class _Recording:
         for noise in itertools.chain(*self.noise):
             noise[:B] = white_noise(generators, tuple(noise.shape[1:]), like=noise)
         curve: list[Tensor] = []
+        in_time = True
         for i, (found, run) in enumerate(self.parts):
             run()
             curve.extend(found.curve)
-            settled = self.stepwise and found.open is not None and not bool(found.open[:B].any())
-            if settled or not clock.allows(self.search.population(i), self.search.population(i + 1)):
+            if self.stepwise and found.open is not None and not bool(found.open[:B].any()):
+                break
+            if i + 1 < len(self.parts):
+                in_time = clock.allows(self.search.population(i), self.search.population(i + 1))
+            if not in_time:
                 break
         require_finite(found.best_cost[:B])
         return Plan(
-            actions=found.actions[:B].clone(),
+            actions=(found.actions if in_time else found.best)[:B].clone(),
             cost=found.best_cost[:B].clone(),
             best=found.best[:B].clone(),
             std=found.std[:B].clone(),

@@ -90,7 +90,8 @@ class Search(ABC, Generic[State]):
             generators: B generators on the device of ``start``.
             proposals: plans (B, M, H, A), M < N, that replace the last candidates of the first iteration.
             until: time of ``time.perf_counter`` by which to be ready: another iteration is begun only if it should end
-                before; the first one always is.
+                before; the first one always is. A search cut short gives the cheapest plan it saw, since what it would
+                have converged to is not known yet.
 
         Raises:
             BadValue: shapes that do not fit.
@@ -101,17 +102,20 @@ class Search(ABC, Generic[State]):
         _, H, A = start.shape
         noise = lambda n: white_noise(generators, (n, H, A), like=start)  # noqa: E731
         problem = Problem(cost_fn, start, self.low, self.high, noise, proposals)
-        state, curve = self.begin(problem), []
+        state, curve, in_time = self.begin(problem), [], True
         for iteration in range(self.config.iterations):
             state = self.advanced(state, problem, iteration)
             curve.append(problem.best_cost)
-            settled = problem.open is not None and not bool(problem.open.any())
-            if settled or not clock.allows(self.population(iteration), self.population(iteration + 1)):
+            if problem.open is not None and not bool(problem.open.any()):
+                break
+            if iteration + 1 < self.config.iterations:
+                in_time = clock.allows(self.population(iteration), self.population(iteration + 1))
+            if not in_time:
                 break
         require_finite(problem.best_cost)
         actions, std = self.result(state, problem)
         return Plan(
-            actions=problem.clamp(actions),
+            actions=problem.clamp(actions) if in_time else problem.best,
             cost=problem.best_cost,
             best=problem.best,
             std=std,

@@ -183,3 +183,9 @@ def test_bad_arguments_are_named(name):
 def test_an_unknown_planner_is_named_with_the_nearest():
     with pytest.raises(UnknownName, match="did you mean 'cem'"):
         planner_class("cen")
+
+
+def test_a_search_cut_short_gives_the_cheapest_plan_it_saw(name):
+    cost_fn, *_ = problem(B=2)
+    plan = make(name).solve(cost_fn, torch.zeros(2, H, 4), generators(0, 1), until=0.0)
+    assert plan.stats.iterations == 1 and torch.equal(plan.actions, plan.best)
