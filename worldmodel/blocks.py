@@ -5,11 +5,14 @@ Shapes: M rows (any batch), L tokens, W width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from worldmodel import distributed
+from worldmodel.products import Linear, frozen, linear, silu
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -57,7 +60,7 @@ class ProjectionHead(nn.Sequential):
     """
 
     def __init__(self, d_in: int, hidden: int, d_out: int) -> None:
-        super().__init__(nn.Linear(d_in, hidden), BatchNorm1d(hidden), nn.GELU(), nn.Linear(hidden, d_out))
+        super().__init__(Linear(d_in, hidden), BatchNorm1d(hidden), nn.GELU(), Linear(hidden, d_out))
 
 
 class FeedForward(nn.Sequential):
@@ -67,26 +70,52 @@ class FeedForward(nn.Sequential):
         first = [nn.LayerNorm(width)] if norm else []
         super().__init__(
             *first,
-            nn.Linear(width, hidden),
+            Linear(width, hidden),
             nn.GELU(),
             nn.Dropout(dropout),
-            nn.Linear(hidden, width),
+            Linear(hidden, width),
             nn.Dropout(dropout),
         )
 
+    def of_normed(self, x: Tensor) -> Tensor:
+        """As ``forward``, of what the norm has made already."""
+        first, _, drop, last, drop_last = list(self)[-5:]
+        out: Tensor = drop_last(last(drop(first(x, "gelu"))))
+        return out
 
-def attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False, dropout: float = 0.0) -> Tensor:
+
+class ActionToken(nn.Sequential):
+    """Linear, Linear, SiLU, Linear: action blocks (..., A) -> (..., W)."""
+
+    def __init__(self, action_width: int, first: int, hidden: int, width: int) -> None:
+        super().__init__(Linear(action_width, first), Linear(first, hidden), nn.SiLU(), Linear(hidden, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second, _, last = self
+        out: Tensor = last(second(first(x), "swish"))
+        return out
+
+
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False, mask: Tensor | None = None, dropout: float = 0.0
+) -> Tensor:
     """Scaled dot-product attention: queries (M, heads, L', d), keys and values (M, heads, L, d) -> (M, heads, L', d).
 
-    In bfloat16 on a processor, torch's fused attention takes three to four times as long as plain products do, its
-    gradient most of all.
+    Queries see no later key if ``causal``, or those where ``mask`` (L', L) is True. On a processor, torch's fused
+    attention has two flaws. In bfloat16 it takes three to four times as long as plain products do, its gradient most of
+    all. Several threads share the keys of a single query among them, and so a row's rounding depends on its place.
     """
+    if q.device.type == "cpu" and q.shape[2] == 1 and not (causal or dropout) and mask is None and frozen(q):
+        weights = (q * k).sum(dim=-1, keepdim=True).mul(q.shape[-1] ** -0.5).softmax(dim=2)
+        return (weights * v).sum(dim=2, keepdim=True)
     if q.device.type == "cpu" and q.dtype == torch.bfloat16:
         scores = q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2)
         if causal:
-            scores = scores.masked_fill(scores.new_ones(scores.shape[-2:]).triu(1).bool(), -torch.inf)
+            mask = scores.new_ones(scores.shape[-2:]).tril().bool()
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf)
         return F.dropout(scores.softmax(dim=-1), dropout) @ v
-    return F.scaled_dot_product_attention(q, k, v, is_causal=causal, dropout_p=dropout)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, dropout_p=dropout)
 
 
 class Attention(nn.Module):
@@ -107,25 +136,59 @@ class Attention(nn.Module):
         inner = heads * (head_dim or width // heads)
         self.heads, self.causal, self.dropout = heads, causal, dropout
         self.norm = nn.LayerNorm(width) if norm else nn.Identity()
-        self.qkv = nn.Linear(width, 3 * inner, bias=bias)
-        self.out = nn.Linear(inner, width)
+        self.qkv = Linear(width, 3 * inner, bias=bias)
+        self.out = Linear(inner, width)
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(self.norm(x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return self._mix(q, k, v)
+        return self._out(self._attend(q, k, v, causal=self.causal))
 
     def first(self, x: Tensor) -> Tensor:
         """The first token of what ``forward`` returns, without asking for the others: (M, L, W) -> (M, 1, W)."""
-        x, inner = self.norm(x), self.out.in_features
-        weights = self.qkv.weight.split([inner, 2 * inner])
-        biases = (None, None) if self.qkv.bias is None else self.qkv.bias.split([inner, 2 * inner])
-        q = F.linear(x[:, :1], weights[0], biases[0]).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        k, v = F.linear(x, weights[1], biases[1]).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return self._mix(q, k, v)
+        x = self.norm(x)
+        return self._out(self._attend(*self._split(self._part(x[:, :1], 0, 1)), *self._split(self._part(x, 1, 3))))
 
-    def _mix(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        y = attend(q, k, v, causal=self.causal, dropout=self.dropout if self.training else 0.0)
-        return F.dropout(self.out(y.transpose(1, 2).flatten(2)), self.dropout, self.training)
+    def tell(self, x: Tensor, past: Tensor | None = None) -> Tensor:
+        """Keys and values of tokens (M, L, W) behind those of the tokens before them: (G, P, 2I) -> (M, P + L, 2I).
+
+        G divides M: each of the G pasts has M / G continuations, one after another. The tokens are normed already.
+        """
+        new = self._part(x, 1, 3)
+        if past is None:
+            return new
+        new = new.unflatten(0, (len(past), -1))
+        return torch.cat([past[:, None].expand(-1, new.shape[1], -1, -1), new], dim=2).flatten(0, 1)
+
+    def ask(self, x: Tensor, told: Tensor, wanted: Sequence[int]) -> Tensor:
+        """What the ``wanted`` ones of the last tokens read in keys and values, up to their own.
+
+        Tokens (M, L, W), normed already, and what was told of all (M, P + L, 2I) -> (M, len(wanted), W).
+        """
+        past = told.shape[1] - x.shape[1]
+        if len(wanted) == 1:
+            (q,) = self._split(self._part(pick(x, wanted), 0, 1))
+            return self._out(self._attend(q, *self._split(told[:, : past + wanted[0] + 1])))
+        mask = torch.ones(x.shape[1], told.shape[1], dtype=torch.bool, device=x.device).tril(past) if past else None
+        y = self._attend(*self._split(self._part(x, 0, 1)), *self._split(told), causal=not past, mask=mask)
+        return self._out(pick(y, wanted))
+
+    def _part(self, x: Tensor, start: int, stop: int) -> Tensor:
+        """Of queries, keys and values (0, 1, 2) some, ``start`` to before ``stop``: (M, L, W) -> (M, L, I each)."""
+        inner = self.out.in_features
+        some = slice(start * inner, stop * inner)
+        return linear(x, self.qkv.weight[some], None if self.qkv.bias is None else self.qkv.bias[some])
+
+    def _split(self, x: Tensor) -> tuple[Tensor, ...]:
+        """(M, L, I each) -> (M, heads, L, d) each."""
+        d = self.out.in_features // self.heads
+        return x.unflatten(-1, (-1, self.heads, d)).permute(2, 0, 3, 1, 4).unbind()
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, causal: bool = False, mask: Tensor | None = None) -> Tensor:
+        y = attend(q, k, v, causal=causal, mask=mask, dropout=self.dropout if self.training else 0.0)
+        return y.transpose(1, 2)  # (M, L', heads, d)
+
+    def _out(self, y: Tensor) -> Tensor:
+        return F.dropout(self.out(y.flatten(2)), self.dropout, self.training)
 
 
 class ValueOnly(nn.Module):
@@ -134,13 +197,37 @@ class ValueOnly(nn.Module):
     def __init__(self, width: int, inner: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.value = nn.Linear(width, inner, bias=False)
-        self.out = nn.Linear(inner, width)
+        self.value = Linear(width, inner, bias=False)
+        self.out = Linear(inner, width)
         self.dropout = nn.Dropout(dropout)
 
+        self._product: tuple[object, Tensor] | None = None
+
     def forward(self, x: Tensor) -> Tensor:
+        if not self.training and frozen(self.out.weight):
+            return linear(self.norm(x), self._map(), self.out.bias)
         out: Tensor = self.dropout(self.out(self.value(self.norm(x))))
         return out
+
+    def train(self, mode: bool = True) -> ValueOnly:
+        """As for any module; what was kept of the weights is let go."""
+        self._product = None
+        return super().train(mode)
+
+    def _map(self) -> Tensor:
+        """Both maps as one (W, W), a tenth of the arithmetic in the published sizes.
+
+        On a processor it is kept until the weights change. An accelerator computes it each time, which costs it little:
+        a recorded graph would not see the change.
+        """
+        weights = self.out.weight, self.value.weight
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast(weights[0].device.type, enabled=False):
+            if weights[0].device.type != "cpu":
+                return weights[0] @ weights[1]
+            version = [(w.data_ptr(), 0 if w.is_inference() else w._version) for w in weights]
+            if self._product is None or self._product[0] != version:
+                self._product = version, weights[0] @ weights[1]
+        return self._product[1]
 
 
 class TransformerBlock(nn.Module):
@@ -163,9 +250,30 @@ class TransformerBlock(nn.Module):
         return y + self.mlp(self.norm_mlp(y))
 
 
+PLAIN_EPS = 1e-6
+
+
 def plain_norm(x: Tensor) -> Tensor:
     """Layer norm without parameters."""
-    return F.layer_norm(x, x.shape[-1:], eps=1e-6)
+    return F.layer_norm(x, x.shape[-1:], eps=PLAIN_EPS)
+
+
+def norm_twice(x: Tensor, norm: nn.LayerNorm) -> Tensor:
+    """``norm(plain_norm(x))`` in one pass.
+
+    With v the variance of x, the plain norm leaves v / (v + e) and so, with E the eps of the affine one, both divide by
+    sqrt(v + E (v + e)) = sqrt(1 + E) sqrt(v + E e / (1 + E)).
+    """
+    shrink = (1 + norm.eps) ** -0.5
+    return F.layer_norm(x, norm.normalized_shape, norm.weight * shrink, norm.bias, PLAIN_EPS * norm.eps * shrink**2)
+
+
+def pick(x: Tensor, wanted: Sequence[int]) -> Tensor:
+    """Some of the tokens, by numbers that the host knows, in ascending order: (M, L, ...) -> (M, L', ...)."""
+    first, last = wanted[0], wanted[-1]
+    if last - first + 1 == len(wanted):
+        return x[:, first : last + 1]
+    return torch.stack([x[:, i] for i in wanted], dim=1)
 
 
 class TwiceNormedBlock(nn.Module):
@@ -183,6 +291,15 @@ class TwiceNormedBlock(nn.Module):
         x = x + self.attention(plain_norm(x))
         return x + self.mlp(plain_norm(x))
 
+    def tell(self, x: Tensor, past: Tensor | None = None) -> Tensor:
+        """Keys and values of tokens (M, L, W), behind those of the tokens before them; see ``Attention.tell``."""
+        return self.attention.tell(norm_twice(x, self.attention.norm), past)
+
+    def extend(self, x: Tensor, told: Tensor, wanted: Sequence[int]) -> Tensor:
+        """What ``forward`` makes of the ``wanted`` last tokens: (M, L, W), keys and values of all -> (M, L', W)."""
+        x = pick(x, wanted) + self.attention.ask(norm_twice(x, self.attention.norm), told, wanted)
+        return x + self.mlp.of_normed(norm_twice(x, self.mlp[0]))
+
 
 class AdaLNBlock(nn.Module):
     """A residual block conditioned by adaptive layer norm, starting as the identity (AdaLN-zero).
@@ -195,14 +312,30 @@ class AdaLNBlock(nn.Module):
         super().__init__()
         self.mixer = mixer
         self.mlp = FeedForward(width, mlp, dropout, norm=True)
-        self.modulation = nn.Linear(width, 6 * width)
+        self.modulation = Linear(width, 6 * width)
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        shift_a, scale_a, gate_a, shift_b, scale_b, gate_b = self.modulation(F.silu(condition)).chunk(6, dim=-1)
+        shift_a, scale_a, gate_a, shift_b, scale_b, gate_b = self.modulation(silu(condition)).chunk(6, dim=-1)
         x = x + gate_a * self.mixer(plain_norm(x) * (1 + scale_a) + shift_a)
         return x + gate_b * self.mlp(plain_norm(x) * (1 + scale_b) + shift_b)
+
+    def extend(
+        self, x: Tensor, modulation: Tensor, past: Tensor | None, wanted: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """Of tokens (M, L, W) that follow others, the ``wanted`` ones, and keys and values as ``Attention.tell``.
+
+        ``modulation`` (M, L, 6W) is what :attr:`modulation` made of their conditions.
+        """
+        attention = self.mixer
+        assert isinstance(attention, Attention)
+        shift, scale, *rest = modulation.chunk(6, dim=-1)
+        y = attention.norm(plain_norm(x) * (1 + scale) + shift)
+        told = attention.tell(y, past)
+        gate, shift, scale, gate_mlp = (pick(part, wanted) for part in rest)
+        x = pick(x, wanted) + gate * attention.ask(y, told, wanted)
+        return x + gate_mlp * self.mlp(plain_norm(x) * (1 + scale) + shift), told
 
 
 def sinusoid(length: int, width: int) -> Tensor:
@@ -222,3 +355,9 @@ def padded_rows(x: Tensor) -> tuple[Tensor, int]:
     """
     m = len(x)
     return (x.repeat(-(-FEW // m), *[1] * (x.ndim - 1)), m) if m < FEW else (x, m)
+
+
+def padded_plans(plans: Tensor) -> Tensor:
+    """Repeat candidates until there are at least 16 rows: (B, N, H, A) -> (B, N', H, A), the first N as they were."""
+    few = -(-FEW // max(1, plans.shape[0] * plans.shape[1]))
+    return plans.repeat(1, few, 1, 1) if few > 1 else plans

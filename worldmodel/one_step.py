@@ -5,12 +5,15 @@ Shapes: M rows, L <= C tokens, D latent width, A = F * a action-block width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from worldmodel.blocks import AdaLNBlock, Attention, ProjectionHead, padded_rows
+from worldmodel.blocks import ActionToken, AdaLNBlock, Attention, ProjectionHead, padded_plans, padded_rows
 from worldmodel.config import OneStepConfig
 from worldmodel.interfaces import Context, Prediction
+from worldmodel.products import silu
 
 _SMOOTH = 10  # channels the action block is squeezed to first; a default of the released code that every task keeps
 
@@ -27,12 +30,7 @@ class OneStep(nn.Module):
     def __init__(self, config: OneStepConfig, latent_dim: int, action_width: int, context: int) -> None:
         super().__init__()
         self.context = self.reach = context
-        self.action = nn.Sequential(
-            nn.Linear(action_width, _SMOOTH),
-            nn.Linear(_SMOOTH, config.action_hidden),
-            nn.SiLU(),
-            nn.Linear(config.action_hidden, latent_dim),
-        )
+        self.action = ActionToken(action_width, _SMOOTH, config.action_hidden, latent_dim)
         self.position = nn.Parameter(torch.randn(1, context, latent_dim))
         self.blocks = nn.ModuleList(
             AdaLNBlock(
@@ -70,23 +68,47 @@ class OneStep(nn.Module):
         return Prediction(self(inputs, blocks), targets)
 
     def rollout(self, context: Context, plans: Tensor) -> Tensor:
-        """Latents after every step of the plans: (B, N, H, A) -> (B, N, H, D)."""
-        b, n, horizon, _ = plans.shape
-        z, real = padded_rows(context.z.repeat_interleave(n, dim=0))
-        past, _ = padded_rows(context.actions.repeat_interleave(n, dim=0))
-        future, _ = padded_rows(plans.flatten(0, 1))
-        blocks = torch.cat([past, future], dim=1)
-        latents = list(z.unbind(1))
-        first = len(latents)
-        for step in range(first, first + horizon):
-            start = max(0, step - self.context)
-            latents.append(self(torch.stack(latents[start:step], dim=1), blocks[:, start:step])[:, -1])
-        return torch.stack(latents[first:], dim=1)[:real].unflatten(0, (b, n))
+        """Latents after every step of the plans: (B, N, H, A) -> (B, N, H, D).
 
-    def final(self, context: Context, plans: Tensor) -> Tensor:
-        """Latent after the last step: (B, N, H, A) -> (B, N, D)."""
-        return self.rollout(context, plans)[:, :, -1]
+        What depends on the past alone is computed once for all candidates. Until the window is full, a token's keys
+        and values stay as they are; then it slides, and every token takes another place in it.
+        """
+        B, N, H, _ = plans.shape
+        rows = padded_plans(plans).flatten(0, 1)
+        seen, real = padded_rows(context.z)
+        known = context.actions.shape[1]  # tokens that no candidate changes
+        past = self._modulations(padded_rows(context.actions)[0])  # of each block (B, C - 1, 6D)
+        future = self._modulations(rows)  # (M, H, 6D)
+        n = len(rows) // B
+        latents = [context.z[:, -1].repeat_interleave(n, dim=0)]  # of tokens known, known + 1, ...
+        told: list[Tensor | None] = []
+        done = 0
+        for stop in range(known + 1, known + H + 1):
+            start = max(0, stop - self.context)
+            if start or not told:
+                told, done = [None] * len(self.blocks), start
+            if done < known:
+                x = seen[:, done:known] + self.position[:, done - start : known - start]
+                for i, block in enumerate(self.blocks):
+                    x, keys = block.extend(x, past[i][:, done:known], None, range(known - done))
+                    told[i] = keys[:real]
+                done = known
+            x = torch.stack(latents[done - known :], dim=1) + self.position[:, done - start : stop - start]
+            wanted: Sequence[int] = range(stop - done)
+            for i, block in enumerate(self.blocks):
+                if i == len(self.blocks) - 1:
+                    wanted = wanted[-1:]
+                x, told[i] = block.extend(x, future[i][:, done - known : stop - known], told[i], wanted)
+            done = stop
+            latents.append(self.head(self.norm(x[:, 0])))
+        return torch.stack(latents[1:], dim=1).unflatten(0, (B, n))[:, :N]
+
+    def _modulations(self, actions: Tensor) -> list[Tensor]:
+        """Scales, shifts and gates of each block, which depend on the actions alone: (M, L, A) -> (M, L, 6D) each."""
+        condition = silu(self.action(actions))
+        return [block.modulation(condition) for block in self.blocks]
 
     def arrivals(self, context: Context, plans: Tensor, steps: tuple[int, ...]) -> Tensor:
         """Latents after the chosen steps, counted from 1: (B, N, H, A) -> (B, N, S, D)."""
-        return self.rollout(context, plans[:, :, : max(steps)])[:, :, [step - 1 for step in steps]]
+        z = self.rollout(context, plans[:, :, : max(steps)])
+        return torch.stack([z[:, :, step - 1] for step in steps], dim=2)

@@ -5,19 +5,24 @@ Shapes: M rows, L <= max_prefix actions, D latent width, A = F * a action-block 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from worldmodel.blocks import (
+    ActionToken,
     AdaLNBlock,
     ProjectionHead,
     TwiceNormedBlock,
     ValueOnly,
+    padded_plans,
     padded_rows,
     sinusoid,
 )
 from worldmodel.config import PrefixConfig
 from worldmodel.interfaces import Context, Prediction
+from worldmodel.products import Linear
 
 _SMOOTH = 32  # first width of the action token in the released code
 
@@ -38,19 +43,12 @@ class Prefix(nn.Module):
         self.max_prefix, self.context = config.max_prefix, context
         self.every_start, self.shapes_encoder = config.every_start, config.shapes_encoder
         self.reach = config.max_prefix if config.every_start else 1
-        self.action = nn.Sequential(
-            nn.Linear(action_width, _SMOOTH),
-            nn.Linear(_SMOOTH, config.action_hidden),
-            nn.SiLU(),
-            nn.Linear(config.action_hidden, d),
-        )
-        self.state = nn.Sequential(nn.Linear(context * d, config.mlp), nn.GELU(), nn.Linear(config.mlp, d))
+        self.action = ActionToken(action_width, _SMOOTH, config.action_hidden, d)
+        self.state = nn.Sequential(Linear(context * d, config.mlp), nn.GELU(), Linear(config.mlp, d))
         self.register_buffer("position", sinusoid(config.max_prefix + 1, d), persistent=False)
         self.layers = nn.ModuleList(TwiceNormedBlock(d, config.heads, config.mlp) for _ in range(config.depth))
         self.norm_layers, self.norm_prefix = nn.LayerNorm(d), nn.LayerNorm(d)
-        self.fusion = nn.Sequential(
-            nn.LayerNorm(3 * d), nn.Linear(3 * d, config.mlp), nn.GELU(), nn.Linear(config.mlp, d)
-        )
+        self.fusion = nn.Sequential(nn.LayerNorm(3 * d), Linear(3 * d, config.mlp), nn.GELU(), Linear(config.mlp, d))
         for parameter in self.fusion[-1].parameters():  # the anchor alone, at first
             nn.init.zeros_(parameter)
         self.blocks = nn.ModuleList(
@@ -62,15 +60,17 @@ class Prefix(nn.Module):
 
     def prefixes(self, anchor: Tensor, actions: Tensor) -> Tensor:
         """Prefix tokens: anchor (M, C, D), actions (M, L, A) -> (M, L, D); token k sees actions 1..k and the anchor."""
-        now = anchor[:, -1:]
-        motion = now - anchor[:, :-1].flip(1)
-        state = self.state(torch.cat([now, motion], dim=1).flatten(1))
-        tokens = torch.cat([state[:, None], self.action(actions)], dim=1)
+        tokens = torch.cat([self._state(anchor)[:, None], self.action(actions)], dim=1)
         tokens = tokens + self.position[: tokens.shape[1]]
         for layer in self.layers:
             tokens = layer(tokens)
         out: Tensor = self.norm_prefix(self.norm_layers(tokens[:, 1:]))
         return out
+
+    def _state(self, anchor: Tensor) -> Tensor:
+        now = anchor[:, -1:]
+        motion = now - anchor[:, :-1].flip(1)
+        return self.state(torch.cat([now, motion], dim=1).flatten(1))
 
     def forward(self, z: Tensor, prefix: Tensor) -> Tensor:
         """Predict one latent for each pair: z (M, D), prefix (M, D) -> (M, D)."""
@@ -105,17 +105,30 @@ class Prefix(nn.Module):
         weight = 1 / torch.bincount(length)[length]
         return Prediction(z_hat, rows(z, start + length + 1), weight.repeat(b))
 
+    def read(self, anchor: Tensor, actions: Tensor, wanted: Sequence[int]) -> Tensor:
+        """Some of the ``prefixes``, numbered from 0: anchors (G, C, D), actions (M, L, A) -> (M, len(wanted), D)."""
+        padded, real = padded_rows(anchor)
+        state = (self._state(padded) + self.position[0])[:, None]
+        x = self.action(actions) + self.position[1 : actions.shape[1] + 1]
+        *layers, last = self.layers
+        for layer in layers:
+            told = layer.tell(state)
+            state = layer.extend(state, told, (0,))
+            x = layer.extend(x, layer.tell(x, told[:real]), range(x.shape[1]))
+        x = last.extend(x, last.tell(x, last.tell(state)[:real]), wanted)
+        out: Tensor = self.norm_prefix(self.norm_layers(x))
+        return out
+
     def arrivals(self, context: Context, plans: Tensor, steps: tuple[int, ...]) -> Tensor:
         """Latents after the chosen steps, counted from 1: (B, N, H, A) -> (B, N, S, D).
 
         Steps beyond max_prefix are composed: the longest trained jump, then a new anchor at the predicted latents.
         """
-        b, n, _, _ = plans.shape
+        B, N, _, _ = plans.shape
         history = context.z[:, -self.context :]
         missing = self.context - history.shape[1]
-        history = torch.cat([history[:, :1].expand(-1, missing, -1), history], dim=1)
-        anchor, real = padded_rows(history.repeat_interleave(n, dim=0))
-        blocks, _ = padded_rows(plans.flatten(0, 1))
+        anchor = torch.cat([history[:, :1].expand(-1, missing, -1), history], dim=1)  # (B, C, D), later (M, C, D)
+        rows = padded_plans(plans).flatten(0, 1)
         found: dict[int, Tensor] = {}
         for start in range(0, max(steps), self.max_prefix):
             stop = min(start + self.max_prefix, max(steps))
@@ -123,20 +136,15 @@ class Prefix(nn.Module):
             if stop < max(steps):  # the next anchor
                 wanted |= set(range(max(start, stop - self.context) + 1, stop + 1))
             order = sorted(wanted)
-            tokens = self.prefixes(anchor, blocks[:, start:stop])[:, [step - start - 1 for step in order]]
-            now = anchor[:, -1:].expand(-1, len(order), -1)
-            z_hat = self(now.flatten(0, 1), tokens.flatten(0, 1)).unflatten(0, (len(now), len(order)))
+            tokens = self.read(anchor, rows[:, start:stop], [step - start - 1 for step in order])
+            anchor = anchor.repeat_interleave(len(rows) // len(anchor), dim=0)
+            now = anchor[:, -1:].expand_as(tokens)
+            z_hat = self(now.flatten(0, 1), tokens.flatten(0, 1)).view_as(tokens)
             found.update(zip(order, z_hat.unbind(1)))
-            path = torch.cat(
-                [anchor, z_hat], dim=1
-            )  # its last C entries are one step apart whenever another jump follows
+            path = torch.cat([anchor, z_hat], dim=1)  # its last C are one step apart whenever another jump follows
             anchor = path[:, -self.context :]
-        return torch.stack([found[step] for step in steps], dim=1)[:real].unflatten(0, (b, n))
+        return torch.stack([found[step] for step in steps], dim=1).unflatten(0, (B, -1))[:, :N]
 
     def rollout(self, context: Context, plans: Tensor) -> Tensor:
         """Latents after every step of the plans: (B, N, H, A) -> (B, N, H, D)."""
         return self.arrivals(context, plans, tuple(range(1, plans.shape[2] + 1)))
-
-    def final(self, context: Context, plans: Tensor) -> Tensor:
-        """Latent after the last step only, the cheapest reading: (B, N, H, A) -> (B, N, D)."""
-        return self.arrivals(context, plans, (plans.shape[2],))[:, :, 0]

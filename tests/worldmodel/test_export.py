@@ -109,7 +109,7 @@ def test_graphs_answer_as_the_model_for_any_rows_and_lengths(case: str, format: 
                 plans = model.normalise(blocks[:, None, seen - 1 :])
                 torch.testing.assert_close(
                     graphs["one-step"](z=z, actions=blocks[:, :seen]),
-                    model.predictor("one-step").final(context, plans[:, :, :1])[:, 0],
+                    model.predictor("one-step").rollout(context, plans[:, :, :1])[:, 0, 0],
                     rtol=0, atol=1e-5,
                 )  # fmt: skip
                 prefix = model.predictor("prefix")

@@ -43,7 +43,7 @@ def test_final_and_arrivals_read_the_rollout(name: str, context: int, horizon: i
     with torch.no_grad():
         path = predictor.rollout(past, plans)
         assert path.shape == (2, 3, horizon, 16)
-        torch.testing.assert_close(predictor.final(past, plans), path[:, :, -1], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(predictor.arrivals(past, plans, (horizon,))[:, :, 0], path[:, :, -1], rtol=1e-4, atol=1e-5)
         steps = tuple(sorted({1, (horizon + 1) // 2, horizon}))
         chosen = predictor.arrivals(past, plans, steps)
         torch.testing.assert_close(chosen, path[:, :, [s - 1 for s in steps]], rtol=1e-4, atol=1e-5)
@@ -70,11 +70,11 @@ def test_rows_do_not_depend_on_their_company(name: str) -> None:
     past, plans = context_and_plans(model, b=3, n=40, h=4)
     predictor = model.predictor(name)
     with torch.no_grad():
-        together = predictor.final(past, plans)
+        together = predictor.arrivals(past, plans, (4,))
         for n in (1, 2, 7):
-            assert torch.equal(predictor.final(past, plans[:, :n]), together[:, :n])
+            assert torch.equal(predictor.arrivals(past, plans[:, :n], (4,)), together[:, :n])
         for b in range(3):
-            alone = predictor.final(Context(past.z[b : b + 1], past.actions[b : b + 1]), plans[b : b + 1])
+            alone = predictor.arrivals(Context(past.z[b : b + 1], past.actions[b : b + 1]), plans[b : b + 1], (4,))
             assert torch.equal(alone[0], together[b])
 
 
@@ -133,7 +133,7 @@ def test_at_the_start_the_prefix_prediction_ignores_the_actions() -> None:
     past, plans = context_and_plans(model)
     with torch.no_grad():
         torch.testing.assert_close(
-            model.predictor("prefix").final(past, plans), model.predictor("prefix").final(past, -plans)
+            model.predictor("prefix").rollout(past, plans), model.predictor("prefix").rollout(past, -plans)
         )
 
 
