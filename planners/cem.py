@@ -13,7 +13,7 @@ from torch import Tensor
 from worldmodel.noise import correlate
 from worldmodel.planners.config import CEMConfig
 from worldmodel.planners.problem import Problem
-from worldmodel.planners.sampling import cheapest, fit
+from worldmodel.planners.sampling import around, cheapest, fit
 from worldmodel.planners.search import Search
 
 
@@ -40,13 +40,14 @@ class CEM(Search[Gaussian]):
 
     def iterate(self, state: Gaussian, problem: Problem, iteration: int) -> Gaussian:
         """Sample, score, and fit to the elites."""
-        fading = self.config.correlation * (1 - iteration / self.config.iterations)
-        noise = correlate(problem.noise(self.population(iteration)), fading, self.action_block)
-        plans = state.mean[:, None] + state.std[:, None] * noise
-        plans[:, 0] = state.mean
-        elites = cheapest(*problem.score(plans), self.config.elites)
-        mean, std = fit(elites)
+        noise = problem.noise(self.population(iteration))
+        plans = around(*state, correlate(noise, self.config.fading(iteration), self.action_block))
+        mean, std = fit(self.improved(cheapest(*problem.score(plans), self.config.elites), problem))
         return Gaussian(mean, std.clamp(min=self.config.min_std))
+
+    def improved(self, elites: Tensor, problem: Problem) -> Tensor:
+        """What the fit is made to: the elites (B, K, H, A) as they are."""
+        return elites
 
     def result(self, state: Gaussian, problem: Problem) -> tuple[Tensor, Tensor]:
         """The last mean and std."""
@@ -55,8 +56,3 @@ class CEM(Search[Gaussian]):
     def settled(self, state: Gaussian) -> Tensor | None:
         """Environments whose widest standard deviation is below the tolerance."""
         return state.std.amax(dim=(1, 2)) < self.config.tolerance if self.config.tolerance else None
-
-    def population(self, iteration: int) -> int:
-        """Candidates of an iteration: ``N / decay**iteration``, and not fewer than two for each elite."""
-        N, least = self.config.candidates, min(self.config.candidates, 2 * self.config.elites)
-        return max(least, round(N / self.config.decay**iteration))

@@ -14,42 +14,155 @@ class SearchConfig:
 
     candidates: int = 300  # N, plans scored in an iteration
     iterations: int = 10  # I
-    init_std: float = 1.0  # standard deviation of the first candidates, normalised action units
 
     def __post_init__(self) -> None:
         for name in ("candidates", "iterations"):
             _at_least(1, name, getattr(self, name))
+
+    def population(self, iteration: int) -> int:
+        """Candidates of an iteration: N."""
+        return self.candidates
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalConfig(SearchConfig):
+    """Candidates are normal noise around a guess."""
+
+    init_std: float = 1.0  # standard deviation of the first candidates, normalised action units
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.init_std > 0:
             raise BadValue(f"init_std: expected a number above 0, got {self.init_std}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CEMConfig(SearchConfig):
-    """The cross-entropy method of LeWM (2603.19312), which keeps 30 elites of white noise, for 10 or 30 iterations.
+class CorrelatedConfig(NormalConfig):
+    """Noise that is correlated in time.
 
-    Ours keeps fewer and correlates the first candidates' noise in time: those that walk somewhere find the door of
-    TwoRoom far more often than those that tremble. The correlation fades over the iterations, so that the last ones can
-    refine single actions.
+    Candidates that walk somewhere find the door of TwoRoom far more often than those that tremble. The correlation
+    fades over the iterations, so that the last ones can refine single actions.
     """
 
+    correlation: float = 0.8  # of the first noise between consecutive actions, in [0, 1); 0 is white
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.correlation < 1:
+            raise BadValue(f"correlation: expected 0 <= correlation < 1, got {self.correlation}")
+
+    def fading(self, iteration: int) -> float:
+        """Correlation of an iteration's noise."""
+        return self.correlation * (1 - iteration / self.iterations)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EliteConfig(NormalConfig):
+    """The next candidates are drawn around the cheapest of these."""
+
     elites: int = 10  # K, cheapest ones that the next mean and std are fitted to; at most N
-    min_std: float = 0.0  # floor under the fitted standard deviation, normalised action units; LeWM has none
-    correlation: float = 0.8  # of the first noise between consecutive actions, in [0, 1); 0 is white, as LeWM's
+    min_std: float = 0.0  # floor under the fitted standard deviation, normalised action units
     decay: float = 1.0  # candidates of an iteration over those of the next; 1 keeps their number
     tolerance: float = 0.0  # a search ends when no standard deviation is above it, same units; 0 never ends early
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _at_least(1, "elites", self.elites)
-        if self.elites > self.candidates:
-            raise BadValue(f"elites: {self.elites} cannot be kept of candidates: {self.candidates}; lower --elites")
+        _elites(self.elites, self.candidates)
         for name in ("min_std", "tolerance"):
-            if not getattr(self, name) >= 0:
-                raise BadValue(f"{name}: expected 0 or more, got {getattr(self, name)}")
-        if not 0 <= self.correlation < 1:
-            raise BadValue(f"correlation: expected 0 <= correlation < 1, got {self.correlation}")
+            _not_negative(name, getattr(self, name))
         if not self.decay >= 1:
             raise BadValue(f"decay: expected 1 or more, got {self.decay}")
+
+    def population(self, iteration: int) -> int:
+        """Candidates of an iteration: ``N / decay**iteration``, and not fewer than two for each elite."""
+        least = min(self.candidates, 2 * self.elites)
+        return max(least, round(self.candidates / self.decay**iteration))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CEMConfig(EliteConfig, CorrelatedConfig):
+    """The cross-entropy method of LeWM (2603.19312), which keeps 30 elites of white noise, for 10 or 30 iterations.
+
+    Ours keeps fewer and correlates the first candidates' noise in time.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class CEMGradientConfig(CEMConfig):
+    """CEM, and what its elites do before the fit."""
+
+    descents: int = 2  # gradient steps of each elite in an iteration
+    rate: float = 0.1  # of each of them, normalised action units
+
+
+@dataclass(frozen=True, kw_only=True)
+class ICEMConfig(EliteConfig):
+    """iCEM (2008.06389)."""
+
+    colour: float = 2.0  # beta, the noise's power falls as frequency**-beta; 0 is white
+    momentum: float = 0.1  # of mean and std, share that stays
+    reuse: float = 0.3  # share of the elites that are candidates again, in the next iteration and the next solve
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _not_negative("colour", self.colour)
+        for name in ("momentum", "reuse"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise BadValue(f"{name}: expected 0 to 1, got {getattr(self, name)}")
+
+    @property
+    def kept(self) -> int:
+        """Elites that are candidates again; at least one candidate is new."""
+        return min(round(self.reuse * self.elites), self.candidates - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MPPIConfig(CorrelatedConfig):
+    """Model-predictive path integral control, with the refitted std of TD-MPC2 (2310.16828)."""
+
+    temperature: float = 0.05  # of the weights, over the mean excess of a candidate's cost over the least
+    min_std: float = 0.05  # floor under the fitted standard deviation, normalised action units
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.temperature > 0:
+            raise BadValue(f"temperature: expected a number above 0, got {self.temperature}")
+        _not_negative("min_std", self.min_std)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictiveSamplingConfig(CorrelatedConfig):
+    """Predictive sampling (2212.00541)."""
+
+    init_std: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientConfig(CorrelatedConfig):
+    """Gradient descent from several starts."""
+
+    candidates: int = 16
+    iterations: int = 30
+    rate: float = 0.2  # Adam's first, normalised action units; it falls linearly to zero
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.rate > 0:
+            raise BadValue(f"rate: expected a number above 0, got {self.rate}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CategoricalCEMConfig(SearchConfig):
+    """The cross-entropy method over discrete actions."""
+
+    elites: int = 10  # K, cheapest candidates whose choices are counted; at most N
+    smoothing: float = 0.05  # share of the uniform distribution in what was counted
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _elites(self.elites, self.candidates)
+        if not 0 < self.smoothing <= 1:
+            raise BadValue(f"smoothing: expected 0 < smoothing <= 1, got {self.smoothing}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,3 +206,14 @@ class AgentConfig:
 def _at_least(least: int, name: str, value: int) -> None:
     if value < least:
         raise BadValue(f"{name}: expected {least} or more, got {value}")
+
+
+def _not_negative(name: str, value: float) -> None:
+    if not value >= 0:
+        raise BadValue(f"{name}: expected 0 or more, got {value}")
+
+
+def _elites(elites: int, candidates: int) -> None:
+    _at_least(1, "elites", elites)
+    if elites > candidates:
+        raise BadValue(f"elites: {elites} cannot be kept of candidates: {candidates}; lower --elites")

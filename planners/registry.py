@@ -9,6 +9,12 @@ from worldmodel.errors import UnknownName
 
 PLANNERS = {
     "cem": "worldmodel.planners.cem:CEM",
+    "icem": "worldmodel.planners.icem:ICEM",
+    "mppi": "worldmodel.planners.mppi:MPPI",
+    "predictive-sampling": "worldmodel.planners.predictive_sampling:PredictiveSampling",
+    "gradient": "worldmodel.planners.gradient:Gradient",
+    "cem-gradient": "worldmodel.planners.cem_gradient:CEMGradient",
+    "categorical-cem": "worldmodel.planners.categorical_cem:CategoricalCEM",
 }
 
 

@@ -41,6 +41,13 @@ def pairwise_sum(x: Tensor) -> Tensor:
     return x[:, 0]
 
 
+def around(mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
+    """Candidates (B, n, H, A) about a plan (B, H, A), which is itself the first: noise (B, n, H, A) times the std."""
+    plans = mean[:, None] + std[:, None] * noise
+    plans[:, 0] = mean
+    return plans
+
+
 def cheapest(plans: Tensor, cost: Tensor, count: int) -> Tensor:
     """Keep the cheapest plans of each environment, best first: (B, n, H, A) and cost (B, n) -> (B, count, H, A).
 

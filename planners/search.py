@@ -68,7 +68,7 @@ class Search(ABC, Generic[State]):
 
     def population(self, iteration: int) -> int:
         """Candidates scored in an iteration."""
-        count: int = self.config.candidates
+        count: int = self.config.population(iteration)
         return count
 
     def solve(

@@ -5,6 +5,8 @@ Shapes: H model steps, F action block, a action size, A = F * a.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -34,3 +36,29 @@ def correlate(noise: Tensor, correlation: float | Tensor, action_block: int) -> 
         e = torch.cat([e[..., :shift, :], e[..., shift:, :] + correlation**shift * e[..., :-shift, :]], dim=-2)
         shift *= 2
     return e.reshape(noise.shape)
+
+
+def coloured(noise: Tensor, exponent: float, action_block: int) -> Tensor:
+    """Turn white noise into noise whose power at frequency f is proportional to ``f^-exponent``, over primitive steps.
+
+    The spectrum of the T = H F white numbers is scaled and transformed back, which makes the noise periodic in T; the
+    constant part is scaled as the lowest frequency, ``f = 1 / T`` (Timmer and Koenig 1995, as in 2008.06389). Every
+    number has unit standard deviation.
+
+    Args:
+        noise: w, (..., H, A).
+        exponent: 0 leaves white noise, 1 makes it pink, 2 red.
+        action_block: F, so that A = F * a.
+
+    Returns:
+        Coloured noise, (..., H, A).
+    """
+    if exponent == 0:
+        return noise
+    *lead, H, A = noise.shape
+    T = H * action_block
+    white = noise.reshape(*lead, T, A // action_block)
+    gain = torch.arange(T // 2 + 1, device=noise.device, dtype=noise.dtype).clamp(min=1) ** (-exponent / 2)
+    power = sum(max(1, min(k, T - k)) ** -exponent for k in range(T)) / T
+    spectrum = torch.fft.rfft(white, dim=-2) * (gain / math.sqrt(power))[:, None]
+    return torch.fft.irfft(spectrum, n=T, dim=-2).reshape(noise.shape)
