@@ -1,8 +1,8 @@
 """Seconds of a LeWM training step, ours or stable-worldmodel's, in a process of its own.
 
-Its source is fed to the interpreter of an environment which has stable-worldmodel, so it needs nothing of this package
-for that side. It reads settings as one line of JSON from its first argument, and prints the results as one line of
-JSON. Both sides are timed by the same functions.
+Its source is fed to the interpreter of an environment which has stable-worldmodel, so of this package it needs for
+that side what goes along, ``clocks.py`` alone. It reads settings as one line of JSON from its first argument, and prints
+the results as one line of JSON. Both sides are timed by the same functions.
 
 Their step is put together from their modules (encoder of transformers, ``wm.lewm``, ``wm.loss``) as their training does
 it: encode all frames, predict with the context, squared error and 0.09 SIGReg, AdamW, gradients clipped to 1.
@@ -16,9 +16,9 @@ import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
-from statistics import median
 from typing import Any
+
+from worldmodel.benchmarks.clocks import ceiling, clock, count, peak, synchronize
 
 Batch = Any
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -46,60 +46,6 @@ def measure(load: Callable[[], Batch], step: Callable[[Batch], object], given: d
     if given["count"]:
         found["flops"] = count(lambda: step(batch))
     return found
-
-
-def clock(once: Callable[[], object], seconds: float, device: str, least: int = 2) -> dict[str, float]:
-    """Median wall and CPU seconds of a call, over at least so many calls; and the wall seconds of all."""
-    walls: list[float] = []
-    cpus: list[float] = []
-    begin = time.perf_counter()
-    while len(walls) < least or time.perf_counter() - begin < seconds:
-        wall, cpu = time.perf_counter(), time.process_time()
-        once()
-        synchronize(device)
-        walls.append(time.perf_counter() - wall)
-        cpus.append(time.process_time() - cpu)
-    return {"wall_s": median(walls), "cpu_s": median(cpus), "total_s": sum(walls)}
-
-
-def synchronize(device: str) -> None:
-    """Wait until an accelerator has done what it was told."""
-    import torch
-
-    if device != "cpu":
-        torch.get_device_module(device).synchronize()
-
-
-def peak(device: str) -> float | None:
-    """Most MB held so far: of this process or, where one is used, on the accelerator; None where nobody says."""
-    import torch
-
-    if device != "cpu":
-        return float(torch.get_device_module(device).max_memory_allocated()) / 1e6
-    status = Path("/proc/self/status")  # resource.getrusage would count what the parent held before the fork
-    lines = status.read_text().splitlines() if status.is_file() else []
-    return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM")), None)
-
-
-def count(once: Callable[[], object]) -> int:
-    """Floating-point operations of the matrix products and convolutions of a call."""
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):  # whose products it sees
-        once()
-    return int(counter.get_total_flops())
-
-
-def ceiling(given: dict[str, Any]) -> dict[str, float]:
-    """Operations per wall and per CPU second of a large matrix product: the best of several."""
-    import torch
-
-    n = 1024 if given["device"] == "cpu" else 8192
-    dtype = torch.bfloat16 if given["bf16"] else torch.float32
-    a = torch.randn(n, n, device=given["device"], dtype=dtype)
-    times = [clock(lambda: a @ a, 0, given["device"]) for _ in range(10)]
-    return {per: 2 * n**3 / min(one[f"{per}_s"] for one in times) for per in ("wall", "cpu")}
 
 
 def optimised(model: Any, fused: bool | None, given: dict[str, Any]) -> Callable[[Callable[[], Any]], None]:

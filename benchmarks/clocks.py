@@ -1,0 +1,67 @@
+"""Clocks and counters that both sides of a comparison use: this file alone goes along to the peer's interpreter."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+
+def clock(once: Callable[[], object], seconds: float, device: str, least: int = 2) -> dict[str, float]:
+    """Median wall and CPU seconds of a call, over at least so many calls; and the wall seconds of all."""
+    walls, cpus = zip(*times(once, seconds, device, least))
+    return {"wall_s": median(walls), "cpu_s": median(cpus), "total_s": sum(walls)}
+
+
+def times(once: Callable[[], object], seconds: float, device: str, least: int = 2) -> list[tuple[float, float]]:
+    """Wall and CPU seconds of every call, at least so many and until so many seconds have passed."""
+    found: list[tuple[float, float]] = []
+    begin = time.perf_counter()
+    while len(found) < least or time.perf_counter() - begin < seconds:
+        wall, cpu = time.perf_counter(), time.process_time()
+        once()
+        synchronize(device)
+        found.append((time.perf_counter() - wall, time.process_time() - cpu))
+    return found
+
+
+def synchronize(device: str) -> None:
+    """Wait until an accelerator has done what it was told."""
+    import torch
+
+    if device != "cpu":
+        torch.get_device_module(device).synchronize()
+
+
+def peak(device: str) -> float | None:
+    """Most MB held so far: of this process or, where one is used, on the accelerator; None where nobody says."""
+    import torch
+
+    if device != "cpu":
+        return float(torch.get_device_module(device).max_memory_allocated()) / 1e6
+    status = Path("/proc/self/status")  # resource.getrusage would count what the parent held before the fork
+    lines = status.read_text().splitlines() if status.is_file() else []
+    return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM")), None)
+
+
+def count(once: Callable[[], object]) -> int:
+    """Floating-point operations of the matrix products and convolutions of a call."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):  # whose products it sees
+        once()
+    return int(counter.get_total_flops())
+
+
+def ceiling(given: dict[str, Any]) -> dict[str, float]:
+    """Operations per wall and per CPU second of a large matrix product: the best of several."""
+    import torch
+
+    n = 1024 if given["device"] == "cpu" else 8192
+    dtype = torch.bfloat16 if given["bf16"] else torch.float32
+    a = torch.randn(n, n, device=given["device"], dtype=dtype)
+    times = [clock(lambda: a @ a, 0, given["device"]) for _ in range(10)]
+    return {per: 2 * n**3 / min(one[f"{per}_s"] for one in times) for per in ("wall", "cpu")}
