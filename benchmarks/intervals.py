@@ -1,8 +1,9 @@
-"""How far a success rate measured on n episodes can be trusted."""
+"""How far success rates measured on n episodes can be trusted, and the difference of two on the same ones."""
 
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 from worldmodel.errors import BadValue
 
@@ -35,3 +36,23 @@ def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float]:
     scale = 1 + z * z / n
     low, high = (centre - half) / scale, (centre + half) / scale
     return (0.0 if successes == 0 else low), (1.0 if successes == n else high)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Exact two-sided p-value that two policies succeed equally often, from the pairs where just one of them did.
+
+    McNemar (1947) with the binomial distribution: of n such pairs, ``min(1, 2 P[X <= min(b, c)])``, X ~ B(n, 1/2).
+    Pairs that both or neither solved say nothing. Sharper than comparing two intervals, as both saw the same pairs.
+
+    Args:
+        only_first: b, pairs that the first alone solved.
+        only_second: c, pairs that the second alone solved.
+
+    Raises:
+        BadValue: a negative count.
+    """
+    if min(only_first, only_second) < 0:
+        raise BadValue(f"pairs: expected counts of 0 or more, got {only_first} and {only_second}")
+    n = only_first + only_second
+    tail = sum(math.comb(n, k) for k in range(min(only_first, only_second) + 1))
+    return min(1.0, float(Fraction(2 * tail, 2**n)))

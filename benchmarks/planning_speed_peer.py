@@ -1,11 +1,11 @@
 """The half of planning_speed.py that runs where stable-worldmodel is installed: its CEM through its LeWM predictor.
 
 It reads one line of JSON from its first argument and two files in the folder named there: ``weights.pt``, of a LeWM as
-published, and ``inputs.pt``: latents ``z`` and ``goal`` (B, 1, D) and ``plans`` (1, n, H, A). It writes what it makes of
-them to ``from-theirs.pt``, so that the other half can compare, and prints the times of every case.
+published, and ``inputs.pt``: latents ``z`` and ``goal`` (B, 1, D) and ``plans`` (1, n, H, A). It writes what it makes
+of them to ``from-theirs.pt``, so that the other half can compare, and prints the times of every case.
 
-Neither side encodes pictures while it is timed. Theirs keeps the latents of a solve in its info dictionary, as ``emb`` and
-``goal_emb``, and encodes only what is missing there; here both are in from the beginning. Otherwise this is its
+Neither side encodes pictures while it is timed. Theirs keeps the latents of a solve in its info dictionary, as ``emb``
+and ``goal_emb``, and encodes only what is missing there; here both are in from the beginning. Otherwise this is its
 ``CEMSolver`` as it stands, all environments in one batch.
 """
 

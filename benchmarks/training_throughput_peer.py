@@ -1,8 +1,8 @@
 """Seconds of a LeWM training step, ours or stable-worldmodel's, in a process of its own.
 
 Its source is fed to the interpreter of an environment which has stable-worldmodel, so of this package it needs for
-that side what goes along, ``clocks.py`` alone. It reads settings as one line of JSON from its first argument, and prints
-the results as one line of JSON. Both sides are timed by the same functions.
+that side what goes along, ``clocks.py`` alone. It reads settings as one line of JSON from its first argument, and
+prints the results as one line of JSON. Both sides are timed by the same functions.
 
 Their step is put together from their modules (encoder of transformers, ``wm.lewm``, ``wm.loss``) as their training does
 it: encode all frames, predict with the context, squared error and 0.09 SIGReg, AdamW, gradients clipped to 1.

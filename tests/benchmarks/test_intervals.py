@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from worldmodel.benchmarks.intervals import wilson
+from worldmodel.benchmarks.intervals import mcnemar, wilson
 from worldmodel.errors import BadValue
 
 
@@ -31,3 +33,32 @@ def test_ends_are_exact():
 def test_impossible_counts(successes):
     with pytest.raises(BadValue, match="0 to 10"):
         wilson(successes, 10)
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "p"),
+    [  # two tails of the binomial distribution, as tables of the sign test have them
+        (0, 5, 0.0625),
+        (0, 6, 0.03125),
+        (1, 9, 22 / 1024),
+        (2, 8, 112 / 1024),
+        (5, 15, 0.041389465),
+        (10, 10, 1.0),
+        (0, 0, 1.0),
+        (1, 1, 1.0),
+    ],
+)
+def test_mcnemar(only_first, only_second, p):
+    assert mcnemar(only_first, only_second) == pytest.approx(p, rel=1e-7)
+    assert mcnemar(only_second, only_first) == mcnemar(only_first, only_second)
+
+
+def test_mcnemar_of_very_many_pairs_is_the_chi_squared_one():
+    """McNemar's own: (|b - c| - 1)^2 / (b + c) with one degree of freedom, whose tail is an error function."""
+    assert mcnemar(5200, 5000) == pytest.approx(math.erfc(199 / math.sqrt(2 * 10200)), rel=1e-3)
+    assert 0 <= mcnemar(5000, 1) < 1e-300
+
+
+def test_mcnemar_impossible_counts():
+    with pytest.raises(BadValue, match="-1 and 2"):
+        mcnemar(-1, 2)
