@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -41,9 +43,36 @@ def peak(device: str) -> float | None:
 
     if device != "cpu":
         return float(torch.get_device_module(device).max_memory_allocated()) / 1e6
-    status = Path("/proc/self/status")  # resource.getrusage would count what the parent held before the fork
+    return _status("VmHWM")  # resource.getrusage would count what the parent held before the fork
+
+
+def extra(once: Callable[[], object], device: str) -> float | None:
+    """Most MB that a call holds beyond what was held before; None where nobody says."""
+    import torch
+
+    if device != "cpu":
+        module = torch.get_device_module(device)
+        module.reset_peak_memory_stats()
+        before = float(module.memory_allocated()) / 1e6
+    else:
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)  # else it uses what was freed before, and nothing seems to be needed
+        try:
+            Path("/proc/self/clear_refs").write_text("5")  # forget the highest mark
+        except OSError:
+            return None
+        before = _status("VmRSS") or 0.0
+    once()
+    synchronize(device)
+    most = peak(device)
+    return None if most is None else most - before
+
+
+def _status(name: str) -> float | None:
+    """MB that Linux says of this process."""
+    status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.is_file() else []
-    return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM")), None)
+    return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(name)), None)
 
 
 def count(once: Callable[[], object]) -> int:

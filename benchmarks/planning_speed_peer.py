@@ -20,17 +20,16 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
-from stable_worldmodel.policy import PlanConfig
-from stable_worldmodel.solver.cem import CEMSolver
-from stable_worldmodel.wm.lewm.lewm import LeWM
-from stable_worldmodel.wm.lewm.module import MLP, Embedder, Predictor
 from torch import Tensor, nn
 
-from worldmodel.benchmarks.clocks import count, times
+from worldmodel.benchmarks.clocks import count, extra, times
 
 
 def build(config: dict[str, Any], weights: dict[str, Tensor]) -> Any:
     """Their module without its encoder, which is not timed, from the sizes of our model and the published names."""
+    from stable_worldmodel.wm.lewm.lewm import LeWM
+    from stable_worldmodel.wm.lewm.module import MLP, Embedder, Predictor
+
     step, D, A = config["one_step"], config["latent_dim"], config["action_block"] * config["action_dim"]
     predictor: Any = Predictor(
         num_frames=config["context"],
@@ -66,7 +65,10 @@ def predict(model: Any, given: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def measure(model: Any, case: dict[str, Any], given: dict[str, Tensor], told: dict[str, Any]) -> dict[str, Any]:
-    """Time solves of one case; the first is not timed, it is counted."""
+    """Time solves of one case; the first is not timed."""
+    from stable_worldmodel.policy import PlanConfig
+    from stable_worldmodel.solver.cem import CEMSolver
+
     B, width = case["environments"], told["config"]["action_dim"]
     solver: Any = CEMSolver(
         model,
@@ -85,10 +87,12 @@ def measure(model: Any, case: dict[str, Any], given: dict[str, Tensor], told: di
     def solve() -> None:
         solver(info(given, B))
 
-    flops = count(solve) if told["count"] else None
-    if flops is None:
+    found = {"iterations": case["iterations"]}
+    if told["count"]:
+        found |= {"flops": count(solve), "peak_mb": extra(solve, told["device"])}
+    else:
         solve()
-    return {"times": times(solve, told["seconds"], told["device"], told["least"]), "flops": flops}
+    return {"times": times(solve, told["seconds"], told["device"], told["least"]), **found}
 
 
 def main() -> None:

@@ -1,0 +1,83 @@
+"""Plots of measurements: labelled axes with units, intervals, and colours that colour-blind people can tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from worldmodel.files import replacing
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")  # Okabe and Ito
+MARKS = "osD^vP*X"
+
+
+def speed(cases: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    """Latency of every case, p50 as a point and up to p99 as a line; and plans a second over environments, if several.
+
+    Args:
+        cases: as ``planning_speed.measure`` returns them.
+        path: where to write; its suffix says PNG or SVG.
+    """
+    lines: dict[str, list[Mapping[str, Any]]] = {}
+    for one in cases:
+        lines.setdefault(one["name"].rpartition(" B ")[0], []).append(one)
+    several = any(len(line) > 1 for line in lines.values())
+    figure, axes = _figure(1 + several, height=1.5 + 0.28 * len(cases))
+    left = axes[0]
+    for row, one in enumerate(cases):
+        colour = COLOURS[list(lines).index(one["name"].rpartition(" B ")[0]) % len(COLOURS)]
+        left.plot((one["p50_ms"], one["p99_ms"]), (row, row), color=colour, linewidth=2)
+        left.plot(one["p50_ms"], row, "o", color=colour, markersize=5)
+    left.set(xscale="log", xlabel="one solve: p50 (point) to p99 [ms]")
+    left.set_yticks(range(len(cases)), [one["name"] for one in cases])
+    left.invert_yaxis()
+    if several:
+        for number, (name, line) in enumerate(lines.items()):
+            x, y = [one["environments"] for one in line], [one["plans_per_s"] for one in line]
+            style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKS[number % len(MARKS)]}
+            axes[1].plot(x, y, markersize=5, label=name, **style)
+        axes[1].set(xscale="log", yscale="log", xlabel="environments in one solve", ylabel="plans [1/s]")
+        axes[1].legend(fontsize=7, frameon=False)
+    return _write(figure, path)
+
+
+def frontier(found: Mapping[str, Any], path: Path) -> Path:
+    """Success over latency: a point for each setting with its Wilson interval, a line to the p99, floors dashed.
+
+    Args:
+        found: as ``frontier.measure`` returns it.
+        path: where to write; its suffix says PNG or SVG.
+    """
+    figure, (axis,) = _figure(1, height=4.2)
+    for number, one in enumerate(found["settings"]):
+        style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKS[number % len(MARKS)]}
+        rate, low, high = (100 * one[name] for name in ("success", "low", "high"))
+        interval = ([rate - low], [high - rate])
+        axis.errorbar(one["p50_ms"], rate, interval, markersize=6, capsize=3, label=one["setting"], **style)
+        axis.plot((one["p50_ms"], one["p99_ms"]), (rate, rate), ":", color=style["color"], linewidth=1)
+    for name, look in (("random", "--"), ("noop", "-."), ("replay", ":")):
+        axis.axhline(100 * found[name], color="0.6", linestyle=look, linewidth=1, label=name)
+    axis.set(xscale="log", ylim=(0, 102), ylabel=f"success [%], n = {found['n']}, Wilson 95 %")
+    axis.set_xlabel("planning for one environment: p50 (point) to p99 (dots) [ms]")
+    axis.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return _write(figure, path)
+
+
+def _figure(columns: int, height: float) -> tuple[Any, Any]:
+    import matplotlib.figure
+
+    figure = matplotlib.figure.Figure(figsize=(6.5 * columns, height), layout="constrained", dpi=150)
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    for axis in axes:
+        axis.grid(True, color="0.9", linewidth=0.6)
+        axis.set_axisbelow(True)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=8)
+    return figure, axes
+
+
+def _write(figure: Any, path: Path) -> Path:
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix.removeprefix("."))
+    return path
