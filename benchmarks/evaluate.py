@@ -49,6 +49,7 @@ def evaluate(
     watch: int = 0,
     together: int = 50,
     progress: Callable[[int], object] | None = None,
+    only: range | None = None,
     **options: Any,
 ) -> Outcome:
     """Run every pair once, many environments in lock-step; one that has succeeded is not stepped any further.
@@ -64,6 +65,7 @@ def evaluate(
         watch: how many pairs to keep the frames of, spread evenly.
         together: environments in lock-step, which bounds memory and changes no result.
         progress: called with environment steps that were taken or are no longer needed; n * budget in all.
+        only: some of the pairs, whose outcome it is then; the same for each as among all.
         options: further arguments of the task, such as ``render_preset``.
 
     Raises:
@@ -73,12 +75,13 @@ def evaluate(
     if budget < 1:
         raise BadValue(f"budget: expected 1 or more, got {budget}")
     options |= dict(image_size=image_size, terminate_on_success=False, max_episode_steps=budget)
-    mine = range(distributed.rank(), len(pairs), distributed.size())
+    chosen = range(len(pairs)) if only is None else only
+    mine = chosen[distributed.rank() :: distributed.size()]
     envs = [registry.make(task, **options) for _ in range(min(together, len(mine)))]
     try:
         success, steps = np.zeros(len(pairs), bool), np.full(len(pairs), budget)
         rollouts: dict[int, Rollout] = {}
-        watched = set(np.linspace(0, len(pairs) - 1, watch).astype(int).tolist())
+        watched = {chosen[i] for i in np.linspace(0, len(chosen) - 1, watch).astype(int)}
         for first in range(0, len(mine), max(1, len(envs))):
             rows = mine[first : first + len(envs)]
             rollouts |= _lockstep(policy, envs, pairs, rows, budget, success, steps, watched, progress)
@@ -88,8 +91,8 @@ def evaluate(
     shares = distributed.gathered((success, steps, rollouts))
     rollouts = {row: rollout for _, _, share in shares for row, rollout in share.items()}
     return Outcome(
-        success=np.any([share[0] for share in shares], axis=0),
-        steps=np.min([share[1] for share in shares], axis=0),
+        success=np.any([share[0] for share in shares], axis=0)[chosen],
+        steps=np.min([share[1] for share in shares], axis=0)[chosen],
         rollouts=tuple(rollouts[row] for row in sorted(rollouts)),
     )
 

@@ -22,22 +22,23 @@ def speed(cases: Sequence[Mapping[str, Any]], path: Path) -> Path:
     lines: dict[str, list[Mapping[str, Any]]] = {}
     for one in cases:
         lines.setdefault(one["name"].rpartition(" B ")[0], []).append(one)
-    several = any(len(line) > 1 for line in lines.values())
-    figure, axes = _figure(1 + several, height=1.5 + 0.28 * len(cases))
+    several = {name: line for name, line in lines.items() if len(line) > 1}
+    figure, axes = _figure(1 + bool(several), height=1.5 + 0.28 * len(cases))
     left = axes[0]
     for row, one in enumerate(cases):
-        colour = COLOURS[list(lines).index(one["name"].rpartition(" B ")[0]) % len(COLOURS)]
+        colour = _style(list(lines).index(one["name"].rpartition(" B ")[0]))["color"]
         left.plot((one["p50_ms"], one["p99_ms"]), (row, row), color=colour, linewidth=2)
         left.plot(one["p50_ms"], row, "o", color=colour, markersize=5)
     left.set(xscale="log", xlabel="one solve: p50 (point) to p99 [ms]")
     left.set_yticks(range(len(cases)), [one["name"] for one in cases])
     left.invert_yaxis()
     if several:
-        for number, (name, line) in enumerate(lines.items()):
-            x, y = [one["environments"] for one in line], [one["plans_per_s"] for one in line]
-            style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKS[number % len(MARKS)]}
-            axes[1].plot(x, y, markersize=5, label=name, **style)
+        for number, name in enumerate(lines):
+            if name in several:
+                x, y = zip(*((one["environments"], one["plans_per_s"]) for one in several[name]))
+                axes[1].plot(x, y, markersize=5, label=name, **_style(number))
         axes[1].set(xscale="log", yscale="log", xlabel="environments in one solve", ylabel="plans [1/s]")
+        axes[1].set_xticks(sorted({one["environments"] for one in cases}), minor=False)
         axes[1].legend(fontsize=7, frameon=False)
     return _write(figure, path)
 
@@ -51,17 +52,21 @@ def frontier(found: Mapping[str, Any], path: Path) -> Path:
     """
     figure, (axis,) = _figure(1, height=4.2)
     for number, one in enumerate(found["settings"]):
-        style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKS[number % len(MARKS)]}
+        style = _style(number)
         rate, low, high = (100 * one[name] for name in ("success", "low", "high"))
         interval = ([rate - low], [high - rate])
         axis.errorbar(one["p50_ms"], rate, interval, markersize=6, capsize=3, label=one["setting"], **style)
         axis.plot((one["p50_ms"], one["p99_ms"]), (rate, rate), ":", color=style["color"], linewidth=1)
-    for name, look in (("random", "--"), ("noop", "-."), ("replay", ":")):
-        axis.axhline(100 * found[name], color="0.6", linestyle=look, linewidth=1, label=name)
-    axis.set(xscale="log", ylim=(0, 102), ylabel=f"success [%], n = {found['n']}, Wilson 95 %")
+    for name, label, look in (("random", "random policy", "--"), ("noop", "no-op", "-."), ("replay", "replay", ":")):
+        axis.axhline(100 * found[name], color="0.6", linestyle=look, linewidth=1, label=label, zorder=0)
+    axis.set(xscale="log", ylim=(-2, 102), ylabel=f"success [%], n = {found['n']}, Wilson 95 %")
     axis.set_xlabel("planning for one environment: p50 (point) to p99 (dots) [ms]")
     axis.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return _write(figure, path)
+
+
+def _style(number: int) -> dict[str, str]:
+    return {"color": COLOURS[number % len(COLOURS)], "marker": MARKS[number % len(MARKS)]}
 
 
 def _figure(columns: int, height: float) -> tuple[Any, Any]:
@@ -73,11 +78,18 @@ def _figure(columns: int, height: float) -> tuple[Any, Any]:
         axis.grid(True, color="0.9", linewidth=0.6)
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(labelsize=8)
+        axis.tick_params(labelsize=8, which="both")
     return figure, axes
 
 
 def _write(figure: Any, path: Path) -> Path:
+    from matplotlib.ticker import LogFormatter
+
+    for axis in figure.axes:
+        for scale in (axis.xaxis, axis.yaxis):
+            if scale.get_scale() == "log":
+                scale.set_major_formatter("{x:g}")
+                scale.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
     with replacing(path) as temporary:
         figure.savefig(temporary, format=path.suffix.removeprefix("."))
     return path

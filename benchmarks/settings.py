@@ -22,9 +22,7 @@ class Setting:
 
     planner: str = "cem"
     options: Mapping[str, Any]  # fields of AgentConfig and of the planner's Config
-
-    def __str__(self) -> str:
-        return " ".join([self.planner, *(f"{name}={text(value)}" for name, value in self.options.items())])
+    line: str = ""  # what was parsed
 
     def agent(self, model: WorldModel, env: Any = None) -> Agent:
         """Build the agent.
@@ -35,7 +33,7 @@ class Setting:
         try:
             return model.agent(env, planner=self.planner, **self.options)
         except (UnknownName, BadValue) as error:
-            raise BadValue(f"setting {str(self)!r}: {error}") from error
+            raise BadValue(f"setting {self.line!r}: {error}") from error
 
 
 def parse(line: str, **base: Any) -> Setting:
@@ -52,7 +50,7 @@ def parse(line: str, **base: Any) -> Setting:
         del kinds["planner"]
         pairs = [word.partition("=") for word in words]
         own = {name: _value(name, value, kinds) for name, _, value in pairs}
-        return Setting(planner=planner, options={**base, **own})
+        return Setting(planner=planner, options={**base, **own}, line=line)
     except (UnknownName, BadValue) as error:
         raise BadValue(f"setting {line!r}: {error}") from error
 

@@ -1,0 +1,112 @@
+"""``wm-bench frontier``: success against latency, over planners, budgets and any other settings of planning."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from worldmodel.benchmarks.settings import parse
+from worldmodel.cli import common, plan
+from worldmodel.errors import BadFile, BadValue
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frontier:
+    """Measure success against latency: settings of planning on the same held-out pairs, each planned for alone."""
+
+    model: Annotated[str | None, plan.text("PATH", "newest run of the task")] = None
+    """Run folder or model folder."""
+    env: Annotated[str | None, plan.text("NAME", "the model's")] = None
+    """Task."""
+    planners: tuple[str, ...] = ()
+    """Planners, each with every budget [cem, if there are no --settings]."""
+    budgets: tuple[str, ...] = ("300x10",)
+    """Candidates x iterations."""
+    settings: tuple[str, ...] = ()
+    """Planners with any options, such as "cem iterations=30", "icem candidates=64", "cem deadline_ms=100"."""
+    predictor: str = "auto"
+    """Which predictor of the model: prefix, one-step, or auto for prefix if the model has it."""
+    horizon: int = 5
+    """Model steps planned ahead."""
+    dataset: Annotated[str | None, plan.text("PATH", "what the model was trained on, else data/<env>.h5")] = None
+    """Episodes to take starts and goals from."""
+    split: str = "test"
+    """Which of its episodes: test, validation or train."""
+    episodes: int = 200
+    """Start and goal pairs."""
+    offset: int = 25
+    """Environment steps from start to goal, in the demonstration."""
+    budget: Annotated[int | None, plan.text("INT", "twice the offset")] = None
+    """Environment steps allowed."""
+    seed: int = 0
+    """Of the pairs, the search and the random policy."""
+    threads: int = 1
+    """On the processor."""
+    device: str = "auto"
+    """auto, cpu, or an accelerator's name."""
+    json: Annotated[str | None, plan.text("FILE", "benchmarks/results/frontier-<env>.json")] = None
+    """Where the numbers go; a plot goes beside them."""
+
+
+def frontier(options: Annotated[Frontier, tyro.conf.arg(name="")]) -> None:
+    """Measure success against latency: settings of planning on the same held-out pairs, each planned for alone."""
+    lines = _lines(options)
+    fields = ("model", "env", "dataset", "split", "episodes", "offset", "budget", "seed", "device", "horizon")
+    chosen = plan.Options(**{name: getattr(options, name) for name in fields})
+    plan.check(chosen)
+    folder, about, env = plan.choose_model(chosen)
+    base = {"predictor": options.predictor, "horizon": options.horizon, "seed": options.seed}
+    with common.option("--settings"):
+        settings = [parse(line, **base, goal_offset=options.offset) for line in lines]
+
+    import torch
+
+    from worldmodel.benchmarks import frontier, plots
+    from worldmodel.benchmarks.pairs import sample_pairs
+    from worldmodel.benchmarks.provenance import file_fingerprint, provenance
+    from worldmodel.checkpoint import load_model
+    from worldmodel.envs.registry import file_name, make
+    from worldmodel.files import write_json
+
+    device = common.device(options.device)
+    torch.set_num_threads(options.threads)
+    with common.option("--model"):
+        model = load_model(folder, device)
+    trained_on, look = about.get("dataset") or {}, about.get("render_preset", "fast")
+    task = make(env, observation="state").unwrapped
+    if look not in task.presets:
+        raise BadFile(f"--model: {folder} learned from {look!r} pictures, which {env} does not draw")
+    with plan.dataset(chosen, env, trained_on.get("path"), model.config.image_size, look) as store:
+        pairs = sample_pairs(store, task, options.offset, options.episodes, options.seed, options.split)
+        data = {"path": str(store.path), "fingerprint": store.fingerprint}
+    with common.option("--settings"):
+        played = [frontier.Played(setting, setting.agent(model)) for setting in settings]
+    budget = options.budget or 2 * options.offset
+    with common.bar((len(lines) + 3) * len(pairs) * budget, "step", f"frontier {env}") as bar:
+        found = frontier.measure(played, env, pairs, budget, options.seed, bar.update, render_preset=look)
+    print(common.aligned(frontier.rows(found)))
+    path = Path(options.json or f"benchmarks/results/frontier-{file_name(env)}.json")
+    weights = {"path": str(folder), "fingerprint": file_fingerprint(folder / "model.safetensors")}
+    told = {name: value for name, value in asdict(options).items() if name not in ("json", "model", "dataset")}
+    write_json(path, {**found, "options": told, "model": weights, "dataset": data, **provenance(device)})
+    print(f"numbers: {path}")
+    print(f"plot: {plots.frontier(found, path.with_suffix('.png'))}")
+
+
+def _lines(options: Frontier) -> list[str]:
+    """The settings in words, the first of which the others are compared with."""
+    if options.threads < 1:
+        raise BadValue(f"--threads: expected 1 or more, got {options.threads}")
+    planners = options.planners or (() if options.settings else ("cem",))
+    lines: list[Any] = []
+    for planner in planners:
+        for budget in options.budgets:
+            match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", budget)
+            if not match:
+                raise BadValue(f"--budgets: expected CANDIDATESxITERATIONS such as 300x10, got {budget!r}")
+            lines.append(f"{planner} candidates={match[1]} iterations={match[2]}")
+    return [*lines, *options.settings]
