@@ -89,7 +89,6 @@ def summary(one: Played, reference: np.ndarray, pairs: Pairs) -> dict[str, Any]:
     gained, lost = int((success & ~reference).sum()), int((reference & ~success).sum())
     return {
         "setting": one.setting.line,
-        "planner": one.setting.planner,
         "options": dict(one.setting.options),
         **proportion(success),
         "hard": proportion(success[pairs.hard]),

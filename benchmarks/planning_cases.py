@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from worldmodel.benchmarks.settings import Setting, text
+from worldmodel.benchmarks.settings import Setting
 
 ARRIVALS = (5, 8, 16, 32)
 
@@ -35,11 +35,15 @@ def names(cases: Sequence[Case]) -> list[str]:
     found = []
     for case in cases:
         said = dict(case.setting.options)
-        words = ["theirs" if case.peer else "", case.model, case.setting.planner, said.pop("predictor")]
+        words = ["theirs" if case.peer else "", case.model, said.pop("planner"), said.pop("predictor")]
         words += [f"H {said.pop('horizon')}", f"jump {case.jump}" if case.jump else ""]
-        words += [f"{name}={text(value)}" for name, value in said.items() if name not in shared]
+        words += [f"{name}={_text(value)}" for name, value in said.items() if name not in shared]
         found.append(" ".join([*filter(None, words), f"B {case.environments}"]))
     return found
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 class Ratio(NamedTuple):
@@ -61,7 +65,8 @@ def grid(
     environments: Sequence[int],
 ) -> Cases:
     """All combinations, and what it saves to solve for several environments at once."""
-    cases, ratios = [], []
+    cases: list[Case] = []
+    ratios: list[Ratio] = []
     for model in models:
         for setting in settings:
             for predictor in predictors:
@@ -81,7 +86,8 @@ def beside_peer(search: Mapping[str, Any], paper: str = "paper", nano: str = "na
     Theirs and our one-step predictor with the same weights; our prefix predictor up to 32 steps in one jump, or
     composed of jumps of 8 and of 5, or read at four arrival times; and at ``nano`` 50 environments in one solve.
     """
-    short = Case(model=f"lewm/{paper}", setting=Setting(options={"predictor": "one-step", "horizon": 5, **search}))
+    options = {"planner": "cem", "predictor": "one-step", "horizon": 5, **search}
+    short = Case(model=f"lewm/{paper}", setting=Setting(options=options))
     long = short.but(horizon=32)
     prefix = replace(short, model=f"wm/{paper}").but(predictor="prefix", jump=32)
     far = prefix.but(horizon=32)
@@ -95,11 +101,12 @@ def beside_peer(search: Mapping[str, Any], paper: str = "paper", nano: str = "na
 
 def targets(search: Mapping[str, Any], preset: str = "paper", many: int = 50) -> Cases:
     """What an accelerator should do: one plan at H 5, and at H 32 in one jump; many at once; graphs off and on."""
-    cases, ratios = [], []
+    cases: list[Case] = []
+    ratios: list[Ratio] = []
     for precision in ("fp32", "bf16"):
         for graphs in (False, True):
-            options = {"predictor": "prefix", "horizon": 5, **search, "precision": precision, "graphs": graphs}
-            one = Case(model=f"wm/{preset}", setting=Setting(options=options), jump=32)
+            options = {"planner": "cem", "predictor": "prefix", "horizon": 5, **search, "precision": precision}
+            one = Case(model=f"wm/{preset}", setting=Setting(options={**options, "graphs": graphs}), jump=32)
             ratios.append(Ratio(f"{many} solves over one: {{}}", len(cases), len(cases) + 2))
             cases += [one, one.but(horizon=32), one.but(environments=many)]
     return cases, ratios

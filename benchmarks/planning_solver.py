@@ -31,7 +31,6 @@ class Solver:
         self.context = Context(z[:, :C], torch.zeros(B, C - 1, width, device=device))
         self.goal = z[:, C]
         self.start = torch.zeros(B, self.agent.config.horizon, width, device=device)
-        self.generators = [torch.Generator(device).manual_seed(row) for row in range(B)]
 
     def __call__(self) -> Plan:
         """Solve once."""
@@ -53,8 +52,9 @@ class Solver:
         return Cost(agent.predictor, agent.objective, self.context, self.goal, agent.config.chunk)
 
     def _solve(self, agent: Agent) -> Plan:
+        generators = [torch.Generator(self.device).manual_seed(row) for row in range(len(self.start))]
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=agent.bf16):
-            return agent.planner.solve(self.cost(agent), self.start, self.generators)
+            return agent.planner.solve(self.cost(agent), self.start, generators)
 
     def _agent(self, model: WorldModel, **more: Any) -> Agent:
         setting = self.case.setting

@@ -42,7 +42,7 @@ def build(config: dict[str, Any], weights: dict[str, Tensor]) -> Any:
         output_dim=D,
     )
     action: Any = Embedder(input_dim=A, emb_dim=D)
-    head: Any = MLP(D, step["head"], D, norm_fn=nn.BatchNorm1d)  # type: ignore[arg-type]
+    head: Any = MLP(D, step["head"], D, norm_fn=nn.BatchNorm1d)
     model: Any = LeWM(nn.Identity(), predictor, action, pred_proj=head)
     model.load_state_dict({n: x for n, x in weights.items() if not n.startswith(("encoder.", "projector."))})
     return model.eval()

@@ -1,0 +1,119 @@
+"""``wm-bench frontier`` on a tiny untrained model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tests.worldmodel.tiny import tiny_model
+from worldmodel.benchmarks import frontier, plots
+from worldmodel.benchmarks.evaluate import evaluate
+from worldmodel.benchmarks.pairs import sample_pairs
+from worldmodel.benchmarks.settings import parse
+from worldmodel.checkpoint import save_model
+from worldmodel.cli import bench
+
+QUICK = "elites=2 candidates=8"
+
+
+@pytest.fixture
+def run(dataset, tmp_path, monkeypatch, capsys):
+    save_model(tmp_path / "run" / "model", tiny_model(), env="two-room", dataset={"path": str(dataset)})
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        common = ("--model", "run", "--episodes", 12, "--offset", 10, "--device", "cpu", "--json", "f.json")
+        monkeypatch.setattr(sys, "argv", ["wm-bench", "frontier", *map(str, (*common, *arguments))])
+        code = 0
+        try:
+            bench.main()
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def test_settings_side_by_side(run):
+    settings = (f"cem {QUICK} iterations=1", f"cem {QUICK} iterations=2 predictor=one-step")
+    code, out, err = run("--settings", *settings, f"cem {QUICK} deadline_ms=500")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].startswith("setting") and lines[4].startswith("random policy") and "the ceiling" in lines[6]
+    found = json.loads(Path("f.json").read_text())
+    first, second, third = found["settings"]
+    assert found["n"] == 12 and found["replay"] == 1.0 and found["noop"] == 0.0
+    assert first["against_first"] == {"gained": 0, "lost": 0, "p": 1.0} and first["late"] is None
+    assert (first["setting"], first["iterations"], second["iterations"]) == (settings[0], 1, 2)
+    assert third["late"] is not None and 0 < third["iterations"] <= 10
+    assert all(0 < one["p50_ms"] <= one["p99_ms"] <= one["slowest_ms"] and one["plans"] >= 12 for one in (first, third))
+    assert {"hardware", "versions", "commit", "model", "dataset"} <= found.keys()
+    assert Path("f.png").read_bytes()[1:4] == b"PNG"
+
+
+def test_planners_times_budgets(run):
+    code, out, _ = run("--planners", "cem", "--budgets", "20x1", "30x1", "--episodes", 2)
+    assert code == 0 and "cem candidates=20 iterations=1" in out and "cem candidates=30 iterations=1" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--planners", "cemm"), "did you mean 'cem'"),
+        (("--budgets", "300"), "--budgets: expected CANDIDATESxITERATIONS"),
+        (("--settings", "cem elites=400"), "--settings: setting 'cem elites=400'"),
+        (("--settings", f"cem {QUICK} deadline_ms=1e-6"), "too short"),
+        (("--predictor", "prefx"), "did you mean 'prefix'"),
+        (("--episodes", 0), "--episodes"),
+        (("--threads", 0), "--threads"),
+        (("--split", "tests"), "did you mean 'test'"),
+        (("--model", "nowhere"), "--model: no such"),
+    ],
+)
+def test_mistakes(run, arguments, says):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "") and err.count("\n") == 1 and err.startswith("wm-bench: ") and says in err
+
+
+def test_taking_turns_changes_no_outcome(store, task):
+    """What a row does among some of the pairs is what it does among all."""
+    pairs = sample_pairs(store, task, 10, 12, seed=0)
+    agents = [parse(f"cem {QUICK} iterations=2", seed=3).agent(tiny_model()) for _ in range(2)]
+    whole = evaluate(agents[0], "two-room", pairs, 20, image_size=16)
+    parts = [evaluate(agents[1], "two-room", pairs, 20, 16, 1, 1, only=some) for some in (range(5), range(5, 12))]
+    assert np.array_equal(whole.success, np.concatenate([part.success for part in parts]))
+    assert np.array_equal(whole.steps, np.concatenate([part.steps for part in parts]))
+    assert [len(part.rollouts) for part in parts] == [1, 1]
+
+
+@dataclass
+class Stats:
+    milliseconds: list[float]
+    solves: list[SimpleNamespace] = field(default_factory=lambda: [SimpleNamespace(milliseconds=1.0, iterations=2)])
+    plans: int = 100
+
+
+def test_the_paired_comparison_and_the_deadline():
+    agent = SimpleNamespace(stats=Stats([10.0] * 97 + [20.0, 30.0, 40.0]), config=SimpleNamespace(deadline_ms=25.0))
+    reference = np.array([True] * 4 + [False] * 16)
+    success = np.array([False] * 1 + [True] * 12 + [False] * 7)
+    pairs = SimpleNamespace(hard=np.array([False] * 15 + [True] * 5))
+    one = frontier.Played(parse("cem iterations=2"), agent, success.tolist())
+    found = frontier.summary(one, reference, pairs)
+    assert found["against_first"] == {"gained": 9, "lost": 1, "p": pytest.approx(22 / 1024)}
+    assert (found["p50_ms"], found["p99_ms"], found["slowest_ms"], found["late"]) == (10, 30, 40, 0.02)
+    assert found["hard"]["success"] == 0 and found["success"] == 0.6
+
+
+def test_plots_can_be_vectors(tmp_path):
+    one = {"setting": "cem", "success": 0.5, "low": 0.4, "high": 0.6, "p50_ms": 3.0, "p99_ms": 5.0}
+    found = {"settings": [one, {**one, "success": 1.0, "high": 1.0}], "random": 0.1, "noop": 0.0, "replay": 1.0, "n": 9}
+    assert "<svg" in plots.frontier(found, tmp_path / "f.svg").read_text()
+    case = {"name": "wm cem H 5 B 1", "p50_ms": 1.0, "p99_ms": 2.0, "environments": 1, "plans_per_s": 1000.0}
+    assert "<svg" in plots.speed([case], tmp_path / "s.svg").read_text()
