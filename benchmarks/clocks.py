@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -77,10 +78,16 @@ def _status(name: str) -> float | None:
 
 def count(once: Callable[[], object]) -> int:
     """Floating-point operations of the matrix products and convolutions of a call."""
+    import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):  # whose products it sees
+    def linear(x: Sequence[int], weight: Sequence[int], *others: object, **more: object) -> int:
+        return 2 * math.prod(x) * weight[0]
+
+    onednn = getattr(torch.ops.mkldnn, "_linear_pointwise", None)  # which it does not know
+    counter = FlopCounterMode(display=False, custom_mapping={onednn: linear} if onednn else {})
+    with counter, sdpa_kernel(SDPBackend.MATH):  # whose products it sees
         once()
     return int(counter.get_total_flops())
 

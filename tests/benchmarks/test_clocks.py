@@ -17,6 +17,9 @@ def test_operations_of_products_and_attention_are_counted():
     assert clocks.count(lambda: a @ a.T) == 2 * 4 * 8 * 4
     attention = clocks.count(lambda: torch.nn.functional.scaled_dot_product_attention(q, q, q))
     assert attention == 2 * (2 * 2 * 3 * 5 * 3)
+    if torch.backends.mkldnn.is_available():
+        linear = torch.ops.mkldnn._linear_pointwise
+        assert clocks.count(lambda: linear(a[None], torch.ones(3, 8), None, "gelu", [], "none")) == 2 * 4 * 8 * 3
 
 
 def test_memory_of_a_call_is_its_own():

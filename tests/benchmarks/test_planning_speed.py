@@ -51,7 +51,7 @@ def test_all_combinations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
 def test_what_an_accelerator_should_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run(monkeypatch, "--targets", "--rounds", 1) == 0
+    assert run(monkeypatch, "--targets", "--presets", "nano", "--rounds", 1) == 0
     found = json.loads(Path("s.json").read_text())
     assert len(found["cases"]) == 12 and len(found["ratios"]) == 4
     said = {(one["setting"]["options"]["precision"], one["bf16"]) for one in found["cases"]}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from worldmodel.benchmarks import planning_cases
 from worldmodel.benchmarks.settings import parse
 from worldmodel.cli import common
+from worldmodel.cli.plan import text
 from worldmodel.errors import BadValue, UnknownName
 from worldmodel.recipes import PRESETS
 
@@ -19,9 +20,9 @@ from worldmodel.recipes import PRESETS
 class Speed:
     """Measure latency, throughput, memory and operations of planning: all combinations, or one of two lists."""
 
-    presets: tuple[str, ...] = ("nano",)
+    presets: Annotated[tuple[str, ...], text("NAMES", "nano; paper for the targets")] = ()
     """Sizes, with random weights: nano, small, paper."""
-    model: str | None = None
+    model: Annotated[str | None, text("PATH", "none")] = None
     """Run folder or model folder to take instead."""
     settings: tuple[str, ...] = ("cem",)
     """Planners with their options, such as "icem decay=1.25 precision=bf16"."""
@@ -31,14 +32,14 @@ class Speed:
     """Model steps."""
     environments: tuple[int, ...] = (1, 2, 5, 10, 50)
     """Planned for in one solve."""
-    candidates: int = 300
+    candidates: Annotated[int | None, text("INT", "the planner's; 300 of the two lists")] = None
     """Plans scored in each iteration."""
-    iterations: int = 10
+    iterations: Annotated[int | None, text("INT", "the planner's; beside the peer 3, of the targets 30")] = None
     """Of the search."""
-    peer: str | None = None
+    peer: Annotated[str | None, text("PYTHON", "none")] = None
     """Measure beside stable-worldmodel instead, in an environment which has it: its interpreter."""
     targets: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Measure what an accelerator should reach instead: the first preset at H 5 and 32, one plan and 50."""
+    """Measure what an accelerator should reach instead: H 5 and 32, one plan and 50, fp32 and bf16, graphs or not."""
     seconds: float = 4.0
     """For each case in each round."""
     least: int = 2
@@ -80,8 +81,9 @@ def speed(options: Annotated[Speed, tyro.conf.arg(name="")]) -> None:
 def _cases(options: Speed) -> planning_cases.Cases:
     """Check what needs no model, and list what is to be measured."""
     for name in ("seconds", "least", "rounds", "threads", "candidates", "iterations"):
-        if getattr(options, name) <= 0:
-            raise BadValue(f"--{name}: expected more than 0, got {getattr(options, name)}")
+        value = getattr(options, name)
+        if value is not None and value <= 0:
+            raise BadValue(f"--{name}: expected more than 0, got {value}")
     for name in ("horizons", "environments"):
         if min(getattr(options, name), default=0) < 1:
             raise BadValue(f"--{name}: expected numbers of 1 or more, got {getattr(options, name)}")
@@ -90,13 +92,15 @@ def _cases(options: Speed) -> planning_cases.Cases:
             raise UnknownName("--presets", preset, PRESETS)
     if options.peer and options.targets:
         raise BadValue("--targets: without --peer, which measures other cases")
-    search: dict[str, Any] = {"candidates": options.candidates, "iterations": options.iterations}
-    plain = {**search, "elites": max(1, options.candidates // 10), "correlation": 0.0}  # as published
+    N, iterations = options.candidates or 300, options.iterations or (3 if options.peer else 30)
+    published = {"candidates": N, "elites": max(1, N // 10), "iterations": iterations, "correlation": 0.0}
     if options.peer:
-        return planning_cases.beside_peer({**plain, "precision": "fp32"})
+        return planning_cases.beside_peer({**published, "precision": "fp32"})
     if options.targets:
-        return planning_cases.targets(plain, options.presets[0])
+        return planning_cases.targets(published, options.presets[0] if options.presets else "paper")
+    search = {"candidates": options.candidates, "iterations": options.iterations}
+    search = {name: value for name, value in search.items() if value is not None}
     with common.option("--settings"):
         settings = [parse(line, **search) for line in options.settings]
-    models = [options.model] if options.model else [f"wm/{preset}" for preset in options.presets]
+    models = [options.model] if options.model else [f"wm/{preset}" for preset in options.presets or ("nano",)]
     return planning_cases.grid(models, settings, options.predictors, options.horizons, options.environments)
