@@ -7,7 +7,7 @@ size, A = F * a, C context frames, S pixels, D latent size.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,8 @@ from worldmodel.errors import BadValue
 from worldmodel.interfaces import Context, Objective, Planner, PlannerStats
 from worldmodel.planners.config import AgentConfig
 from worldmodel.planners.costs import Cost
-from worldmodel.planners.objectives import GoalDistance, default_objective
 from worldmodel.planners.sampling import shift_plan
+from worldmodel.planners.scoring import as_objective, make_objective
 from worldmodel.planners.state import AgentState, Row, new_row
 from worldmodel.precision import native_bf16
 
@@ -57,7 +57,8 @@ class Agent:
         config: horizon, replanning and objective.
         low: lower bound (a,) of a primitive action in the environment's units; what is returned is clipped to it.
         high: upper bound (a,).
-        objective: what makes a plan good; by default the distance to the goal's latent.
+        objective: takes the place of the distance to the goal's latent; a function of (latents (B, N, H, D), actions
+            (B, N, H * F, a) in the environment's units) will do.
     """
 
     def __init__(
@@ -67,11 +68,11 @@ class Agent:
         config: AgentConfig,
         low: np.ndarray,
         high: np.ndarray,
-        objective: Objective | None = None,
+        objective: Objective | Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         self.model, self.planner, self.config = model.eval(), planner, config
         self.predictor = model.predictor(config.predictor_of(model.predictors))
-        self.fixed_objective = objective or (GoalDistance(config.arrivals) if config.arrivals else None)
+        self.own_objective = None if objective is None else as_objective(objective, model)
         self.objective = self._objective(0)  # of the first plan
         self.execute_steps = min(config.execute_steps, config.horizon)
         self.low, self.high = low, high
@@ -201,11 +202,9 @@ class Agent:
 
     def _objective(self, steps: int) -> Objective:
         """What makes a plan good after so many steps of the episode: the way to the goal has become shorter by them."""
-        if self.fixed_objective is not None:
-            return self.fixed_objective
         way = self.config.goal_offset
         left = None if way is None else max(way - steps, 0)
-        return default_objective(self.config.horizon, self.model.config.action_block, left)
+        return make_objective(self.config, self.model, left, self.own_objective)
 
     def _executed(self, row: Row) -> Tensor:
         """Normalise the blocks (R, A) that were executed since the row's last plan; none before the first."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from worldmodel.errors import BadValue, UnknownName
 
+METRICS = ("l2", "cosine")
+SCORES = ("auto", "last", "best", "weighted", "executed")
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig:
@@ -166,7 +169,34 @@ class CategoricalCEMConfig(SearchConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AgentConfig:
+class ObjectiveConfig:
+    """What makes a plan good: the distance to the goal, at which steps, and what else counts."""
+
+    metric: str = "l2"  # distance of latents: l2 (squared, summed) | cosine (one minus it)
+    score: str = "auto"  # where it counts: auto | last | best | weighted | executed (after the R steps executed)
+    arrivals: tuple[int, ...] = ()  # model steps (from 1), the best of which counts in best and auto; empty: chosen
+    tail: float = 0.5  # weight of a step over that of the next, in weighted; 1 is the mean over all steps
+    effort: float = 0.0  # weight of the mean squared action, relative to its bounds
+    smoothness: float = 0.0  # weight of the mean squared difference of consecutive actions, relative to their bounds
+    consistency: float = 0.0  # weight of the distance between direct and two-hop predictions; 1 in 2606.26217
+
+    def __post_init__(self) -> None:
+        for name, choices in (("metric", METRICS), ("score", SCORES)):
+            if getattr(self, name) not in choices:
+                raise UnknownName(name, getattr(self, name), choices)
+        if self.arrivals and self.score not in ("auto", "best"):
+            raise BadValue(f"arrivals: {self.arrivals} are not read by score={self.score!r}, but by best and auto")
+        if list(self.arrivals) != sorted(set(self.arrivals)):
+            raise BadValue(f"arrivals: expected ascending steps, got {self.arrivals}")
+        if not 0 < self.tail <= 1:
+            raise BadValue(f"tail: expected 0 < tail <= 1, got {self.tail}")
+        for name in ("effort", "smoothness", "consistency"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise BadValue(f"{name}: expected 0 or more, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentConfig(ObjectiveConfig):
     """Receding-horizon control: plan H model steps, execute R of them, plan again."""
 
     planner: str = "cem"  # a name in planners/registry.py
@@ -174,7 +204,6 @@ class AgentConfig:
     horizon: int = 5  # H, model steps planned ahead
     execute_steps: int = 5  # R, model steps executed before replanning; the whole plan when it is shorter
     goal_offset: int | None = None  # environment steps to the goal, where known; a longer H reads several arrivals
-    arrivals: tuple[int, ...] = ()  # model steps (from 1) at which arriving counts; empty: chosen from the goal offset
     warm_start: bool = True  # start from what the last plan left over; False: from the mean action
     seed: int = 0  # of the search noise, together with the row, the episode and the plan's number
     deadline_ms: float | None = None  # a plan is made in so long, encoding included; None: no limit
@@ -183,6 +212,7 @@ class AgentConfig:
     graphs: bool = True  # on an accelerator that can, record a solve once and replay it; costs must not ask the host
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("horizon", "execute_steps"):
             _at_least(1, name, getattr(self, name))
         if self.goal_offset is not None:

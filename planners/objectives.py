@@ -1,28 +1,54 @@
-"""What makes a plan good: costs on predicted latents.
+"""What makes a plan good: costs on predicted latents, and their weighted sum.
 
-Shapes: B environments, N candidates, H horizon (model steps), S arrival times, D latent size, A action-block size.
+What is paid for whatever the goal is in ``planners/penalties.py``; which objective the settings ask for, in
+``planners/scoring.py``. Shapes: B environments, N candidates, H horizon (model steps), S steps that are read, D latent
+size, F action block, a action size, A = F * a, Y numbers of a state.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
-from worldmodel.interfaces import Forecast
+from worldmodel.blocks import at_least_float32
+from worldmodel.errors import BadValue
+from worldmodel.interfaces import Forecast, Objective
+from worldmodel.probes import Probe
 
-ARRIVALS = (5, 8, 16, 32)  # model steps at which a long plan may arrive
+if TYPE_CHECKING:
+    from worldmodel.model import WorldModel
+
+
+def squared_l2(x: Tensor, y: Tensor) -> Tensor:
+    """|x - y|^2, summed over D: (..., D) -> (...)."""
+    return (at_least_float32(x) - at_least_float32(y)).square().sum(dim=-1)
+
+
+def cosine(x: Tensor, y: Tensor) -> Tensor:
+    """1 - cos(x, y), from 0 to 2: (..., D) -> (...); 1 where one of the two is zero."""
+    x, y = at_least_float32(x), at_least_float32(y)
+    sizes = x.square().sum(dim=-1) * y.square().sum(dim=-1)
+    return 1 - (x * y).sum(dim=-1) * sizes.clamp(min=1e-12).rsqrt()
+
+
+METRICS = {"l2": squared_l2, "cosine": cosine}
 
 
 @dataclass(frozen=True)
 class GoalDistance:
-    """Squared L2 distance to the goal's latent, summed over D (2603.19312): at the last step, or at the best arrival.
+    """Distance to the goal's latent, by default squared L2 (2603.19312): at the last step, or at the best arrival.
 
     Attributes:
         arrivals: model steps from 1, of which each candidate's best one counts; empty for the last step.
+        metric: a name in ``METRICS``.
     """
 
     arrivals: tuple[int, ...] = ()
+    metric: str = "l2"
 
     def steps(self, horizon: int) -> tuple[int, ...]:
         """The arrivals, or the last step."""
@@ -31,30 +57,126 @@ class GoalDistance:
     def __call__(self, forecast: Forecast) -> Tensor:
         """Cost (B, N)."""
         z = forecast.at(*self.steps(forecast.plans.shape[2]))
-        return (z - forecast.goal[:, None, None]).square().sum(dim=-1).amin(dim=-1)
+        return METRICS[self.metric](z, forecast.goal[:, None, None]).amin(dim=-1)
 
 
-def arrival_steps(horizon: int, goal_steps: int | None) -> tuple[int, ...]:
-    """Choose when a plan may arrive; empty means at its last step only.
+@dataclass(frozen=True)
+class PathDistance:
+    """Mean distance to the goal's latent over the steps, weighted by ``tail ** (H - k)`` at step k.
 
-    A horizon within the way to the goal aims at its last step. A longer one must not hurt, so it may also arrive
-    earlier, and not later than after twice the way: the farther a prediction, the more often it only seems to arrive.
-    When the way is unknown, any of the times will do.
+    Steps that weigh less than a hundredth of the last one are left out, and not predicted.
 
-    Args:
-        horizon: H.
-        goal_steps: model steps to the goal, ``ceil(goal offset / F)``; None when unknown.
+    Attributes:
+        tail: weight of a step over that of the next, in (0, 1]; 1 for equal weights.
+        metric: a name in ``METRICS``.
     """
-    if goal_steps is not None and horizon <= goal_steps:
-        return ()
-    earlier = tuple(step for step in ARRIVALS if step < horizon)
-    if not earlier:
-        return ()
-    latest = horizon if goal_steps is None else max(2 * goal_steps, earlier[0])
-    return tuple(step for step in (*earlier, horizon) if step <= latest)
+
+    tail: float = 0.5
+    metric: str = "l2"
+
+    def steps(self, horizon: int) -> tuple[int, ...]:
+        """The last ones, which matter."""
+        return tuple(k for k in range(1, horizon + 1) if self.tail ** (horizon - k) >= 0.01)
+
+    def __call__(self, forecast: Forecast) -> Tensor:
+        """Cost (B, N)."""
+        H = forecast.plans.shape[2]
+        steps = self.steps(H)
+        each = METRICS[self.metric](forecast.at(*steps), forecast.goal[:, None, None]).unbind(dim=-1)
+        total = torch.zeros_like(each[0])
+        for k, distance in zip(steps, each):  # a tensor of weights would have to be sent to the device at each solve
+            total = total + self.tail ** (H - k) * distance
+        return total / sum(self.tail ** (H - k) for k in steps)
 
 
-def default_objective(horizon: int, action_block: int, goal_offset: int | None) -> GoalDistance:
-    """Distance at the last step, or at the best of a few arrivals when H * F exceeds the goal offset (env steps)."""
-    goal_steps = None if goal_offset is None else -(-goal_offset // action_block)
-    return GoalDistance(arrival_steps(horizon, goal_steps))
+@dataclass(frozen=True, eq=False)
+class StateDistance:
+    """Squared distance of what a probe reads from the latents to a target, in standard deviations, at the best arrival.
+
+    Attributes:
+        probe: latents (..., D) -> numbers of a state (..., Y), fitted by ``worldmodel.probes``.
+        target: the Y numbers to reach; None for those that the probe reads from the goal's latent.
+        arrivals: model steps from 1, of which each candidate's best one counts; empty for the last step.
+    """
+
+    probe: Probe
+    target: Sequence[float] | Tensor | None = None
+    arrivals: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.target is None:
+            return
+        target = torch.as_tensor(self.target).to(self.probe.std)
+        if target.shape != self.probe.std.shape:
+            raise BadValue(f"target: expected the {len(self.probe.std)} numbers of the probe, got {self.target}")
+        object.__setattr__(self, "target", target)  # where the probe is, before anything is planned
+
+    def steps(self, horizon: int) -> tuple[int, ...]:
+        """The arrivals, or the last step."""
+        return self.arrivals or (horizon,)
+
+    def __call__(self, forecast: Forecast) -> Tensor:
+        """Cost (B, N)."""
+        read = self.probe(forecast.at(*self.steps(forecast.plans.shape[2])))
+        target = self.target if isinstance(self.target, Tensor) else self.probe(forecast.goal)[:, None, None]
+        return ((read - target) / self.probe.std).square().sum(dim=-1).amin(dim=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Function:
+    """A function of somebody's own, of the latents after every step and the actions in the environment's units.
+
+    Attributes:
+        function: latents (B, N, H, D), actions (B, N, H * F, a) -> cost (B, N). A candidate's cost must depend on that
+            candidate alone, and be computed without asking for numbers on the host.
+        model: knows the units.
+    """
+
+    function: Callable[[Tensor, Tensor], Tensor]
+    model: WorldModel = field(repr=False)
+
+    def steps(self, horizon: int) -> tuple[int, ...]:
+        """All of them."""
+        return tuple(range(1, horizon + 1))
+
+    def __call__(self, forecast: Forecast) -> Tensor:
+        """Cost (B, N).
+
+        Raises:
+            BadValue: the function returned something else.
+        """
+        B, N, H, _ = forecast.plans.shape
+        z = at_least_float32(forecast.at(*self.steps(H)))
+        cost = self.function(z, primitive_actions(self.model, forecast.plans))
+        if not isinstance(cost, Tensor) or cost.shape != (B, N):
+            got = f"shape {tuple(cost.shape)}" if isinstance(cost, Tensor) else type(cost).__name__
+            raise BadValue(f"objective: expected costs (B, N) = ({B}, {N}) of latents {tuple(z.shape)}, got {got}")
+        return at_least_float32(cost)
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Weighted sum of objectives, for which the latents are predicted once.
+
+    Attributes:
+        terms: pairs of a weight and an objective.
+    """
+
+    terms: tuple[tuple[float, Objective], ...]
+
+    def steps(self, horizon: int) -> tuple[int, ...]:
+        """Those of all terms."""
+        return tuple(sorted({step for _, term in self.terms for step in term.steps(horizon)}))
+
+    def __call__(self, forecast: Forecast) -> Tensor:
+        """Cost (B, N); each term sees the steps that it has asked for."""
+        H, total = forecast.plans.shape[2], torch.zeros((), device=forecast.plans.device)
+        for weight, term in self.terms:
+            steps = term.steps(H)
+            total = total + weight * term(forecast._replace(z=forecast.at(*steps), steps=steps))
+        return total
+
+
+def primitive_actions(model: WorldModel, plans: Tensor) -> Tensor:
+    """Plans in the environment's units, an action at a time: (B, N, H, A) -> (B, N, H * F, a)."""
+    return model.denormalise(plans).unflatten(-1, (model.config.action_block, -1)).flatten(2, 3)

@@ -11,7 +11,6 @@ import torch
 import yaml
 
 from worldmodel.errors import BadValue, UnknownName
-from worldmodel.interfaces import Objective
 from worldmodel.planners.agent import Agent
 from worldmodel.planners.captured import Recorded, recordable
 from worldmodel.planners.config import AgentConfig, SearchConfig
@@ -23,14 +22,14 @@ if TYPE_CHECKING:
 JUMPS = 256  # composed at most: a typing error should not plan for minutes
 
 
-def make_agent(model: WorldModel, env: Any = None, objective: Objective | None = None, **options: Any) -> Agent:
+def make_agent(model: WorldModel, env: Any = None, objective: Any = None, **options: Any) -> Agent:
     """Build an agent from plain options.
 
     Args:
         model: the world model.
         env: optional environment (or vector environment) to act in. Plans are searched within its action bounds where
             they are narrower than those the model was trained with.
-        objective: replaces the default one.
+        objective: takes the place of the distance to the goal; a function of (latents, actions) will do.
         options: fields of ``AgentConfig`` and of the planner's own config, such as ``horizon=32, candidates=128``.
 
     Raises:

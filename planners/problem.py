@@ -98,5 +98,5 @@ def require_finite(best_cost: Tensor) -> None:
     if bad:
         raise WorldModelError(
             f"no candidate plan of environment {bad[0]} has a finite cost: the model predicts NaN or infinite "
-            f"latents ({len(bad)} of {len(best_cost)} environments)"
+            f"latents, or the objective makes NaN of them ({len(bad)} of {len(best_cost)} environments)"
         )

@@ -96,3 +96,18 @@ def prefix_rollout_slow(predictor: Any, context: Any, plans: torch.Tensor) -> to
                     out[b, n, start + k - 1] = predictor(anchor[-1][None], token)[0]
                 history += list(out[b, n, start : start + predictor.max_prefix])
     return out
+
+
+@torch.no_grad()
+def consistency_slow(predictor: Any, context: Any, plans: torch.Tensor, jump: int, split: int) -> torch.Tensor:
+    """Squared distance of each plan's latent after ``jump`` steps to that from a second start after ``split`` steps."""
+    B, N = plans.shape[:2]
+    direct = prefix_rollout_slow(predictor, context, plans[:, :, :jump])
+    out = torch.zeros(B, N)
+    for b in range(B):
+        for n in range(N):
+            history = torch.stack([*context.z[b], *direct[b, n, :split]])
+            middle = context._replace(z=history[None])
+            hopped = prefix_rollout_slow(predictor, middle, plans[b : b + 1, n : n + 1, split:jump])[0, 0, -1]
+            out[b, n] = (direct[b, n, jump - 1] - hopped).square().sum()
+    return out

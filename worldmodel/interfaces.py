@@ -44,7 +44,12 @@ class Forecast(NamedTuple):
 
     def at(self, *steps: int) -> Tensor:
         """Latents after some of the steps, (B, N, len(steps), *E)."""
-        return self.z if steps == self.steps else self.z[:, :, [self.steps.index(step) for step in steps]]
+        if steps == self.steps:
+            return self.z
+        import torch  # a list of indices would be sent to the device, which a recorded solve cannot do
+
+        places = [self.steps.index(step) for step in steps]
+        return torch.cat([self.z[:, :, :0], *(self.z[:, :, i : i + 1] for i in places)], dim=2)
 
 
 @dataclass(frozen=True, kw_only=True)
