@@ -89,7 +89,8 @@ def test_the_numpy_planner_chooses_the_plan_that_torch_would(tmp_path: Path, mon
     from worldmodel.checkpoint import save_model
     from worldmodel.cli import model as wm_model
     from worldmodel.interfaces import Context
-    from worldmodel.planners.objectives import GoalDistance, make_cost
+    from worldmodel.planners.costs import Cost
+    from worldmodel.planners.objectives import GoalDistance
 
     monkeypatch.chdir(tmp_path)
     model = tiny_model(context=3)
@@ -108,7 +109,7 @@ def test_the_numpy_planner_chooses_the_plan_that_torch_would(tmp_path: Path, mon
     with torch.no_grad():
         z, z_goal = model.encode({"pixels": torch.from_numpy(np.stack([pixels, goal]))[None]}).unbind(1)
         now = Context(z[:, None], torch.zeros(1, 0, 6))
-        cost = make_cost(model.predictor("prefix"), GoalDistance(), now, z_goal)(model.normalise(plans)[None])
+        cost = Cost(model.predictor("prefix"), GoalDistance(), now, z_goal)(model.normalise(plans)[None])
     np.testing.assert_array_equal(found.reshape(12, 6), plans[cost.argmin()].numpy())
 
     for frames in (1, 2, 3):

@@ -217,5 +217,5 @@ def test_an_objective_of_nan_is_named_in_one_line():
     assert re.search(r"environment 0.*NaN", str(error.value)) and "\n" not in str(error.value)
     with pytest.raises(BadValue, match=r"objective: expected costs \(B, N\) = \(2, 16\)"):
         agent(lambda latents, actions: latents).predict(SEEN)
-    with pytest.raises(UnknownName, match="planning option"):
+    with pytest.raises(UnknownName, match="did you mean 'effort'"):
         agent(None, efort=1.0)
