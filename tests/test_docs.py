@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import sys
+import types
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TASKS, DATA, EXPORT = (ROOT / "docs" / f"{name}.md" for name in ("tasks", "data", "export"))
+TASKS, DATA, EXPORT, PLANNING = (ROOT / "docs" / f"{name}.md" for name in ("tasks", "data", "export", "planning"))
 SMALL = {  # what makes the commands quick
     "wm-train": "--episodes 12 --steps 2 --train.batch 4 --model.image-size 32 --model.encoder.patch 8 --device cpu",
     "wm-plan": "--episodes 2 --candidates 8 --elites 2 --iterations 1 --offset 10 --split train --no-video",
@@ -138,3 +140,50 @@ def test_every_training_command_is_understood(tmp_path: Path, monkeypatch: pytes
         processes = math.prod(4 if count == "$SLURM_NNODES" else int(count) for count in counts)
         long, batch = options.train.long_windows, options.train.batch
         assert long % processes == 0 and batch % processes == 0, line
+
+
+def test_planning_with_objectives_and_planners_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from worldmodel.checkpoint import save_model
+    from worldmodel.model import WorldModel
+    from worldmodel.planners.registry import PLANNERS
+    from worldmodel.recipes import settings
+
+    monkeypatch.chdir(tmp_path)
+    run("wm-data collect --env two-room --episodes 4 --steps 12 --image-size 64", tmp_path)
+    torch.manual_seed(0)
+    save_model("runs/two-room/model", WorldModel(settings("wm", "nano")[0]), env="two-room")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(PLANNERS, "shooting", "")  # so that it is taken back afterwards
+    names: dict[str, Any] = {"__name__": "page"}  # dataclasses look their module up
+    monkeypatch.setitem(sys.modules, "page", types.ModuleType("page"))
+    pages = blocks(PLANNING, "python")
+    for source in pages:
+        if source.startswith("from typing import NamedTuple"):
+            (tmp_path / "shooting.py").write_text(source)
+            own = source[source.index("class Nothing") :]
+            assert len([line for line in own.splitlines() if line.strip()]) <= 20
+        else:
+            exec(source, names)
+    assert names["solve"].iterations == 4 and len(names["solve"].curve) == 4
+    assert type(names["agent"].planner).__name__ == "Shooting"
+    assert names["agent"].predict(names["obs"])[0].shape == (2,)
+
+
+def test_the_planning_page_knows_every_planner_and_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    from worldmodel.cli import common
+    from worldmodel.cli.plan import Options, check
+    from worldmodel.planners.config import ObjectiveConfig
+    from worldmodel.planners.registry import PLANNERS, planner_class
+
+    text = PLANNING.read_text()
+    rows = dict(re.findall(r"^\| `([\w-]+)` \|.*\|(.*)\|$", text, flags=re.MULTILINE))
+    shared = {"candidates", "iterations"}
+    for name in PLANNERS:
+        options = {f.name for f in fields(planner_class(name).Config)} - shared
+        named = set(re.findall(r"`(\w+)`", rows[name].replace("`cem`'s", rows["cem"])))
+        assert named == options, name
+    assert all(f"`{f.name}`" in text for f in fields(ObjectiveConfig))
+    for line in blocks(PLANNING, "sh")[0].splitlines():
+        check(common.parse(Options, line.split()[1:]))

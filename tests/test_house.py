@@ -236,6 +236,7 @@ def test_every_module_imports(module: str) -> None:
         "docs/export.md",
         "docs/training.md",
         "docs/models.md",
+        "docs/planning.md",
     ],
 )
 def test_pages_name_files_that_exist(page: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from worldmodel.probes import linear_probe, mlp_probe
+from worldmodel.probes import fit_linear, fit_mlp, linear_probe, mlp_probe
 
 FIT = 1000
 
@@ -56,3 +56,26 @@ def test_latents_that_say_nothing_or_something_new_are_survived(probe) -> None: 
     dead[:, 0] = 1.0
     dead[FIT:, 0] = 2.0  # a pixel that first changes in the test
     assert probe(dead[:FIT], y[:FIT], dead[FIT:], y[FIT:])[:2].min() > 0.9
+
+
+@pytest.mark.parametrize("fit", [fit_linear, fit_mlp])
+def test_a_probe_reads_any_shape_in_float32_differentiably(fit) -> None:  # type: ignore[no-untyped-def]
+    z, y = circle()
+    probe = fit(z[:FIT].double(), y[:FIT, :2].double())
+    read = probe(z[FIT:])
+    assert (read - y[FIT:, :2]).abs().max() < 0.2 and read.dtype == torch.float32
+    torch.testing.assert_close(probe.std, y[:FIT, :2].std(dim=0))
+    assert torch.equal(probe(z[FIT:].view(3, 4, 25, 16)), read.view(3, 4, 25, 2))
+    assert all(torch.equal(probe(z[FIT : FIT + n]), read[:n]) for n in (1, 3, 17, 40))  # whatever is read beside it
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(probe(z[FIT:]), read)
+    leaf = z[FIT:].clone().requires_grad_()
+    (slope,) = torch.autograd.grad(probe(leaf).sum(), leaf)
+    assert slope.isfinite().all() and slope.any(dim=1).all()
+
+
+def test_the_mlp_probe_scores_what_it_fits() -> None:
+    z, y = circle()
+    read = fit_mlp(z[:FIT], y[:FIT])(z[FIT:]).double()
+    rest = (read - y[FIT:]).square().sum(dim=0) / (y[FIT:] - y[FIT:].mean(dim=0)).square().sum(dim=0)
+    torch.testing.assert_close(mlp_probe(z[:FIT], y[:FIT], z[FIT:], y[FIT:]), 1 - rest, atol=1e-4, rtol=0)
