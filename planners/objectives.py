@@ -147,7 +147,8 @@ class Function:
         """
         B, N, H, _ = forecast.plans.shape
         z = at_least_float32(forecast.at(*self.steps(H)))
-        cost = self.function(z, primitive_actions(self.model, forecast.plans))
+        with torch.autocast(z.device.type, enabled=False):  # nobody expects to lose digits in his own function
+            cost = self.function(z, primitive_actions(self.model, forecast.plans))
         if not isinstance(cost, Tensor) or cost.shape != (B, N):
             got = f"shape {tuple(cost.shape)}" if isinstance(cost, Tensor) else type(cost).__name__
             raise BadValue(f"objective: expected costs (B, N) = ({B}, {N}) of latents {tuple(z.shape)}, got {got}")

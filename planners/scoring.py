@@ -58,7 +58,7 @@ def as_objective(objective: Objective | Callable[[Tensor, Tensor], Tensor], mode
     Raises:
         BadValue: neither, or something that cannot be a key of what belongs to it.
     """
-    if not callable(objective):
+    if not callable(objective) or isinstance(objective, type):
         raise BadValue(f"objective: expected an Objective or a function of (latents, actions), got {objective!r}")
     if type(objective).__hash__ is None:
         raise BadValue(f"objective: {type(objective).__name__} has no hash, expected a frozen dataclass or plain class")

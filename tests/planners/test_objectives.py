@@ -62,7 +62,7 @@ def every(model, probes):
         "effort": Sum(((0.0, GoalDistance()), (1.0, Effort(model)))),
         "smoothness": Sum(((0.0, GoalDistance()), (1.0, Smoothness(model)))),
         "consistency": SelfConsistency(jump=4, split=2, context=prefix.context),
-        "function": Function(lambda z, u: z.square().sum((-1, -2)) + u.square().sum((-1, -2)), model),
+        "function": Function(lambda z, u: (z[:, :, -1:] @ z[:, :, 0, :, None])[:, :, 0, 0] + u.sum((-1, -2)), model),
         "sum": Sum(((1.0, GoalDistance()), (2.0, PathDistance()), (0.5, Effort(model)), (3.0, Smoothness(model)))),
     }
 
