@@ -198,7 +198,7 @@ class Reads:
     [
         (3, {}, "objective: expected an Objective or a function .* got 3"),
         (GoalDistance, {}, "objective: expected an Objective .* got <class"),
-        (Effort(FakeModel()), {}, r"got \\(\\)"),
+        (Effort(FakeModel()), {}, r"got \(\)"),
         (Unhashable(), {}, "objective: Unhashable has no hash"),
         (Reads(), {}, r"objective: expected to read ascending model steps in 1..2 \(the horizon\), got ()"),
         (Reads(3), {}, r"got \(3,\)"),
