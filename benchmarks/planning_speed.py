@@ -183,7 +183,7 @@ def rows(cases: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
                 f"{one['p50_ms']:.1f}",
                 f"{one['p99_ms']:.1f}",
                 f"{one['cpu_ms'] / one['iterations']:.1f}",
-                f"{one['plans_per_s']:.1f}",
+                f"{one['plans_per_s']:.3g}",
                 "-" if encode is None else f"{encode:.1f}",
                 "not measured" if memory is None else f"{memory:.0f}",
                 f"{one['flops'] / 1e9:.1f}",

@@ -22,6 +22,12 @@ def test_operations_of_products_and_attention_are_counted():
         assert clocks.count(lambda: linear(a[None], torch.ones(3, 8), None, "gelu", [], "none")) == 2 * 4 * 8 * 3
 
 
+def test_the_ceiling_is_that_of_the_best_library():
+    for bf16 in (False, True):
+        found = clocks.ceiling({"device": "cpu", "bf16": bf16})
+        assert min(found["wall"], found["cpu"]) > 1e8
+
+
 def test_memory_of_a_call_is_its_own():
     if clocks.peak("cpu") is None:
         return  # nobody says
