@@ -5,12 +5,11 @@ Shapes: M rows, L <= C tokens, D latent width, A = F * a action-block width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from worldmodel.blocks import ActionToken, AdaLNBlock, Attention, ProjectionHead, padded_plans, padded_rows
+from worldmodel.attention import Attention
+from worldmodel.blocks import ActionToken, AdaLNBlock, ProjectionHead, padded_plans, padded_rows
 from worldmodel.config import OneStepConfig
 from worldmodel.interfaces import Context, Prediction
 from worldmodel.products import silu
@@ -76,32 +75,34 @@ class OneStep(nn.Module):
         B, N, H, _ = plans.shape
         rows = padded_plans(plans).flatten(0, 1)
         seen, real = padded_rows(context.z)
-        known = context.actions.shape[1]  # tokens that no candidate changes
-        past = self._modulations(padded_rows(context.actions)[0])  # of each block (B, C - 1, 6D)
-        future = self._modulations(rows)  # (M, H, 6D)
-        n = len(rows) // B
-        latents = [context.z[:, -1].repeat_interleave(n, dim=0)]  # of tokens known, known + 1, ...
-        told: list[Tensor | None] = []
-        done = 0
-        for stop in range(known + 1, known + H + 1):
+        known = context.actions.shape[1]  # tokens whose actions are past
+        past, future = self._modulations(padded_rows(context.actions)[0]), self._modulations(rows)
+        latents = [context.z[:, -1].repeat_interleave(len(rows) // B, dim=0)]  # of tokens known, known + 1, ...
+        told: list[Tensor] = []
+        for stop in range(known + 1, known + 1 + H):
             start = max(0, stop - self.context)
-            if start or not told:
-                told, done = [None] * len(self.blocks), start
-            if done < known:
-                x = seen[:, done:known] + self.position[:, done - start : known - start]
-                for i, block in enumerate(self.blocks):
-                    x, keys = block.extend(x, past[i][:, done:known], None, range(known - done))
-                    told[i] = keys[:real]
-                done = known
-            x = torch.stack(latents[done - known :], dim=1) + self.position[:, done - start : stop - start]
-            wanted: Sequence[int] = range(stop - done)
-            for i, block in enumerate(self.blocks):
-                if i == len(self.blocks) - 1:
-                    wanted = wanted[-1:]
-                x, told[i] = block.extend(x, future[i][:, done - known : stop - known], told[i], wanted)
-            done = stop
+            if start or not told:  # all tokens of the window are new, or in places where they have not been
+                first, told = max(start, known), []
+                if start < known:
+                    x = seen[:, start:known] + self.position[:, : known - start]
+                    _, told = self._extend(x, [part[:, start:known] for part in past], [])
+                    told = [keys[:real] for keys in told]
+            here = slice(first - known, stop - known)
+            x = torch.stack(latents[here], dim=1) + self.position[:, first - start : stop - start]
+            x, told = self._extend(x, [part[:, here] for part in future], told)
             latents.append(self.head(self.norm(x[:, 0])))
-        return torch.stack(latents[1:], dim=1).unflatten(0, (B, n))[:, :N]
+            first = stop
+        return torch.stack(latents[1:], dim=1).unflatten(0, (B, -1))[:, :N]
+
+    def _extend(self, x: Tensor, modulations: list[Tensor], past: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The last of tokens (M, L, D) that follow others, (M, 1, D), and what all told each block."""
+        told = []
+        for i, (block, modulation) in enumerate(zip(self.blocks, modulations)):
+            tokens = range(x.shape[1])
+            wanted = tokens[-1:] if i == len(self.blocks) - 1 else tokens
+            x, keys = block.extend(x, modulation, past[i] if past else None, wanted)
+            told.append(keys)
+        return x, told
 
     def _modulations(self, actions: Tensor) -> list[Tensor]:
         """Scales, shifts and gates of each block, which depend on the actions alone: (M, L, A) -> (M, L, 6D) each."""

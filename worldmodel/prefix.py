@@ -110,12 +110,9 @@ class Prefix(nn.Module):
         padded, real = padded_rows(anchor)
         state = (self._state(padded) + self.position[0])[:, None]
         x = self.action(actions) + self.position[1 : actions.shape[1] + 1]
-        *layers, last = self.layers
-        for layer in layers:
-            told = layer.tell(state)
-            state = layer.extend(state, told, (0,))
-            x = layer.extend(x, layer.tell(x, told[:real]), range(x.shape[1]))
-        x = last.extend(x, last.tell(x, last.tell(state)[:real]), wanted)
+        for layer in self.layers:
+            state, told = layer.extend(state, None, (0,))
+            x, _ = layer.extend(x, told[:real], wanted if layer is self.layers[-1] else range(x.shape[1]))
         out: Tensor = self.norm_prefix(self.norm_layers(x))
         return out
 

@@ -43,7 +43,9 @@ def test_final_and_arrivals_read_the_rollout(name: str, context: int, horizon: i
     with torch.no_grad():
         path = predictor.rollout(past, plans)
         assert path.shape == (2, 3, horizon, 16)
-        torch.testing.assert_close(predictor.arrivals(past, plans, (horizon,))[:, :, 0], path[:, :, -1], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            predictor.arrivals(past, plans, (horizon,))[:, :, 0], path[:, :, -1], rtol=1e-4, atol=1e-5
+        )
         steps = tuple(sorted({1, (horizon + 1) // 2, horizon}))
         chosen = predictor.arrivals(past, plans, steps)
         torch.testing.assert_close(chosen, path[:, :, [s - 1 for s in steps]], rtol=1e-4, atol=1e-5)
@@ -64,18 +66,81 @@ def test_a_later_action_changes_nothing_before_it(name: str) -> None:
             assert not torch.allclose(after[:, :, t:], before[:, :, t:], atol=1e-6)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("name", ["one-step", "prefix"])
-def test_rows_do_not_depend_on_their_company(name: str) -> None:
-    model = tiny_model()
-    past, plans = context_and_plans(model, b=3, n=40, h=4)
-    predictor = model.predictor(name)
+def test_rows_do_not_depend_on_their_company(name: str, threads: int) -> None:
+    model = tiny_model(context=3)
+    past, plans = context_and_plans(model, b=3, n=107, h=9)  # composed by the prefix predictor
+    predictor, before = model.predictor(name), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.no_grad():
+            together = predictor.arrivals(past, plans, (2, 4, 9))
+            for chunk in (1, 7, 16, 100):
+                pieces = [predictor.arrivals(past, piece, (2, 4, 9)) for piece in plans.split(chunk, dim=1)]
+                assert torch.equal(torch.cat(pieces, dim=1), together)
+            for b in range(3):
+                one = slice(b, b + 1)
+                alone = predictor.arrivals(Context(past.z[one], past.actions[one]), plans[one], (2, 4, 9))
+                assert torch.equal(alone, together[one])
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 5])  # fewer than C, as many, and more
+@pytest.mark.parametrize("name", ["one-step", "prefix"])
+def test_any_history_will_do(name: str, frames: int) -> None:
+    model = tiny_model(context=3).double()
+    past, plans = context_and_plans(model, h=6, frames=frames)
+    past, plans = Context(past.z.double(), past.actions.double()), plans.double()
+    slow = one_step_rollout_slow if name == "one-step" else prefix_rollout_slow
     with torch.no_grad():
-        together = predictor.arrivals(past, plans, (4,))
-        for n in (1, 2, 7):
-            assert torch.equal(predictor.arrivals(past, plans[:, :n], (4,)), together[:, :n])
-        for b in range(3):
-            alone = predictor.arrivals(Context(past.z[b : b + 1], past.actions[b : b + 1]), plans[b : b + 1], (4,))
-            assert torch.equal(alone[0], together[b])
+        fast = model.predictor(name).rollout(past, plans)
+    torch.testing.assert_close(fast, slow(model.predictor(name), past, plans), rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", ["one-step", "prefix"])
+def test_a_predictor_is_differentiable_in_plans_and_weights(name: str) -> None:
+    model = tiny_model().double()
+    past, plans = context_and_plans(model, b=1, n=2, h=6)
+    past, plans = Context(past.z.double(), past.actions.double()), plans.double().requires_grad_()
+    predictor = model.predictor(name)
+    z = predictor.arrivals(past, plans, (3, 6))
+    z.sin().sum().backward()
+    assert all(parameter.grad is not None for parameter in predictor.parameters())
+    direction = torch.randn(plans.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    with torch.no_grad():
+        ends = [predictor.arrivals(past, plans + step * direction, (3, 6)).sin().sum() for step in (1e-5, -1e-5)]
+    torch.testing.assert_close((plans.grad * direction).sum(), (ends[0] - ends[1]) / 2e-5, rtol=1e-6, atol=1e-8)
+    predictor.requires_grad_(False)  # then other kernels are taken
+    (slope,) = torch.autograd.grad(predictor.arrivals(past, plans, (3, 6)).sin().sum(), plans)
+    torch.testing.assert_close(slope, plans.grad)
+
+
+def test_predictions_follow_the_weights() -> None:
+    model = tiny_model(context=1)
+    past, plans = context_and_plans(model)
+    prefix = model.predictor("prefix")
+    with torch.no_grad():
+        prefix.rollout(past, plans)
+        for parameter in prefix.parameters():
+            parameter.mul_(1.5)
+        after = prefix.rollout(past, plans)
+        fresh = tiny_model(context=1, seed=5).predictor("prefix")
+        fresh.load_state_dict(prefix.state_dict())
+        assert torch.equal(after, fresh.rollout(past, plans))
+
+
+@pytest.mark.parametrize("name", ["one-step", "prefix"])
+def test_in_bfloat16_predictions_are_nearly_the_same(name: str) -> None:
+    model = tiny_model()
+    past, plans = context_and_plans(model, n=20, h=6)
+    with torch.no_grad():
+        exact = model.predictor(name).rollout(past, plans)
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = model.predictor(name).rollout(past, plans)
+            assert torch.equal(model.predictor(name).rollout(past, plans[:, :1]), rough[:, :1])
+    assert 0 < (rough - exact).norm() < 0.02 * exact.norm()
 
 
 def test_a_missing_history_is_the_first_frame_repeated() -> None:
