@@ -145,6 +145,27 @@ def test_configs_and_interfaces_need_no_torch():
     subprocess.run([sys.executable, "-c", code + "assert 'torch' not in sys.modules"], check=True)
 
 
+def test_a_batch_is_planned_as_its_rows_are_whatever_counts():
+    model = tiny_model(context=2, latent_dim=32)
+    model.set_actions([0.1, -20.0], [0.4, 40.0], [-1.0, -40.0], [0.5, 100.0])
+    options = dict(horizon=6, execute_steps=1, score="best", metric="cosine", **SEARCH)
+    frames = np.random.default_rng(0).integers(0, 256, (4, 2, 3, 16, 16, 3), dtype=np.uint8)
+
+    def act(rows, chunk):
+        a = model.agent(chunk=chunk, effort=0.1, smoothness=0.1, consistency=1.0, **options)
+        state, actions = a.begin(rows), []
+        for pixels, goal in frames[:, :, rows]:
+            action, state = a.predict({"pixels": pixels, "goal": goal}, state)
+            actions.append(action)
+        return np.stack(actions, axis=1)
+
+    together = act([0, 1, 2], 0)
+    for b in range(3):
+        np.testing.assert_array_equal(act([b], 0)[0], together[b])
+    for chunk in (1, 5):
+        np.testing.assert_array_equal(act([0, 1, 2], chunk), together)
+
+
 # An objective of one's own
 
 PIXELS = np.zeros((2, 4, 4, 3), np.uint8)
