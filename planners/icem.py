@@ -44,7 +44,9 @@ class ICEM(Search[Kept]):
     def iterate(self, state: Kept, problem: Problem, iteration: int) -> Kept:
         """Sample, score with the kept elites, and move towards the fit to the new elites."""
         config, new = self.config, self.population(iteration) - state.plans.shape[1]
-        plans = state.mean[:, None] + state.std[:, None] * coloured(problem.noise(new), config.colour, self.action_block)
+        plans = state.mean[:, None] + state.std[:, None] * coloured(
+            problem.noise(new), config.colour, self.action_block
+        )
         if iteration in (0, config.iterations - 1):
             plans[:, 0] = state.mean
         plans = torch.cat([plans, state.plans], dim=1)

@@ -120,7 +120,7 @@ def test_the_numpy_planner_chooses_the_plan_that_torch_would(tmp_path: Path, mon
         seen = Context(z, model.normalise(past))
         for name, arguments in (("prefix", (future,)), ("one-step", (past, future))):
             with torch.no_grad():
-                expected = model.predictor(name).final(seen, model.normalise(future)[:, None])[:, 0]
+                expected = model.predictor(name).rollout(seen, model.normalise(future)[:, None])[:, 0, -1]
             last = names["by_prefix" if name == "prefix" else "by_one_step"](*(x.numpy() for x in (z, *arguments)))
             np.testing.assert_allclose(last, expected.numpy(), atol=1e-5)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from worldmodel import distributed
 from worldmodel.attention import Attention, pick
-from worldmodel.products import Linear, frozen, linear, silu
+from worldmodel.products import ONEDNN, Linear, frozen, linear, silu
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -245,16 +245,17 @@ def sinusoid(length: int, width: int) -> Tensor:
 
 
 FEW = 16  # rows below which a processor's matrix product takes other kernels, whose rounding differs
+FEWEST = 2 if ONEDNN else FEW  # the same for oneDNN's products and convolutions
 
 
-def padded_rows(x: Tensor) -> tuple[Tensor, int]:
+def padded_rows(x: Tensor, least: int = FEW) -> tuple[Tensor, int]:
     """Repeat rows until there are at least 16, and say how many are real: (M, ...) -> (max(M, 16), ...), M.
 
     Products of few rows take kernels that round differently; with 16 they are the same as with many, so that a plan
     does not depend on how many others are solved beside it (measured: 15 is the last number of rows that differs).
     """
     m = len(x)
-    return (x.repeat(-(-FEW // m), *[1] * (x.ndim - 1)), m) if m < FEW else (x, m)
+    return (x.repeat(-(-least // m), *[1] * (x.ndim - 1)), m) if m < least else (x, m)
 
 
 def padded_plans(plans: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from worldmodel.blocks import ProjectionHead, padded_rows
+from worldmodel.blocks import FEWEST, ProjectionHead, padded_rows
 from worldmodel.config import ModelConfig
 from worldmodel.encoders import Pixels, make_encoder
 from worldmodel.errors import BadValue, UnknownName
@@ -92,8 +92,9 @@ class WorldModel(nn.Module):
         if frames.ndim != 5 or frames.shape[2:] != (size, size, 3) or frames.dtype != torch.uint8:
             got = f"{tuple(frames.shape)} {str(frames.dtype).removeprefix('torch.')}"
             raise BadValue(f"pixels: expected (B, T, {size}, {size}, 3) uint8, got {got}")
-        rows, real = padded_rows(frames.flatten(0, 1))
-        z: Tensor = self.projector(self._features(rows))
+        rows, real = padded_rows(frames.flatten(0, 1), FEWEST)  # a picture is dear
+        features, _ = padded_rows(self._features(rows))
+        z: Tensor = self.projector(features)
         return z[:real].unflatten(0, frames.shape[:2])
 
     def _features(self, rows: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 # oneDNN uses AVX-512 on every make of processor; MKL, which F.linear takes for float32, on Intel's only. On AMD's Zen 5
 # oneDNN was measured at 2.2 times the speed. From 2 rows on, neither lets a row's sums depend on how many there are.
-_ONEDNN = torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
+ONEDNN = torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
 def frozen(weight: Tensor) -> bool:
@@ -31,7 +31,7 @@ def silu(x: Tensor) -> Tensor:
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, then: str = "none") -> Tensor:
     """``F.linear`` by the fastest kernel, then ``gelu``, ``swish`` or nothing: (..., I), weight (O, I) -> (..., O)."""
     plain = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
-    if _ONEDNN and plain and frozen(x) and frozen(weight) and not torch.is_autocast_enabled("cpu"):
+    if ONEDNN and plain and frozen(x) and frozen(weight) and not torch.is_autocast_enabled("cpu"):
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "none")
         return out
     x = F.linear(x, weight, bias)
