@@ -21,7 +21,7 @@ from worldmodel.planners.problem import Problem, require_finite
 from worldmodel.planners.sampling import white_noise
 from worldmodel.planners.search import Clock, Search
 
-KEPT = 12  # recordings, the last used ones: one for every number of environments, rounded up to a power of two
+KEPT = 24  # recordings, the last used ones: there is one for every number of environments that is solved for
 
 
 class Snapshot(NamedTuple):
@@ -56,11 +56,11 @@ class Recorded:
 
     Args:
         search: the planner.
-        recorder: makes, for each recording, what turns functions that build upon each other into replays.
+        record: turns a function into a replay.
     """
 
-    def __init__(self, search: Search[Any], recorder: Callable[[], Recorder] | None = None) -> None:
-        self.search, self.recorder = search, recorder or CudaGraphs
+    def __init__(self, search: Search[Any], record: Recorder) -> None:
+        self.search, self.config, self.record = search, search.config, record
         self._recordings: dict[Hashable, _Recording] = {}
 
     def population(self, iteration: int) -> int:
@@ -85,7 +85,8 @@ class Recorded:
         self.search.check(start, generators, proposals)
         clock = Clock(start.device, until)
         B = len(start)
-        padded = torch.arange(1 << (B - 1).bit_length(), device=start.device).clamp(max=B - 1)
+        grain = 1 << max(0, B.bit_length() - 3)  # few kinds of solves, of which up to an eighth is padding
+        padded = torch.arange(-(-B // grain) * grain, device=start.device).clamp(max=B - 1)
         given = [x[padded] for x in (start, *cost_fn.inputs, *([] if proposals is None else [proposals]))]
         stepwise = until is not None or bool(getattr(self.search.config, "tolerance", 0))
         shapes = tuple((x.shape, x.dtype) for x in given)
@@ -94,7 +95,7 @@ class Recorded:
         key = (cost_fn.predictor, cost_fn.objective, cost_fn.chunk, shapes, proposals is None, stepwise, cast)
         recording = self._recordings.pop(key, None)
         if recording is None:
-            recording = _Recording(self.search, self.recorder(), cost_fn, given, proposals is not None, stepwise)
+            recording = _Recording(self.search, self.record, cost_fn, given, proposals is not None, stepwise)
         self._recordings[key] = recording  # the last used one is last
         if len(self._recordings) > KEPT:
             del self._recordings[next(iter(self._recordings))]
@@ -183,7 +184,10 @@ class _Recording:
 
 
 class CudaGraphs:
-    """Records functions as CUDA graphs; each may read what the ones before it returned."""
+    """Records functions as CUDA graphs; each may read what the ones before it returned.
+
+    All share one pool of memory, since one is replayed after another and what it returned is copied at once.
+    """
 
     def __init__(self) -> None:
         self.pool = torch.cuda.graph_pool_handle()

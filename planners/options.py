@@ -12,7 +12,7 @@ import yaml
 
 from worldmodel.errors import BadValue, UnknownName
 from worldmodel.planners.agent import Agent
-from worldmodel.planners.captured import Recorded, recordable
+from worldmodel.planners.captured import CudaGraphs, Recorded, recordable
 from worldmodel.planners.config import AgentConfig, SearchConfig
 from worldmodel.planners.registry import planner_class
 
@@ -45,7 +45,7 @@ def make_agent(model: WorldModel, env: Any = None, objective: Any = None, **opti
     lowest, highest = (model.normalise(torch.tensor(np.tile(x, F)).to(model.action_low)) for x in (low, high))
     solver = planner(search, lowest, highest, F)
     if config.graphs and recordable(model.device):
-        solver = Recorded(solver)
+        solver = Recorded(solver, CudaGraphs())
     return Agent(model, solver, config, low, high, objective)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import torch
@@ -117,6 +117,8 @@ class Objective(Protocol):
 
 class Planner(Protocol):
     """Searches for the cheapest plan of every environment at once."""
+
+    config: Any  # a frozen dataclass
 
     def solve(
         self,

@@ -40,7 +40,7 @@ def run_again(function):
 
 
 def recorded(planner):
-    return Recorded(planner, lambda: run_again)
+    return Recorded(planner, run_again)
 
 
 def equal(plan, other):
@@ -92,16 +92,16 @@ def test_one_recording_serves_every_solve_of_its_kind(monkeypatch):
         made.append(function)
         return run_again(function)
 
-    fast = Recorded(make("cem", iterations=3), lambda: record)
+    fast = Recorded(make("cem", iterations=3), record)
 
     def solve(B, until=None):
         cost_fn, *_ = problem(B=B, world=world, objective=GoalDistance())
         fast.solve(cost_fn, torch.zeros(B, H, 4), generators(*range(B)), until=until)
         return len(made)
 
-    assert [solve(1), solve(1), solve(3), solve(4)] == [1, 1, 2, 2]  # three environments are padded to four
+    assert [solve(1), solve(1), solve(9), solve(10)] == [1, 1, 2, 2]  # nine environments are padded to ten
     assert solve(2) == 3  # and the first recording is forgotten
-    assert [solve(4), solve(1)] == [3, 4]
+    assert [solve(10), solve(1)] == [3, 4]
     assert solve(1, until=time.perf_counter() + 60) == 7  # the host looks at the clock after each of three iterations
 
 
@@ -119,7 +119,7 @@ def test_the_host_comes_in_between_where_it_decides():
 
 def test_a_cost_of_unknown_tensors_is_not_recorded():
     cost_fn, *_ = problem(B=1)
-    fast = Recorded(make("cem"), lambda: pytest.fail("recorded"))
+    fast = Recorded(make("cem"), lambda function: pytest.fail("recorded"))
     start = torch.zeros(1, H, 4)
     plain = fast.search.solve(cost_fn, start, generators(0))
     equal(fast.solve(lambda plans: cost_fn(plans), start, generators(0)), plain)
