@@ -56,8 +56,8 @@ class CategoricalCEM(Search[Categorical]):
         choice = time.argmin(dim=-1)
         choice[:, 0] = state.weight.argmax(dim=-1)
         elites = cheapest(*problem.score(self._plans(choice, problem)), self.config.elites)
-        shares, _ = fit(self._shares(elites, problem))
-        return Categorical(self._blurred(shares, self.config.smoothing))
+        counted = self._blurred(fit(self._shares(elites, problem))[0], self.config.smoothing)
+        return Categorical(torch.lerp(counted, state.weight, self.config.momentum))
 
     def result(self, state: Categorical, problem: Problem) -> tuple[Tensor, Tensor]:
         """The cheapest plan seen, and the standard deviation of a choice."""

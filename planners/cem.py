@@ -42,10 +42,10 @@ class CEM(Search[Gaussian]):
         """Sample, score, and fit to the elites."""
         noise = problem.noise(self.population(iteration))
         plans = around(*state, correlate(noise, self.config.fading(iteration), self.action_block))
-        mean, std = fit(self.improved(cheapest(*problem.score(plans), self.config.elites), problem))
+        mean, std = fit(self.improved(cheapest(*problem.score(plans), self.config.elites), problem, iteration))
         return Gaussian(mean, std.clamp(min=self.config.min_std))
 
-    def improved(self, elites: Tensor, problem: Problem) -> Tensor:
+    def improved(self, elites: Tensor, problem: Problem, iteration: int) -> Tensor:
         """What the fit is made to: the elites (B, K, H, A) as they are."""
         return elites
 

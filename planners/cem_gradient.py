@@ -22,11 +22,12 @@ class CEMGradient(CEM):
 
     Config = CEMGradientConfig
 
-    def improved(self, elites: Tensor, problem: Problem) -> Tensor:
+    def improved(self, elites: Tensor, problem: Problem, iteration: int) -> Tensor:
         """Where the elites' descents were cheapest, (B, K, H, A)."""
         descent, best, least = begun(elites), elites, torch.inf
+        rate = self.config.rate * (1 - iteration / self.config.iterations)
         for step in range(self.config.descents):
-            descent, plans, cost = descended(descent, problem, self.config.rate, step)
+            descent, plans, cost = descended(descent, problem, rate, step)
             best, least = _cheaper(plans, cost, best, least)
         return _cheaper(*problem.score(descent.plans), best, least)[0]
 

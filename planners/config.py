@@ -35,8 +35,7 @@ class NormalConfig(SearchConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.init_std > 0:
-            raise BadValue(f"init_std: expected a number above 0, got {self.init_std}")
+        _positive("init_std", self.init_std)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +91,18 @@ class CEMConfig(EliteConfig, CorrelatedConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class CEMGradientConfig(CEMConfig):
-    """CEM, and what its elites do before the fit."""
+    """CEM, and what its elites do before the fit.
+
+    On two-room and pusht two steps of ten elites add a tenth to the time of an iteration, and more steps no success.
+    """
 
     descents: int = 2  # gradient steps of each elite in an iteration
-    rate: float = 0.1  # of each of them, normalised action units
+    rate: float = 0.2  # Adam's first, normalised action units; it falls linearly to zero over the iterations
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least(1, "descents", self.descents)
+        _positive("rate", self.rate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,9 +116,8 @@ class ICEMConfig(EliteConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         _not_negative("colour", self.colour)
-        for name in ("momentum", "reuse"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise BadValue(f"{name}: expected 0 to 1, got {getattr(self, name)}")
+        _share("momentum", self.momentum)
+        _share("reuse", self.reuse)
 
     @property
     def kept(self) -> int:
@@ -123,21 +129,18 @@ class ICEMConfig(EliteConfig):
 class MPPIConfig(CorrelatedConfig):
     """Model-predictive path integral control, with the refitted std of TD-MPC2 (2310.16828)."""
 
-    temperature: float = 0.05  # of the weights, over the mean excess of a candidate's cost over the least
+    temperature: float = 0.1  # of the weights, over the mean excess of a candidate's cost over the least
     min_std: float = 0.05  # floor under the fitted standard deviation, normalised action units
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.temperature > 0:
-            raise BadValue(f"temperature: expected a number above 0, got {self.temperature}")
+        _positive("temperature", self.temperature)
         _not_negative("min_std", self.min_std)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictiveSamplingConfig(CorrelatedConfig):
-    """Predictive sampling (2212.00541)."""
-
-    init_std: float = 0.5
+    """Predictive sampling (2212.00541), whose standard deviation stays as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,24 +149,29 @@ class GradientConfig(CorrelatedConfig):
 
     candidates: int = 16
     iterations: int = 30
-    rate: float = 0.2  # Adam's first, normalised action units; it falls linearly to zero
+    rate: float = 0.4  # Adam's first, normalised action units; it falls linearly to zero
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.rate > 0:
-            raise BadValue(f"rate: expected a number above 0, got {self.rate}")
+        _positive("rate", self.rate)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CategoricalCEMConfig(SearchConfig):
-    """The cross-entropy method over discrete actions."""
+    """The cross-entropy method over discrete actions.
 
-    elites: int = 10  # K, cheapest candidates whose choices are counted; at most N
-    smoothing: float = 0.05  # share of the uniform distribution in what was counted
+    Chosen on 48 linear-quadratic problems of 59049 plans: these find the best plan of most of them in 3000 tries and
+    are 0.5 % above it on average; without momentum the first good plan is soon the only one that is tried.
+    """
+
+    elites: int = 20  # K, cheapest candidates whose choices are counted; at most N
+    momentum: float = 0.5  # of the weights, share that stays
+    smoothing: float = 0.05  # share of equal weights in what was counted, so that nothing is ruled out
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _elites(self.elites, self.candidates)
+        _share("momentum", self.momentum)
         if not 0 < self.smoothing <= 1:
             raise BadValue(f"smoothing: expected 0 < smoothing <= 1, got {self.smoothing}")
 
@@ -238,6 +246,11 @@ def _at_least(least: int, name: str, value: int) -> None:
         raise BadValue(f"{name}: expected {least} or more, got {value}")
 
 
+def _positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise BadValue(f"{name}: expected a number above 0, got {value}")
+
+
 def _not_negative(name: str, value: float) -> None:
     if not value >= 0:
         raise BadValue(f"{name}: expected 0 or more, got {value}")
@@ -247,3 +260,8 @@ def _elites(elites: int, candidates: int) -> None:
     _at_least(1, "elites", elites)
     if elites > candidates:
         raise BadValue(f"elites: {elites} cannot be kept of candidates: {candidates}; lower --elites")
+
+
+def _share(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise BadValue(f"{name}: expected 0 <= {name} < 1, got {value}")

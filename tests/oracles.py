@@ -111,3 +111,38 @@ def consistency_slow(predictor: Any, context: Any, plans: torch.Tensor, jump: in
             hopped = prefix_rollout_slow(predictor, middle, plans[b : b + 1, n : n + 1, split:jump])[0, 0, -1]
             out[b, n] = (direct[b, n, jump - 1] - hopped).square().sum()
     return out
+
+
+def riccati(
+    M: torch.Tensor, G: torch.Tensor, z: torch.Tensor, goal: torch.Tensor, stage: float, effort: float, horizon: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The optimum of a linear-quadratic problem by dynamic programming, for one environment and one step at a time.
+
+    With ``V_t(z) = z'Pz + 2 p'z + c``, ``V_H = |z - goal|^2`` and ``z' = M z + G u``, going backwards
+    ``u = -(effort I + G'PG)^-1 G'(PMz + p)``, and every step but the last also costs ``stage |z - goal|^2``.
+
+    Returns:
+        Plans (B, H, A) and costs (B,), float64.
+    """
+    M, G = M.double(), G.double()
+    eye = torch.eye(len(M), dtype=torch.double)
+    plans, costs = [], []
+    for now, target in zip(z.double(), goal.double()):
+        P, p, c = eye, -target, target @ target
+        laws = []
+        for t in reversed(range(horizon)):
+            gain = torch.linalg.inv(effort * torch.eye(G.shape[1], dtype=torch.double) + G.T @ P @ G) @ G.T
+            K, k = gain @ P @ M, gain @ p  # u = -(K z + k)
+            laws.insert(0, (K, k))
+            c = c - p @ G @ k
+            p = M.T @ (p - P @ G @ k)
+            P = M.T @ P @ (M - G @ K)
+            if t > 0:
+                P, p, c = P + stage * eye, p - stage * target, c + stage * target @ target
+        costs.append(now @ P @ now + 2 * p @ now + c)
+        actions = []
+        for K, k in laws:
+            actions.append(-(K @ now + k))
+            now = M @ now + G @ actions[-1]
+        plans.append(torch.stack(actions))
+    return torch.stack(plans), torch.stack(costs)

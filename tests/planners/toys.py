@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import SimpleNamespace
 
 import torch
 
 from worldmodel.interfaces import Context
 from worldmodel.planners.costs import Cost
-from worldmodel.planners.objectives import GoalDistance
 from worldmodel.planners.registry import planner_class
 
-BUDGET = {"cem": dict(candidates=300, elites=30, iterations=30, correlation=0.0)}  # to the optimum
-QUICK = {"cem": dict(candidates=32, elites=6, iterations=3)}
+BUDGET = {  # to the optimum of a linear-quadratic problem
+    "cem": dict(candidates=400, elites=40, iterations=30, init_std=2.0, correlation=0.0),
+    "icem": dict(candidates=400, elites=60, iterations=30, init_std=2.0, colour=0.0),
+    "mppi": dict(candidates=200, iterations=20, correlation=0.0),
+    "predictive-sampling": dict(candidates=200, iterations=40, init_std=0.2, correlation=0.0),
+    "gradient": dict(candidates=4, iterations=150),
+    "cem-gradient": dict(candidates=100, elites=20, iterations=20, correlation=0.0, descents=4, rate=0.1),
+    "categorical-cem": dict(candidates=300, elites=20, iterations=10),
+}
+QUICK = dict(candidates=32, elites=6, iterations=3)
+DISCRETE = ("categorical-cem",)
 INF = float("inf")
 
 
@@ -21,11 +29,24 @@ def generators(*seeds):
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
-def make(name, width=4, bound=INF, action_block=2, low=None, high=None, **options):
+def make(name, width=4, bound=None, action_block=2, low=None, high=None, **options):
+    """A small planner; options that it does not have are left out. Discrete ones choose between -1 and 1."""
     cls = planner_class(name)
+    own = {f.name for f in fields(cls.Config)}
+    config = cls.Config(**{key: value for key, value in {**QUICK, **options}.items() if key in own})
+    bound = bound or (1.0 if name in DISCRETE else INF)
     low = torch.full((width,), -bound) if low is None else torch.as_tensor(low)
     high = torch.full((width,), bound) if high is None else torch.as_tensor(high)
-    return cls(cls.Config(**{**QUICK[name], **options}), low, high, action_block)
+    return cls(config, low, high, action_block)
+
+
+def legal(name, *shape, seed=5, bound=1.0):
+    """Random plans (*shape, 4) that a planner could think of itself: discrete ones choose one of two actions."""
+    plans = torch.randn(*shape, 4, generator=generators(seed)[0])
+    if name in DISCRETE:
+        pairs = plans.unflatten(-1, (2, 2))
+        plans = torch.where(pairs == pairs.amax(-1, keepdim=True), bound, -bound).flatten(-2)
+    return plans
 
 
 class Linear:
@@ -53,25 +74,52 @@ class Linear:
 
 @dataclass(frozen=True)
 class LinearQuadratic:
-    """|z_H - goal|^2 + effort |u|^2 over a linear world: a least-squares problem."""
+    """|z_H - goal|^2 + stage * sum of |z_t - goal|^2 over t < H + effort |u|^2 over a linear world: least squares."""
 
     effort: float = 0.1
+    stage: float = 0.0
 
     def steps(self, horizon):
-        return (horizon,)
+        return tuple(range(1, horizon + 1)) if self.stage else (horizon,)
 
     def __call__(self, forecast):
-        return GoalDistance()(forecast) + self.effort * forecast.plans.square().sum((-1, -2))
+        away = (forecast.z - forecast.goal[:, None, None]).square().sum(-1)
+        return away[..., -1] + self.stage * away[..., :-1].sum(-1) + self.effort * forecast.plans.square().sum((-1, -2))
 
     def optimum(self, world, z, goal, horizon):
         """Best plans (B, H, A) and their costs (B,), by solving the normal equations in float64."""
-        M, G = world.M.double(), world.G.double()
-        free = z.double() @ torch.linalg.matrix_power(M, horizon).T
-        J = torch.cat([torch.linalg.matrix_power(M, horizon - 1 - t) @ G for t in range(horizon)], dim=1)
+        M, G, z, goal = (x.double() for x in (world.M, world.G, z, goal))
+        power = torch.linalg.matrix_power
+        weight = [(self.stage if t < horizon else 1.0) ** 0.5 for t in range(1, horizon + 1)]
+        miss = torch.cat(
+            [w * (z @ power(M, t).T - goal) for t, w in enumerate(weight, 1)], dim=1
+        )  # (B, H * D) at u = 0
+        rows = [
+            [power(M, t - s) @ G if s <= t else 0 * G for s in range(1, horizon + 1)] for t in range(1, horizon + 1)
+        ]
+        J = torch.cat([w * torch.cat(row, dim=1) for w, row in zip(weight, rows)])
         lhs = J.T @ J + self.effort * torch.eye(J.shape[1], dtype=torch.double)
-        u = torch.linalg.solve(lhs, ((goal.double() - free) @ J).T).T
-        cost = (free + u @ J.T - goal.double()).square().sum(-1) + self.effort * u.square().sum(-1)
+        u = torch.linalg.solve(lhs, (-miss @ J).T).T
+        cost = (miss + u @ J.T).square().sum(-1) + self.effort * u.square().sum(-1)
         return u.reshape(len(z), horizon, -1), cost
+
+
+class TwoBasins:
+    """Cost of the sum of all actions (x, y): a dead end to the right that costs 1 at best, and farther left the goal.
+
+    Differentiable; the slope at zero leads to the dead end.
+    """
+
+    def __call__(self, plans):
+        x = plans.unflatten(-1, (2, 2)).sum((2, 3))  # (B, N, 2)
+        near = (x - x.new_tensor([2.0, 0.0])).square().sum(-1) + 1
+        far = (x - x.new_tensor([-8.0, 0.0])).square().sum(-1)
+        return torch.minimum(near, far)
+
+    @staticmethod
+    def in_far_basin(plans):
+        """Which of the plans (B, H, A) end there."""
+        return plans.unflatten(-1, (2, 2)).sum((1, 2))[:, 0] < -3
 
 
 def problem(B=8, seed=1, objective=None, world=None, latent=4, chunk=0):
