@@ -65,7 +65,8 @@ class Attention(nn.Module):
     def first(self, x: Tensor) -> Tensor:
         """The first token of what ``forward`` returns, without asking for the others: (M, L, W) -> (M, 1, W)."""
         x = self.norm(x)
-        return self._out(self._attend(*self._split(self._part(x[:, :1], 0, 1)), *self._split(self._part(x, 1, 3))))
+        (q,), (k, v) = self._split(self._part(x[:, :1], 0, 1)), self._split(self._part(x, 1, 3))
+        return self._out(self._attend(q, k, v))
 
     def tell(self, x: Tensor, past: Tensor | None = None) -> Tensor:
         """Keys and values of tokens (M, L, W) behind those of the tokens before them: (G, P, 2I) -> (M, P + L, 2I).
@@ -84,12 +85,14 @@ class Attention(nn.Module):
         Tokens (M, L, W), normed already, and what was told of all (M, P + L, 2I) -> (M, len(wanted), W).
         """
         past = told.shape[1] - x.shape[1]
-        if len(wanted) == 1:
-            (q,) = self._split(self._part(pick(x, wanted), 0, 1))
-            return self._out(self._attend(q, *self._split(told[:, : past + wanted[0] + 1])))
+        one = len(wanted) == 1
+        if one:
+            x, told = pick(x, wanted), told[:, : past + wanted[0] + 1]
+        (q,), (k, v) = self._split(self._part(x, 0, 1)), self._split(told)
+        if one:
+            return self._out(self._attend(q, k, v))
         mask = torch.ones(x.shape[1], told.shape[1], dtype=torch.bool, device=x.device).tril(past) if past else None
-        y = self._attend(*self._split(self._part(x, 0, 1)), *self._split(told), causal=not past, mask=mask)
-        return self._out(pick(y, wanted))
+        return self._out(pick(self._attend(q, k, v, causal=not past, mask=mask), wanted))
 
     def _part(self, x: Tensor, start: int, stop: int) -> Tensor:
         """Of queries, keys and values (0, 1, 2) some, ``start`` to before ``stop``: (M, L, W) -> (M, L, I each)."""

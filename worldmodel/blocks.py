@@ -78,6 +78,9 @@ class FeedForward(nn.Sequential):
             nn.Dropout(dropout),
         )
 
+    def forward(self, x: Tensor) -> Tensor:
+        return self.of_normed(self[0](x) if isinstance(self[0], nn.LayerNorm) else x)
+
     def of_normed(self, x: Tensor) -> Tensor:
         """As ``forward``, of what the norm has made already."""
         first, _, drop, last, drop_last = list(self)[-5:]
@@ -194,10 +197,12 @@ class TwiceNormedBlock(nn.Module):
 
         ``past`` and what is returned are as in :meth:`Attention.tell`.
         """
-        y = norm_twice(x, self.attention.norm)
+        norm, norm_mlp = self.attention.norm, self.mlp[0]
+        assert isinstance(norm, nn.LayerNorm) and isinstance(norm_mlp, nn.LayerNorm)
+        y = norm_twice(x, norm)
         told = self.attention.tell(y, past)
         x = pick(x, wanted) + self.attention.ask(y, told, wanted)
-        return x + self.mlp.of_normed(norm_twice(x, self.mlp[0])), told
+        return x + self.mlp.of_normed(norm_twice(x, norm_mlp)), told
 
 
 class AdaLNBlock(nn.Module):

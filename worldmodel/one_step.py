@@ -98,6 +98,7 @@ class OneStep(nn.Module):
         """The last of tokens (M, L, D) that follow others, (M, 1, D), and what all told each block."""
         told = []
         for i, (block, modulation) in enumerate(zip(self.blocks, modulations)):
+            assert isinstance(block, AdaLNBlock)
             tokens = range(x.shape[1])
             wanted = tokens[-1:] if i == len(self.blocks) - 1 else tokens
             x, keys = block.extend(x, modulation, past[i] if past else None, wanted)
@@ -107,7 +108,7 @@ class OneStep(nn.Module):
     def _modulations(self, actions: Tensor) -> list[Tensor]:
         """Scales, shifts and gates of each block, which depend on the actions alone: (M, L, A) -> (M, L, 6D) each."""
         condition = silu(self.action(actions))
-        return [block.modulation(condition) for block in self.blocks]
+        return [block.modulation(condition) for block in self.blocks if isinstance(block, AdaLNBlock)]
 
     def arrivals(self, context: Context, plans: Tensor, steps: tuple[int, ...]) -> Tensor:
         """Latents after the chosen steps, counted from 1: (B, N, H, A) -> (B, N, S, D)."""

@@ -111,6 +111,7 @@ class Prefix(nn.Module):
         state = (self._state(padded) + self.position[0])[:, None]
         x = self.action(actions) + self.position[1 : actions.shape[1] + 1]
         for layer in self.layers:
+            assert isinstance(layer, TwiceNormedBlock)
             state, told = layer.extend(state, None, (0,))
             x, _ = layer.extend(x, told[:real], wanted if layer is self.layers[-1] else range(x.shape[1]))
         out: Tensor = self.norm_prefix(self.norm_layers(x))

@@ -35,7 +35,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, then: str = "n
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "none")
         return out
     x = F.linear(x, weight, bias)
-    return {"none": lambda x: x, "gelu": F.gelu, "swish": silu}[then](x)
+    return F.gelu(x) if then == "gelu" else silu(x) if then == "swish" else x
 
 
 class Linear(nn.Linear):
