@@ -21,7 +21,7 @@ class Cost:
 
     Predictors do not let a row's result depend on how many rows they are given: they pad few rows, whose products round
     differently (``worldmodel.blocks.padded_rows``). So on a processor costs are bit for bit the same in pieces of any
-    size; on an accelerator they are so but for rounding.
+    size; on an accelerator, in bfloat16, and where slopes are wanted too, they are so but for rounding.
 
     Args:
         predictor: predicts what the objective reads, and nothing more.

@@ -130,9 +130,9 @@ class ValueOnly(nn.Module):
         a recorded graph would not see the change.
         """
         weights = self.out.weight, self.value.weight
-        with torch.inference_mode(False), torch.no_grad(), torch.autocast(weights[0].device.type, enabled=False):
-            if weights[0].device.type != "cpu":
-                return weights[0] @ weights[1]
+        if weights[0].device.type != "cpu":
+            return weights[0] @ weights[1]
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
             version = [(w.data_ptr(), 0 if w.is_inference() else w._version) for w in weights]
             if self._product is None or self._product[0] != version:
                 self._product = version, weights[0] @ weights[1]
