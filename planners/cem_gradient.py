@@ -24,7 +24,7 @@ class CEMGradient(CEM):
 
     def improved(self, elites: Tensor, problem: Problem, iteration: int) -> Tensor:
         """Where the elites' descents were cheapest, (B, K, H, A)."""
-        descent, best, least = begun(elites), elites, torch.inf
+        descent, best, least = begun(elites), elites, elites.new_full(elites.shape[:2], torch.inf)
         rate = self.config.rate * (1 - iteration / self.config.iterations)
         for step in range(self.config.descents):
             descent, plans, cost = descended(descent, problem, rate, step)
@@ -32,6 +32,6 @@ class CEMGradient(CEM):
         return _cheaper(*problem.score(descent.plans), best, least)[0]
 
 
-def _cheaper(plans: Tensor, cost: Tensor, best: Tensor, least: Tensor | float) -> tuple[Tensor, Tensor]:
+def _cheaper(plans: Tensor, cost: Tensor, best: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
     better = cost < least
     return torch.where(better[:, :, None, None], plans, best), torch.where(better, cost, least)

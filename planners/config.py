@@ -93,7 +93,8 @@ class CEMConfig(EliteConfig, CorrelatedConfig):
 class CEMGradientConfig(CEMConfig):
     """CEM, and what its elites do before the fit.
 
-    On two-room and pusht two steps of ten elites add a tenth to the time of an iteration, and more steps no success.
+    Chosen on the first plans of two-room and pusht: rates from 0.1 to 0.4 end as low; two steps of ten elites add a
+    third to the time of 300 candidates.
     """
 
     descents: int = 2  # gradient steps of each elite in an iteration
@@ -107,7 +108,10 @@ class CEMGradientConfig(CEMConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ICEMConfig(EliteConfig):
-    """iCEM (2008.06389)."""
+    """iCEM (2008.06389), whose momentum and reuse these are; elites and iterations are as for CEM.
+
+    Of the colours that it uses, 0.25 to 3.5, those from 2 find the door of two-room; whiter noise does so less often.
+    """
 
     colour: float = 2.0  # beta, the noise's power falls as frequency**-beta; 0 is white
     momentum: float = 0.1  # of mean and std, share that stays
@@ -127,7 +131,10 @@ class ICEMConfig(EliteConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class MPPIConfig(CorrelatedConfig):
-    """Model-predictive path integral control, with the refitted std of TD-MPC2 (2310.16828)."""
+    """Model-predictive path integral control, with the refitted std of TD-MPC2 (2310.16828) and its floor.
+
+    Temperatures from 0.02 to 0.15 plan as well on two-room; at 0.05 the std collapses early on pusht.
+    """
 
     temperature: float = 0.1  # of the weights, over the mean excess of a candidate's cost over the least
     min_std: float = 0.05  # floor under the fitted standard deviation, normalised action units
@@ -140,12 +147,16 @@ class MPPIConfig(CorrelatedConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class PredictiveSamplingConfig(CorrelatedConfig):
-    """Predictive sampling (2212.00541), whose standard deviation stays as it is."""
+    """Predictive sampling (2212.00541); the first standard deviation and correlation are as for CEM."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientConfig(CorrelatedConfig):
-    """Gradient descent from several starts."""
+    """Gradient descent from several starts.
+
+    Chosen on the first plans of two-room and pusht (prefix predictor, horizon 5): from 16 starts 30 steps at this rate
+    end as low as CEM's 3000 candidates, in about half the time; half the rate finds the door of two-room less often.
+    """
 
     candidates: int = 16
     iterations: int = 30

@@ -50,7 +50,8 @@ class Gradient(Search[Descent]):
     """Adam through the model from several starts at once: the first guess, and noise around it.
 
     Every start is clamped to the bounds after every step, and the result is the cheapest plan that any of them came
-    by. The rate falls linearly, to settle.
+    by. The rate falls linearly, to settle. Slopes of a predictor round alike in pairs of candidates: an odd number of
+    them, or odd pieces, may change the last bit of a slope, and Adam makes much of small ones.
     """
 
     Config = GradientConfig

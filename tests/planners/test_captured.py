@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import pytest
 import torch
 
-from tests.planners.toys import FakeModel, generators, make, problem
+from tests.planners.toys import FakeModel, Linear, generators, make, problem
 from worldmodel.config import ModelConfig
 from worldmodel.interfaces import Context
 from worldmodel.model import WorldModel
@@ -16,7 +17,7 @@ from worldmodel.planners.captured import Recorded, Replay
 from worldmodel.planners.costs import Cost
 from worldmodel.planners.objectives import GoalDistance
 from worldmodel.planners.problem import Problem
-from worldmodel.planners.registry import PLANNERS, planner_class
+from worldmodel.planners.registry import PLANNERS
 
 H = 5
 
@@ -151,14 +152,20 @@ def test_an_agent_on_a_processor_records_nothing():
     assert not captured.recordable(torch.device("cpu"))
 
 
-@pytest.mark.parametrize("predictor", ["one-step", "prefix"])
-def test_a_search_asks_the_host_for_nothing(planner, predictor):
+@pytest.mark.parametrize(
+    ("name", "predictor"),
+    [*((name, "linear") for name in PLANNERS), *itertools.product(("cem", "gradient"), ("one-step", "prefix"))],
+)
+def test_a_search_asks_the_host_for_nothing(name, predictor):
     """A tensor without numbers refuses to be read by the host, and to be mixed with one that lies elsewhere."""
     nowhere = torch.device("meta")
     model = WorldModel(ModelConfig(latent_dim=16, image_size=32)).eval().to(nowhere)
-    search = make(planner_name(planner), width=len(model.low), bound=2.0, action_block=model.config.action_block)
+    search = make(name, width=len(model.low), bound=2.0, action_block=model.config.action_block, iterations=2)
+    world = Linear(len(model.low), 16)
+    world.M, world.G = world.M.to(nowhere), world.G.to(nowhere)
+    predicts = world if predictor == "linear" else model.predictor(predictor)
     context = Context(torch.empty(2, 2, 16, device=nowhere), torch.empty(2, 1, len(model.low), device=nowhere))
-    cost = Cost(model.predictor(predictor), GoalDistance((5, 9)), context, torch.empty(2, 16, device=nowhere), chunk=20)
+    cost = Cost(predicts, GoalDistance((5, 9)), context, torch.empty(2, 16, device=nowhere), chunk=40)
     start = torch.empty(2, 9, len(model.low), device=nowhere)
     problem = Problem(cost, start, search.low, search.high, lambda n: start.new_empty(2, n, *start.shape[1:]))
     with torch.no_grad():
@@ -169,7 +176,3 @@ def test_a_search_asks_the_host_for_nothing(planner, predictor):
     assert actions.shape == std.shape == start.shape and problem.best_cost.shape == (2,)
     with pytest.raises(Exception, match="meta|Meta"):
         bool(problem.best_cost[0] > 0)
-
-
-def planner_name(planner):
-    return next(name for name in PLANNERS if planner_class(name) is type(planner))

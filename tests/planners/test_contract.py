@@ -6,9 +6,12 @@ import pytest
 import torch
 
 from tests.planners.toys import BUDGET, DISCRETE, INF, LinearQuadratic, generators, legal, make, problem
+from worldmodel.config import ModelConfig
 from worldmodel.errors import BadValue, UnknownName, WorldModelError
 from worldmodel.interfaces import Context
+from worldmodel.model import WorldModel
 from worldmodel.planners.costs import Cost
+from worldmodel.planners.objectives import GoalDistance
 from worldmodel.planners.registry import PLANNERS, planner_class
 
 H = 5
@@ -43,6 +46,29 @@ def test_a_batch_equals_its_environments_alone_bit_for_bit(name, options):
     for b in range(8):
         own = planner.solve(alone(b), start[b : b + 1], generators(b), proposals[b : b + 1])
         assert all(torch.equal(x, y[b : b + 1]) for x, y in zip(tensors(own), tensors(together), strict=True))
+
+
+@pytest.mark.parametrize("predictor", ["one-step", "prefix"])
+def test_with_a_real_predictor_too(name, predictor):
+    """Its costs are the same in any company; its slopes are in pairs of candidates, hence their even numbers here."""
+    torch.manual_seed(0)
+    model = WorldModel(ModelConfig(latent_dim=16, image_size=32)).eval()
+    for parameter in model.parameters():  # modulation and fusion start at zero
+        parameter.data.normal_(std=0.1)
+    width, block = len(model.low), model.config.action_block
+    planner = make(name, width=width, bound=1.0, action_block=block, candidates=16)
+    z, goal = torch.randn(2, 4, 16, generator=generators(1)[0])
+
+    def solve(*rows, chunk=0):
+        context = Context(z[list(rows), None], torch.zeros(len(rows), 0, width))
+        cost_fn = Cost(model.predictor(predictor), GoalDistance(), context, goal[list(rows)], chunk)
+        with torch.no_grad():
+            return planner.solve(cost_fn, torch.zeros(len(rows), H, width), generators(*rows))
+
+    together = solve(0, 1, 2, 3)
+    equal(solve(0, 1, 2, 3, chunk=6), together)
+    for b in range(4):
+        assert all(torch.equal(x, y[b : b + 1]) for x, y in zip(tensors(solve(b)), tensors(together), strict=True))
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 31, 32, 1000])

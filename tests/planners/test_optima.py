@@ -15,8 +15,8 @@ from worldmodel.planners.objectives import GoalDistance
 from worldmodel.planners.registry import PLANNERS
 
 # Of the plan's cost above the optimum, relative, mean over environments; five times that at worst. Predictive sampling
-# has no way to settle: with 8000 plans of fixed noise it is 13 % above.
-GAP = {"cem": 0.01, "icem": 0.01, "cem-gradient": 0.01, "gradient": 0.001, "mppi": 0.1, "predictive-sampling": 0.2}
+# keeps one plan and knows no direction: 8000 tries end 3 % above. Its other figures are below.
+GAP = {"cem": 0.01, "icem": 0.01, "cem-gradient": 0.01, "gradient": 0.001, "mppi": 0.1, "predictive-sampling": 0.06}
 H, B = 5, 16
 
 every = pytest.mark.parametrize("name", sorted(PLANNERS))
@@ -56,11 +56,11 @@ def test_predictive_sampling_improves_with_its_budget():
     cost_fn, world, z, goal = problem(B=B)
     _, least = LinearQuadratic().optimum(world, z, goal, H)
     gaps = []
-    for iterations in (1, 5, 20, 80):
+    for iterations in (2, 10, 40, 160):  # 1.5, 0.3, 0.03, 0.002
         options = {**BUDGET["predictive-sampling"], "iterations": iterations}
         plan = make("predictive-sampling", **options).solve(cost_fn, torch.zeros(B, H, 4), generators(*range(B)))
         gaps.append(float((plan.cost / least - 1).mean()))
-    assert gaps[0] > 2 * gaps[1] > 4 * gaps[2] and gaps[2] > gaps[3], gaps
+    assert gaps[0] > 4 * gaps[1] > 16 * gaps[2] > 64 * gaps[3] and gaps[3] < 0.01, gaps
 
 
 def test_discrete_actions_reach_the_enumerated_optimum():

@@ -15,7 +15,7 @@ BUDGET = {  # to the optimum of a linear-quadratic problem
     "cem": dict(candidates=400, elites=40, iterations=30, init_std=2.0, correlation=0.0),
     "icem": dict(candidates=400, elites=60, iterations=30, init_std=2.0, colour=0.0),
     "mppi": dict(candidates=200, iterations=20, correlation=0.0),
-    "predictive-sampling": dict(candidates=200, iterations=40, init_std=0.2, correlation=0.0),
+    "predictive-sampling": dict(candidates=200, iterations=40, init_std=0.5, correlation=0.0),
     "gradient": dict(candidates=4, iterations=150),
     "cem-gradient": dict(candidates=100, elites=20, iterations=20, correlation=0.0, descents=4, rate=0.1),
     "categorical-cem": dict(candidates=300, elites=20, iterations=10),

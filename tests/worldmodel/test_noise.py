@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from worldmodel.noise import correlate
+from worldmodel.noise import coloured, correlate
 
 
 def ar1_slow(noise, rho, F):
@@ -39,3 +39,22 @@ def test_correlated_noise_has_unit_std_and_the_stated_autocorrelation(rho):
         correlation = (e[:, lag:] * e[:, :-lag]).mean(0)
         torch.testing.assert_close(correlation, torch.full_like(correlation, rho**lag), atol=0.03, rtol=0)
     assert (e[..., 0] * e[..., 1]).mean().abs() < 0.01  # the action's components stay independent
+
+
+@pytest.mark.parametrize(("H", "F"), [(1, 1), (1, 2), (3, 1), (4, 5)])
+def test_coloured_noise_has_unit_std_and_the_stated_spectrum(H, F):
+    T, a = H * F, 2
+    white = torch.randn(40_000, H, F * a, generator=torch.Generator().manual_seed(0))
+    e = coloured(white, 1.5, F).reshape(-1, T, a)
+    torch.testing.assert_close(e.std(0), torch.ones(T, a), atol=0.02, rtol=0)
+    angle = 2 * torch.pi * torch.arange(T)[:, None] * torch.arange(T) / T  # a slow Fourier transform
+    power = ((angle.cos() @ e).square() + (angle.sin() @ e).square()).mean((0, 2))
+    frequency = torch.tensor([max(1, min(k, T - k)) for k in range(T)])
+    torch.testing.assert_close(power / power[0], frequency**-1.5, atol=0.02, rtol=0)
+    assert (e[..., 0] * e[..., 1]).mean().abs() < 0.01
+
+
+def test_coloured_noise_of_exponent_zero_is_white():
+    white = torch.randn(2, 3, 4)
+    assert torch.equal(coloured(white, 0, 2), white)
+    torch.testing.assert_close(coloured(white, 1e-9, 2), white)
