@@ -50,8 +50,8 @@ class Gradient(Search[Descent]):
     """Adam through the model from several starts at once: the first guess, and noise around it.
 
     Every start is clamped to the bounds after every step, and the result is the cheapest plan that any of them came
-    by. The rate falls linearly, to settle. Slopes of a predictor round alike in pairs of candidates: an odd number of
-    them, or odd pieces, may change the last bit of a slope, and Adam makes much of small ones.
+    by. The rate falls linearly, to settle. A predictor's slopes may round differently for other numbers of
+    candidates, and Adam makes much of small ones: planning together is planning alone only nearly.
     """
 
     Config = GradientConfig
