@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from worldmodel.products import Linear, frozen, linear
+from worldmodel.products import Linear, linear
 
 
 def attend(
@@ -19,13 +19,9 @@ def attend(
 ) -> Tensor:
     """Scaled dot-product attention: queries (M, heads, L', d), keys and values (M, heads, L, d) -> (M, heads, L', d).
 
-    Queries see no later key if ``causal``, or those where ``mask`` (L', L) is True. On a processor, torch's fused
-    attention has two flaws. In bfloat16 it takes three to four times as long as plain products do, its gradient most of
-    all. Several threads share the keys of a single query among them, and so a row's rounding depends on its place.
+    Queries see no later key if ``causal``, or those where ``mask`` (L', L) is True. In bfloat16 on a processor, torch's
+    fused attention takes three to four times as long as plain products do, its gradient most of all.
     """
-    if q.device.type == "cpu" and q.shape[2] == 1 and not (causal or dropout) and mask is None and frozen(q):
-        weights = (q * k).sum(dim=-1, keepdim=True).mul(q.shape[-1] ** -0.5).softmax(dim=2)
-        return (weights * v).sum(dim=2, keepdim=True)
     if q.device.type == "cpu" and q.dtype == torch.bfloat16:
         scores = q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2)
         if causal:
@@ -34,6 +30,15 @@ def attend(
             scores = scores.masked_fill(~mask, -torch.inf)
         return F.dropout(scores.softmax(dim=-1), dropout) @ v
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, dropout_p=dropout)
+
+
+def attend_once(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """:func:`attend` for one query: (M, heads, 1, d), keys and values (M, heads, L, d) -> (M, heads, 1, d).
+
+    Threads of a processor would share the keys of a single query among them, and round a row according to its place.
+    """
+    weights = (q * k).sum(dim=-1, keepdim=True).mul(q.shape[-1] ** -0.5).softmax(dim=2)
+    return (weights * v).sum(dim=2, keepdim=True)
 
 
 class Attention(nn.Module):
@@ -106,6 +111,8 @@ class Attention(nn.Module):
         return x.unflatten(-1, (-1, self.heads, d)).permute(2, 0, 3, 1, 4).unbind()
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, causal: bool = False, mask: Tensor | None = None) -> Tensor:
+        if q.shape[2] == 1 and q.device.type == "cpu" and not (self.training or torch.compiler.is_compiling()):
+            return attend_once(q, k, v).transpose(1, 2)
         y = attend(q, k, v, causal=causal, mask=mask, dropout=self.dropout if self.training else 0.0)
         return y.transpose(1, 2)  # (M, L', heads, d)
 

@@ -95,8 +95,13 @@ class ActionToken(nn.Sequential):
         super().__init__(Linear(action_width, first), Linear(first, hidden), nn.SiLU(), Linear(hidden, width))
 
     def forward(self, x: Tensor) -> Tensor:
+        out: Tensor
         first, second, _, last = self
-        out: Tensor = last(second(first(x), "swish"))
+        if self.training or torch.compiler.is_compiling():
+            out = super().forward(x)
+        else:  # the first two as one; also, products as narrow as theirs round a row according to how many there are
+            bias = torch.addmv(second.bias, second.weight, first.bias)
+            out = last(linear(x, second.weight @ first.weight, bias, "swish"))
         return out
 
 
@@ -132,9 +137,9 @@ class ValueOnly(nn.Module):
         weights = self.out.weight, self.value.weight
         if weights[0].device.type != "cpu":
             return weights[0] @ weights[1]
-        with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
-            version = [(w.data_ptr(), 0 if w.is_inference() else w._version) for w in weights]
-            if self._product is None or self._product[0] != version:
+        version = [(w.data_ptr(), 0 if w.is_inference() else w._version) for w in weights]
+        if self._product is None or self._product[0] != version:
+            with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
                 self._product = version, weights[0] @ weights[1]
         return self._product[1]
 
@@ -221,7 +226,8 @@ class AdaLNBlock(nn.Module):
         nn.init.zeros_(self.modulation.bias)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        shift_a, scale_a, gate_a, shift_b, scale_b, gate_b = self.modulation(silu(condition)).chunk(6, dim=-1)
+        condition = F.silu(condition) if self.training else silu(condition)
+        shift_a, scale_a, gate_a, shift_b, scale_b, gate_b = self.modulation(condition).chunk(6, dim=-1)
         x = x + gate_a * self.mixer(plain_norm(x) * (1 + scale_a) + shift_a)
         return x + gate_b * self.mlp(plain_norm(x) * (1 + scale_b) + shift_b)
 

@@ -25,7 +25,9 @@ def silu(x: Tensor) -> Tensor:
     On a processor that one rounds the last few numbers of an array, or of a thread's part of it, in another way than
     the rest, and so a row according to its place.
     """
-    return x / (1 + torch.exp(-x)) if x.device.type == "cpu" and frozen(x) else F.silu(x)
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return F.silu(x)
+    return x / (1 + (-x).clamp(max=80).exp())  # the exponential stays finite, for the gradient's sake
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, then: str = "none") -> Tensor:

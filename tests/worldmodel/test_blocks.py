@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.oracles import attention_slow
-from worldmodel.attention import Attention, attend
+from worldmodel.attention import Attention, attend, attend_once
 from worldmodel.blocks import FEW, norm_twice, padded_plans, plain_norm
 from worldmodel.products import Linear, silu
 
@@ -27,6 +27,13 @@ def test_attend_agrees_with_its_slow_twin(dtype: torch.dtype, error: float, caus
         with_gradients(attend, q, k, v, causal=causal), with_gradients(attention_slow, q, k, v, causal=causal)
     ):
         assert (got - expected).norm() < error * expected.norm()
+
+
+def test_a_single_query() -> None:
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(4, 3, n, 16, generator=generator, dtype=torch.float64) for n in (1, 33, 33))
+    for got, expected in zip(with_gradients(attend_once, q, k, v), with_gradients(attention_slow, q, k, v)):
+        torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-14)
 
 
 def test_in_bfloat16_no_token_sees_a_later_one() -> None:
@@ -95,6 +102,9 @@ def test_a_number_is_rounded_the_same_everywhere(threads: int) -> None:
         y = silu(x)
         assert all(torch.equal(silu(x[:size]), y[:size]) for size in (1, 15, 33, 16_011, 40_001))
         torch.testing.assert_close(y, torch.nn.functional.silu(x))
+        steep = torch.tensor([-1e4, -90.0, 0.0, 90.0, 1e4], requires_grad=True)
+        (slope,) = torch.autograd.grad(silu(steep).sum(), steep)
+        torch.testing.assert_close(slope, torch.tensor([0.0, 0.0, 0.5, 1.0, 1.0]))
     finally:
         torch.set_num_threads(before)
 

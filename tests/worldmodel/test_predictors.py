@@ -66,15 +66,15 @@ def test_a_later_action_changes_nothing_before_it(name: str) -> None:
             assert not torch.allclose(after[:, :, t:], before[:, :, t:], atol=1e-6)
 
 
-@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(("threads", "slopes"), [(1, False), (3, False), (3, True)])
 @pytest.mark.parametrize("name", ["one-step", "prefix"])
-def test_rows_do_not_depend_on_their_company(name: str, threads: int) -> None:
+def test_rows_do_not_depend_on_their_company(name: str, threads: int, slopes: bool) -> None:
     model = tiny_model(context=3)
     past, plans = context_and_plans(model, b=3, n=107, h=9)  # composed by the prefix predictor
     predictor, before = model.predictor(name), torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with torch.no_grad():
+        with torch.set_grad_enabled(slopes):
             together = predictor.arrivals(past, plans, (2, 4, 9))
             for chunk in (1, 7, 16, 100):
                 pieces = [predictor.arrivals(past, piece, (2, 4, 9)) for piece in plans.split(chunk, dim=1)]
