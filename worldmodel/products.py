@@ -11,7 +11,11 @@ from torch import Tensor, nn
 
 # oneDNN uses AVX-512 on every make of processor; MKL, which F.linear takes for float32, on Intel's only. On AMD's Zen 5
 # oneDNN was measured at 2.2 times the speed. From 2 rows on, neither lets a row's sums depend on how many there are.
-ONEDNN = torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
+ONEDNN = (
+    torch.backends.mkldnn.is_available()
+    and torch.backends.cpu.get_cpu_capability() == "AVX512"
+    and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # what torch.compile calls, and may be called otherwise one day
+)
 
 
 def frozen(weight: Tensor) -> bool:
