@@ -97,11 +97,14 @@ class ActionToken(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor
         first, second, _, last = self
+        assert isinstance(first, Linear) and isinstance(second, Linear)
         if self.training or torch.compiler.is_compiling():
-            out = super().forward(x)
-        else:  # the first two as one; also, products as narrow as theirs round a row according to how many there are
-            bias = torch.addmv(second.bias, second.weight, first.bias)
-            out = last(linear(x, second.weight @ first.weight, bias, "swish"))
+            for layer in self:
+                x = layer(x)
+            return x
+        # The first two as one; also, products as narrow as theirs round a row according to how many there are.
+        bias = torch.addmv(second.bias, second.weight, first.bias)
+        out = last(linear(x, second.weight @ first.weight, bias, "swish"))
         return out
 
 
