@@ -7,6 +7,7 @@ size, A = F * a, C context frames, S pixels, D latent size.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -29,13 +30,17 @@ if TYPE_CHECKING:
     from worldmodel.model import WorldModel
 
 
+KEPT = 10_000  # solves that statistics are kept of
+TAIL_MS = 0.5  # what comes after the search: units, bounds, the way to the host
+
+
 @dataclass
 class Stats:
     """What planning took: the wall clock of every call that planned, encoding included, and how many rows it served."""
 
     milliseconds: list[float] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
-    solves: list[PlannerStats] = field(default_factory=list)  # one a call, or more where rows cannot be solved together
+    solves: deque[PlannerStats] = field(default_factory=lambda: deque(maxlen=KEPT))  # one a call; more if rows differ
 
     @property
     def plans(self) -> int:
@@ -129,6 +134,7 @@ class Agent:
         actions = np.stack([row.queue[row.executed] for row in rows])
         return actions[0] if single else actions, AgentState(tuple(row.acted() for row in rows))
 
+    @torch.inference_mode(False)  # where nothing could be differentiated, nor a recording be filled again
     @torch.no_grad()
     def _plan(self, rows: list[Row], pixels: np.ndarray, goal: np.ndarray, ms: float | None = None) -> list[Row]:
         """Encode what is new and the goals in one call, then solve for all rows that see equally far at once.
@@ -136,7 +142,7 @@ class Agent:
         It takes ``ms`` milliseconds at most, or one iteration; without limit if None.
         """
         begun = time.perf_counter()
-        until = None if ms is None else begun + ms / 1000
+        until = None if ms is None else begun + (ms - TAIL_MS) / 1000
         model, device = self.model, self.model.device
         seen = [np.stack([*row.frames, frame]) for row, frame in zip(rows, pixels)]
         images = torch.from_numpy(np.concatenate([*seen, goal])).to(device)
@@ -148,9 +154,12 @@ class Agent:
             # Rows that remember as much and have the same objective make one batch: usually that is all of them.
             groups: dict[tuple[int, bool, Objective], list[int]] = {}
             for i, row in enumerate(rows):
-                groups.setdefault((len(row.z), row.elites is None, self._objective(row.steps)), []).append(i)
-            for (_, _, objective), group in groups.items():
-                for i, row in zip(group, self._solve([rows[i] for i in group], z_goal[group], objective, until)):
+                tries = self.config.warm_start and row.elites is not None
+                groups.setdefault((len(row.z), tries, self._objective(row.steps)), []).append(i)
+            for left, ((_, _, objective), group) in zip(range(len(groups), 0, -1), groups.items()):
+                now = time.perf_counter()
+                share = None if until is None else now + (until - now) / left
+                for i, row in zip(group, self._solve([rows[i] for i in group], z_goal[group], objective, share)):
                     rows[i] = row
         self.stats.milliseconds.append(1000 * (time.perf_counter() - begun))
         self.stats.rows.append(len(rows))
@@ -188,11 +197,18 @@ class Agent:
         return fresh if plans is None or not self.config.warm_start else shift_plan(plans.to(fresh), self.execute_steps)
 
     def _require_time(self, deadline_ms: float) -> None:
-        """Plan three times with one iteration each, and refuse a deadline that even the fastest does not meet."""
+        """Plan a few times with one iteration each, and refuse a deadline that even the fastest does not meet.
+
+        They go on from one another until the row remembers as much as it ever will, so that an accelerator has recorded
+        what one row will need.
+        """
         S = self.model.config.image_size
         image = np.zeros((1, S, S, 3), np.uint8)
-        for _ in range(3):
-            self._plan(list(self.begin([0]).rows), image, image, ms=0.0)
+        rows = list(self.begin([0]).rows)
+        for _ in range(max(3, self.model.config.context + 1)):
+            rows = self._plan(rows, image, image, ms=0.0)
+            acted = len(rows[0].queue)
+            rows = [replace(rows[0], executed=acted, steps=rows[0].steps + acted)]
         least, self.stats = min(self.stats.milliseconds), Stats()
         if least > deadline_ms:
             raise BadValue(

@@ -21,7 +21,7 @@ from worldmodel.planners.problem import Problem, require_finite
 from worldmodel.planners.sampling import white_noise
 from worldmodel.planners.search import Clock, Search
 
-KEPT = 24  # recordings, the last used ones: there is one for every number of environments that is solved for
+KEPT = 32  # recordings, the last used ones: there is one for every number of environments that is solved for
 
 
 class Snapshot(NamedTuple):
@@ -85,14 +85,15 @@ class Recorded:
         self.search.check(start, generators, proposals)
         clock = Clock(start.device, until)
         B = len(start)
-        grain = 1 << max(0, B.bit_length() - 3)  # few kinds of solves, of which up to an eighth is padding
+        grain = 1 << max(0, B.bit_length() - 4)  # few kinds of solves, of which up to an eighth is padding
         padded = torch.arange(-(-B // grain) * grain, device=start.device).clamp(max=B - 1)
         given = [x[padded] for x in (start, *cost_fn.inputs, *([] if proposals is None else [proposals]))]
         stepwise = until is not None or bool(getattr(self.search.config, "tolerance", 0))
         shapes = tuple((x.shape, x.dtype) for x in given)
         kind = start.device.type
         cast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-        key = (cost_fn.predictor, cost_fn.objective, cost_fn.chunk, shapes, proposals is None, stepwise, cast)
+        kind_of_solve = (shapes, proposals is None, stepwise, cast)
+        key = (cost_fn.predictor, _places(cost_fn.predictor), cost_fn.objective, cost_fn.chunk, kind_of_solve)
         recording = self._recordings.pop(key, None)
         if recording is None:
             recording = _Recording(self.search, self.record, cost_fn, given, proposals is not None, stepwise)
@@ -203,12 +204,21 @@ class CudaGraphs:
         try:
             with torch.cuda.graph(graph, pool=self.pool):
                 result = function()
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             raise WorldModelError(f"this search cannot be recorded, plan with graphs=False: {reason}") from error
         finally:
             torch.clear_autocast_cache()
         return Replay(result, graph.replay)
+
+
+def _places(predictor: object) -> tuple[int, ...]:
+    """Where its weights lie, which is where a recording reads them."""
+    if not isinstance(predictor, torch.nn.Module):
+        return ()
+    return tuple(x.data_ptr() for x in itertools.chain(predictor.parameters(), predictor.buffers()))
 
 
 def recordable(device: torch.device) -> bool:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from worldmodel.interfaces import Context, CostFn, Forecast, Objective, Predictor
 
-# Candidates times steps that are held at once, in one call: what a processor's caches hold (flat from 5,000 to 10,000 in
-# every size of model; a fifth slower at 12,000), an accelerator's memory.
+# Candidates times steps that are held at once, in one call: what a processor's caches hold (flat from 5,000 to 10,000
+# in every size of model; a fifth slower at 12,000), an accelerator's memory.
 TOKENS = {"cpu": 6_000, "accelerator": 1_000_000}
 
 

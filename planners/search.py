@@ -5,7 +5,6 @@ Shapes: B environments, n candidates, H horizon (model steps), A = F * a action-
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -20,6 +19,8 @@ from worldmodel.interfaces import CostFn, Plan, PlannerStats
 from worldmodel.planners.config import SearchConfig
 from worldmodel.planners.problem import Problem, require_finite
 from worldmodel.planners.sampling import white_noise
+
+SAFETY = 1.15  # how much longer than the slowest so far an iteration may take
 
 State = TypeVar("State", bound=tuple[Any, ...])  # a NamedTuple of tensors, each (B, ...)
 
@@ -159,8 +160,6 @@ class Clock:
         self.device, self.until = device, until
         self.begun = self.last = time.perf_counter()
         self.slowest = 0.0  # seconds a candidate
-        if device.type != "cpu":
-            torch.get_device_module(device).reset_peak_memory_stats(device)
 
     def allows(self, done: int, planned: int) -> bool:
         """Whether an iteration of ``planned`` candidates should end in time, after one of ``done``."""
@@ -170,13 +169,13 @@ class Clock:
         now = time.perf_counter()
         self.slowest = max(self.slowest, (now - self.last) / done)
         self.last = now
-        return now + self.slowest * planned <= self.until
+        return now + SAFETY * self.slowest * planned <= self.until
 
     def stats(self, curve: Tensor) -> PlannerStats:
         """Wait for the plan and say what it took; the best costs (iterations, B) are the caller's."""
         self._wait()
         taken = 1000 * (time.perf_counter() - self.begun)
-        return PlannerStats(iterations=len(curve), milliseconds=taken, peak_mb=self._peak_mb(), curve=curve)
+        return PlannerStats(iterations=len(curve), milliseconds=taken, peak_mb=self._peak_mb(), curve=curve.cpu())
 
     def _wait(self) -> None:
         if self.device.type != "cpu":
@@ -185,5 +184,9 @@ class Clock:
     def _peak_mb(self) -> float:
         if self.device.type != "cpu":
             return float(torch.get_device_module(self.device).max_memory_allocated(self.device)) / 1e6
+        try:
+            import resource
+        except ImportError:  # Windows
+            return float("nan")
         unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

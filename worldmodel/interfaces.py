@@ -58,8 +58,8 @@ class PlannerStats:
 
     iterations: int  # those that were finished
     milliseconds: float  # wall clock, until the plan is there
-    peak_mb: float  # of memory: the accelerator's during the solve, else the process's so far
-    curve: Tensor  # (iterations, B) the cost of the cheapest plan seen, after each iteration
+    peak_mb: float  # most memory held so far, on the accelerator or else by the process; NaN where nobody says
+    curve: Tensor  # (iterations, B) on the processor, the cost of the cheapest plan seen, after each iteration
 
 
 class Plan(NamedTuple):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pickle
-import time
 
 import gymnasium
 import numpy as np
@@ -186,28 +185,6 @@ def test_a_warm_start_shifts_what_the_last_plan_left_over(warm):
     plan = first.rows[0].plan
     expected = torch.stack([plan[2], 0 * plan[0], 0 * plan[0]]) if warm else torch.zeros_like(plan)
     assert torch.equal(starts[2][0], expected)
-
-
-def test_a_deadline_stops_the_search_and_changes_nothing_else(monkeypatch):
-    free, _ = run(agent(iterations=4), 12)
-    ample = agent(iterations=4, deadline_ms=60_000)
-    assert ample.stats.rows == []  # what trying it took is not counted
-    np.testing.assert_array_equal(run(ample, 12)[0], free)
-    assert [solve.iterations for solve in ample.stats.solves] == [4] * len(ample.stats.solves)
-
-    now = [0.0]
-    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-
-    class Slow(FakeModel):
-        def arrivals(self, context, plans, steps):
-            now[0] += 0.02  # seconds an iteration
-            return super().arrivals(context, plans, steps)
-
-    tight = agent(Slow(), iterations=100, deadline_ms=150)
-    run(tight, 12)
-    assert [solve.iterations for solve in tight.stats.solves] == [7] * len(tight.stats.solves)
-    with pytest.raises(BadValue, match="deadline_ms: 10 is too short: encoding and one iteration of 16 candidates"):
-        agent(Slow(), deadline_ms=10)
 
 
 def test_noise_does_not_depend_on_how_much_earlier_plans_used():

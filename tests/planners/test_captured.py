@@ -101,9 +101,9 @@ def test_one_recording_serves_every_solve_of_its_kind(monkeypatch):
         fast.solve(cost_fn, torch.zeros(B, H, 4), generators(*range(B)), until=until)
         return len(made)
 
-    assert [solve(1), solve(1), solve(9), solve(10)] == [1, 1, 2, 2]  # nine environments are padded to ten
+    assert [solve(1), solve(1), solve(17), solve(18)] == [1, 1, 2, 2]  # 17 environments are padded to 18
     assert solve(2) == 3  # and the first recording is forgotten
-    assert [solve(10), solve(1)] == [3, 4]
+    assert [solve(18), solve(1)] == [3, 4]
     assert solve(1, until=time.perf_counter() + 60) == 7  # the host looks at the clock after each of three iterations
 
 
