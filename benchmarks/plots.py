@@ -9,7 +9,7 @@ from typing import Any
 from worldmodel.files import replacing
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")  # Okabe and Ito
-MARKS = "osD^vP*X"
+MARKS = "osD^vP*"  # one fewer than colours, so that 56 things look different
 
 
 def speed(cases: Sequence[Mapping[str, Any]], path: Path) -> Path:
@@ -51,6 +51,7 @@ def frontier(found: Mapping[str, Any], path: Path) -> Path:
         path: where to write; its suffix says PNG or SVG.
     """
     figure, (axis,) = _figure(1, height=4.2)
+    figure.set_figwidth(8.5)  # with the legend beside it
     for number, one in enumerate(found["settings"]):
         style = _style(number)
         rate, low, high = (100 * one[name] for name in ("success", "low", "high"))
@@ -60,7 +61,7 @@ def frontier(found: Mapping[str, Any], path: Path) -> Path:
     for name, label, look in (("random", "random policy", "--"), ("noop", "no-op", "-."), ("replay", "replay", ":")):
         axis.axhline(100 * found[name], color="0.6", linestyle=look, linewidth=1, label=label, zorder=0)
     axis.set(xscale="log", ylim=(-2, 102), ylabel=f"success [%], n = {found['n']}, Wilson 95 %")
-    axis.set_xlabel("planning for one environment: p50 (point) to p99 (dots) [ms]")
+    axis.set_xlabel("one plan: p50 (mark) to p99 (dots) [ms]")
     axis.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return _write(figure, path)
 
