@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from worldmodel.benchmarks.settings import Setting
 
 ARRIVALS = (5, 8, 16, 32)
+LAST = {"score": "last"}  # where the goal's distance is unknown, a long plan would be read at several arrivals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ def names(cases: Sequence[Case]) -> list[str]:
     found = []
     for case in cases:
         said = dict(case.setting.options)
+        said.pop("score", None)  # arrivals say it
         words = ["theirs" if case.peer else "", case.model, said.pop("planner"), said.pop("predictor")]
         words += [f"H {said.pop('horizon')}", f"jump {case.jump}" if case.jump else ""]
         words += [f"{name}={_text(value)}" for name, value in said.items() if name not in shared]
@@ -71,7 +73,8 @@ def grid(
         for setting in settings:
             for predictor in predictors:
                 for H in horizons:
-                    one = Case(model=model, setting=setting).but(predictor=predictor, horizon=H)
+                    one = Case(model=model, setting=setting).but(**{**LAST, **setting.options})
+                    one = one.but(predictor=predictor, horizon=H)
                     first = len(cases)
                     cases += [one.but(environments=B) for B in environments]
                     for i, B in enumerate(environments):
@@ -86,14 +89,20 @@ def beside_peer(search: Mapping[str, Any], paper: str = "paper", nano: str = "na
     Theirs and our one-step predictor with the same weights; our prefix predictor up to 32 steps in one jump, or
     composed of jumps of 8 and of 5, or read at four arrival times; and at ``nano`` 50 environments in one solve.
     """
-    options = {"planner": "cem", "predictor": "one-step", "horizon": 5, **search}
+    options = {"planner": "cem", "predictor": "one-step", "horizon": 5, **LAST, **search}
     short = Case(model=f"lewm/{paper}", setting=Setting(options=options))
     long = short.but(horizon=32)
     prefix = replace(short, model=f"wm/{paper}").but(predictor="prefix", jump=32)
     far = prefix.but(horizon=32)
     alone = replace(prefix, model=f"wm/{nano}", jump=0)
     cases = [short.but(peer=True), long.but(peer=True), short, long, prefix, far]
-    cases += [far.but(jump=8), far.but(jump=5), far.but(arrivals=ARRIVALS), alone, alone.but(environments=50)]
+    cases += [
+        far.but(jump=8),
+        far.but(jump=5),
+        far.but(score="best", arrivals=ARRIVALS),
+        alone,
+        alone.but(environments=50),
+    ]
     ratios = [Ratio("theirs over {}", 0 if cases[i].setting.options["horizon"] == 5 else 1, i) for i in range(2, 9)]
     ratios += [Ratio("prefix H 32 over H 5", 5, 4), Ratio("50 solves over one: {}", 9, 10)]
     return cases, ratios
@@ -105,7 +114,8 @@ def targets(search: Mapping[str, Any], preset: str = "paper", many: int = 50) ->
     ratios: list[Ratio] = []
     for precision in ("fp32", "bf16"):
         for graphs in (False, True):
-            options = {"planner": "cem", "predictor": "prefix", "horizon": 5, **search, "precision": precision}
+            options = {"planner": "cem", "predictor": "prefix", "horizon": 5, **LAST, **search}
+            options["precision"] = precision
             one = Case(model=f"wm/{preset}", setting=Setting(options={**options, "graphs": graphs}), jump=32)
             ratios.append(Ratio(f"{many} solves over one: {{}}", len(cases), len(cases) + 2))
             cases += [one, one.but(horizon=32), one.but(environments=many)]
