@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from worldmodel.errors import BadValue, UnknownName
 
 METRICS = ("l2", "cosine")
 SCORES = ("auto", "last", "best", "weighted", "executed")
+MOST = {"candidates": 1_000_000, "iterations": 100_000}  # more is a typing error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +21,10 @@ class SearchConfig:
     iterations: int = 10  # I
 
     def __post_init__(self) -> None:
-        for name in ("candidates", "iterations"):
+        for name, most in MOST.items():
             _at_least(1, name, getattr(self, name))
+            if getattr(self, name) > most:
+                raise BadValue(f"{name}: expected {most} or fewer, got {getattr(self, name)}")
 
     def population(self, iteration: int) -> int:
         """Candidates of an iteration: N."""
@@ -72,13 +76,13 @@ class EliteConfig(NormalConfig):
         _elites(self.elites, self.candidates)
         for name in ("min_std", "tolerance"):
             _not_negative(name, getattr(self, name))
-        if not self.decay >= 1:
-            raise BadValue(f"decay: expected 1 or more, got {self.decay}")
+        if not 1 <= self.decay < inf:
+            raise BadValue(f"decay: expected 1 or more, finite, got {self.decay}")
 
     def population(self, iteration: int) -> int:
         """Candidates of an iteration: ``N / decay**iteration``, and not fewer than two for each elite."""
         least = min(self.candidates, 2 * self.elites)
-        return max(least, round(self.candidates / self.decay**iteration))
+        return max(least, round(self.candidates * self.decay**-iteration))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +209,7 @@ class ObjectiveConfig:
         for name, choices in (("metric", METRICS), ("score", SCORES)):
             if getattr(self, name) not in choices:
                 raise UnknownName(name, getattr(self, name), choices)
+        object.__setattr__(self, "arrivals", tuple(self.arrivals))  # of a list too
         if self.arrivals and self.score not in ("auto", "best"):
             raise BadValue(f"arrivals: {self.arrivals} are not read by score={self.score!r}, but by best and auto")
         if list(self.arrivals) != sorted(set(self.arrivals)):
@@ -212,8 +217,7 @@ class ObjectiveConfig:
         if not 0 < self.tail <= 1:
             raise BadValue(f"tail: expected 0 < tail <= 1, got {self.tail}")
         for name in ("effort", "smoothness", "consistency"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise BadValue(f"{name}: expected 0 or more, got {getattr(self, name)}")
+            _not_negative(name, getattr(self, name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,8 +244,8 @@ class AgentConfig(ObjectiveConfig):
             _at_least(1, "goal_offset", self.goal_offset)
         _at_least(0, "seed", self.seed)
         _at_least(0, "chunk", self.chunk)
-        if self.deadline_ms is not None and not self.deadline_ms > 0:
-            raise BadValue(f"deadline_ms: expected a number above 0, got {self.deadline_ms}")
+        if self.deadline_ms is not None:
+            _positive("deadline_ms", self.deadline_ms)
         if self.precision not in ("fp32", "bf16", "auto"):
             raise UnknownName("precision", self.precision, ("fp32", "bf16", "auto"))
         if any(not 1 <= step <= self.horizon for step in self.arrivals):
@@ -260,19 +264,19 @@ def _at_least(least: int, name: str, value: int) -> None:
 
 
 def _positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise BadValue(f"{name}: expected a number above 0, got {value}")
+    if not 0 < value < inf:
+        raise BadValue(f"{name}: expected a finite number above 0, got {value}")
 
 
 def _not_negative(name: str, value: float) -> None:
-    if not value >= 0:
-        raise BadValue(f"{name}: expected 0 or more, got {value}")
+    if not 0 <= value < inf:
+        raise BadValue(f"{name}: expected 0 or more, finite, got {value}")
 
 
 def _elites(elites: int, candidates: int) -> None:
     _at_least(1, "elites", elites)
     if elites > candidates:
-        raise BadValue(f"elites: {elites} cannot be kept of candidates: {candidates}; lower --elites")
+        raise BadValue(f"elites: {elites} cannot be kept of candidates: {candidates}")
 
 
 def _share(name: str, value: float) -> None:

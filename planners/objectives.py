@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from worldmodel.blocks import at_least_float32
-from worldmodel.errors import BadValue
+from worldmodel.errors import BadValue, UnknownName
 from worldmodel.interfaces import Forecast, Objective
 from worldmodel.probes import Probe
 
@@ -38,6 +38,19 @@ def cosine(x: Tensor, y: Tensor) -> Tensor:
 METRICS = {"l2": squared_l2, "cosine": cosine}
 
 
+def require_metric(name: str) -> None:
+    """Raise ``UnknownName`` unless it is one."""
+    if name not in METRICS:
+        raise UnknownName("metric", str(name), METRICS)
+
+
+def _tuple(name: str, values: Any, expected: str) -> tuple[Any, ...]:
+    """Values as a tuple, which has a hash, of a list too."""
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise BadValue(f"{name}: expected {expected}, got {values!r}")
+    return tuple(values)
+
+
 @dataclass(frozen=True)
 class GoalDistance:
     """Distance to the goal's latent, by default squared L2 (2603.19312): at the last step, or at the best arrival.
@@ -47,12 +60,16 @@ class GoalDistance:
         metric: a name in ``METRICS``.
     """
 
-    arrivals: tuple[int, ...] = ()
+    arrivals: Sequence[int] = ()
     metric: str = "l2"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "arrivals", _tuple("arrivals", self.arrivals, "model steps"))
+        require_metric(self.metric)
 
     def steps(self, horizon: int) -> tuple[int, ...]:
         """The arrivals, or the last step."""
-        return self.arrivals or (horizon,)
+        return tuple(self.arrivals) or (horizon,)
 
     def __call__(self, forecast: Forecast) -> Tensor:
         """Cost (B, N)."""
@@ -73,6 +90,11 @@ class PathDistance:
 
     tail: float = 0.5
     metric: str = "l2"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.tail <= 1:
+            raise BadValue(f"tail: expected 0 < tail <= 1, got {self.tail}")
+        require_metric(self.metric)
 
     def steps(self, horizon: int) -> tuple[int, ...]:
         """The last ones, which matter."""
@@ -101,9 +123,10 @@ class StateDistance:
 
     probe: Probe
     target: Sequence[float] | Tensor | None = None
-    arrivals: tuple[int, ...] = ()
+    arrivals: Sequence[int] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "arrivals", _tuple("arrivals", self.arrivals, "model steps"))
         if self.target is None:
             return
         target = torch.as_tensor(self.target).to(self.probe.std)
@@ -113,7 +136,7 @@ class StateDistance:
 
     def steps(self, horizon: int) -> tuple[int, ...]:
         """The arrivals, or the last step."""
-        return self.arrivals or (horizon,)
+        return tuple(self.arrivals) or (horizon,)
 
     def __call__(self, forecast: Forecast) -> Tensor:
         """Cost (B, N)."""
@@ -163,7 +186,13 @@ class Sum:
         terms: pairs of a weight and an objective.
     """
 
-    terms: tuple[tuple[float, Objective], ...]
+    terms: Sequence[tuple[float, Objective]]
+
+    def __post_init__(self) -> None:
+        pairs = _tuple("terms", self.terms, "pairs of a weight and an objective")
+        if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+            raise BadValue(f"terms: expected pairs of a weight and an objective, got {self.terms!r}")
+        object.__setattr__(self, "terms", tuple(map(tuple, pairs)))
 
     def steps(self, horizon: int) -> tuple[int, ...]:
         """Those of all terms."""

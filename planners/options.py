@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import yaml
 
-from worldmodel.errors import BadValue, UnknownName
+from worldmodel.errors import BadValue
 from worldmodel.planners.agent import Agent
 from worldmodel.planners.captured import CudaGraphs, Recorded, recordable
-from worldmodel.planners.config import AgentConfig, SearchConfig
+from worldmodel.planners.config import AgentConfig
 from worldmodel.planners.registry import planner_class
+from worldmodel.planners.settings import configured
 
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
@@ -34,8 +32,8 @@ def make_agent(model: WorldModel, env: Any = None, objective: Any = None, **opti
 
     Raises:
         UnknownName: an option, planner or predictor that does not exist.
-        BadValue: an environment of other actions than the model's, actions without bounds, a horizon of too many
-            composed jumps, or a deadline that one iteration does not meet.
+        BadValue: a value of another type or outside its range, an environment of other actions than the model's,
+            actions without bounds, a horizon of too many composed jumps, or a deadline too short for one iteration.
     """
     config, search = configured(options)
     planner = planner_class(config.planner)
@@ -49,62 +47,14 @@ def make_agent(model: WorldModel, env: Any = None, objective: Any = None, **opti
     return Agent(model, solver, config, low, high, objective)
 
 
-def configured(options: Mapping[str, Any]) -> tuple[AgentConfig, SearchConfig]:
-    """Sort options into the agent's settings and those of its planner, checking both.
-
-    Raises:
-        UnknownName: an option or a planner that does not exist.
-        BadValue: a value outside its range.
-    """
-    own = planner_class(options.get("planner", AgentConfig.planner)).Config
-    names = [{f.name for f in fields(kind)} for kind in (AgentConfig, own)]
-    for name in options:
-        if name not in names[0] | names[1]:
-            raise UnknownName(f"option of {own.__name__.removesuffix('Config')}", name, names[0] | names[1])
-    agent, search = ({name: value for name, value in options.items() if name in known} for known in names)
-    return AgentConfig(**agent), own(**search)
-
-
-def parsed(texts: Iterable[str], planner: str) -> dict[str, Any]:
-    """Read options of an agent with this planner from texts such as ``elites=20`` or ``arrivals=5,8``.
-
-    Raises:
-        UnknownName: an option that neither the agent nor its planner has.
-        BadValue: a text without ``=``, or a value of another type than the option's.
-    """
-    kinds = {f.name: str(f.type) for kind in (AgentConfig, planner_class(planner).Config) for f in fields(kind)}
-    options: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise BadValue(f"{text!r}: expected NAME=VALUE, such as iterations=30")
-        if name not in kinds:
-            raise UnknownName(f"option of the planner {planner}", name, kinds)
-        options[name] = _value(name, kinds[name], value)
-    return options
-
-
-def _value(name: str, kind: str, text: str) -> Any:
-    """One value of the type that a field is annotated with."""
-    if kind.startswith("tuple"):
-        return tuple(_value(name, "int", part) for part in text.split(",") if part)
-    value = yaml.safe_load(text) if "str" not in kind else text
-    if "float" in kind and type(value) in (int, float, str):
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    elif type(value).__name__ in kind.split(" | ") or (value is None and "None" in kind):
-        return value
-    raise BadValue(f"{name}: expected {kind}, got {text!r}")
-
-
 def _action_bounds(model: WorldModel, env: Any) -> tuple[np.ndarray, np.ndarray]:
     """Bounds (a,) of a primitive action: the model's, drawn in to the environment's when one is given."""
     a = model.config.action_dim
     low, high = model.action_low.cpu().numpy(), model.action_high.cpu().numpy()
     if env is None:
         return _bounded(low, high)
+    if not hasattr(env, "action_space"):
+        raise BadValue(f"env: expected an environment to act in, which has an action space, got {env!r}")
     space = getattr(env, "single_action_space", env.action_space)
     if getattr(space, "shape", None) != (a,) or not hasattr(space, "low"):
         raise BadValue(f"env: expected a Box action space of shape ({a},) as the model was trained on, got {space}")

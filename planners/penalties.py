@@ -14,7 +14,7 @@ from torch import Tensor
 
 from worldmodel.errors import BadValue
 from worldmodel.interfaces import Context, Forecast
-from worldmodel.planners.objectives import METRICS, primitive_actions
+from worldmodel.planners.objectives import METRICS, primitive_actions, require_metric
 
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
@@ -89,6 +89,7 @@ class SelfConsistency:
     def __post_init__(self) -> None:
         if not 1 <= self.split < self.jump:
             raise BadValue(f"split: expected 1 <= split < jump, got {self.split} of jump {self.jump}")
+        require_metric(self.metric)
 
     def steps(self, horizon: int) -> tuple[int, ...]:
         """What the second hop starts from, and the end of the jump."""

@@ -5,6 +5,7 @@ Shapes: B environments, n candidates, H horizon (model steps), A = F * a action-
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import torch
@@ -60,12 +61,24 @@ class Problem:
         """Judge candidates and differentiate: plans and costs as by ``score``, and d cost / d plans (B, n, H, A).
 
         The slope is zero where it is not finite.
+
+        Raises:
+            WorldModelError: the cost cannot be differentiated.
         """
         plans = self._admitted(plans)
         with torch.enable_grad():
             leaf = plans.detach().requires_grad_()
-            cost = self.cost_fn(leaf)
-            (slope,) = torch.autograd.grad(cost.sum(), leaf)
+            try:
+                cost = self.cost_fn(leaf)
+                (slope,) = torch.autograd.grad(cost.sum(), leaf)
+            except RuntimeError as error:
+                if not re.search("requires? grad|gradient|differentiated", str(error)):
+                    raise
+                why = str(error).split(".")[0]
+                raise WorldModelError(
+                    f"objective: this planner descends slopes, and the cost has none ({why}); write it in "
+                    "differentiable operations on tensors, or plan with cem"
+                ) from error
         return plans, self._noted(plans, cost.detach()), slope.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
     def _admitted(self, plans: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from worldmodel.errors import UnknownName
+from worldmodel.planners import config
 
 PLANNERS = {
     "cem": "worldmodel.planners.cem:CEM",
@@ -24,7 +25,23 @@ def planner_class(name: str) -> Any:
     Raises:
         UnknownName: no such planner.
     """
+    module, attribute = _place(name)
+    return getattr(import_module(module), attribute)
+
+
+def config_class(name: str) -> Any:
+    """A planner's ``Config``; those in ``planners/config.py``, named after their planners, are had without torch.
+
+    Raises:
+        UnknownName: no such planner.
+    """
+    module, attribute = _place(name)
+    ours = module.startswith("worldmodel.planners.") and getattr(config, f"{attribute}Config", None)
+    return ours or planner_class(name).Config
+
+
+def _place(name: str) -> tuple[str, str]:
     if name not in PLANNERS:
         raise UnknownName("planner", name, PLANNERS)
     module, _, attribute = PLANNERS[name].partition(":")
-    return getattr(import_module(module), attribute)
+    return module, attribute

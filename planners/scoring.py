@@ -60,8 +60,11 @@ def as_objective(objective: Objective | Callable[[Tensor, Tensor], Tensor], mode
     """
     if not callable(objective) or isinstance(objective, type):
         raise BadValue(f"objective: expected an Objective or a function of (latents, actions), got {objective!r}")
-    if type(objective).__hash__ is None:
-        raise BadValue(f"objective: {type(objective).__name__} has no hash, expected a frozen dataclass or plain class")
+    try:
+        hash(objective)
+    except TypeError as error:
+        kind, why = type(objective).__name__, str(error)
+        raise BadValue(f"objective: {kind} has no hash ({why}), expected a frozen dataclass or plain class") from error
     return cast(Objective, objective) if hasattr(objective, "steps") else Function(cast(Any, objective), model)
 
 

@@ -141,7 +141,7 @@ def test_impossible_settings_are_named(cls, options, words):
 
 
 def test_configs_and_interfaces_need_no_torch():
-    code = "import sys, worldmodel.planners.config, worldmodel.planners.registry, worldmodel.interfaces\n"
+    code = "import sys, worldmodel.planners.config, worldmodel.planners.settings, worldmodel.interfaces\n"
     subprocess.run([sys.executable, "-c", code + "assert 'torch' not in sys.modules"], check=True)
 
 
@@ -194,6 +194,33 @@ def test_effort_and_smoothness_are_added_to_ones_own():
     assert isinstance(plan.objective, Sum) and plan._objective(3) == plan.objective
 
 
+def test_lists_are_keys_too():
+    terms = [[1.0, GoalDistance([1, 3])], [0.5, PathDistance()]]
+    objective = Sum(terms)
+    assert hash(objective) == hash(Sum(((1.0, GoalDistance((1, 3))), (0.5, PathDistance()))))
+    assert objective.steps(4) == (1, 2, 3, 4) and GoalDistance([]).steps(4) == (4,)
+    assert agent(GoalDistance([1, 2])).predict(SEEN)[0].shape == agent(None, arrivals=[1, 2]).predict(SEEN)[0].shape
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (lambda: GoalDistance(metric="cosin"), "unknown metric 'cosin': did you mean 'cosine'"),
+        (lambda: PathDistance(metric="nope"), "unknown metric 'nope'"),
+        (lambda: SelfConsistency(jump=2, split=1, metric="nope"), "unknown metric 'nope'"),
+        (lambda: GoalDistance(5), "arrivals: expected model steps, got 5"),
+        (lambda: PathDistance(tail=0), "tail: expected 0 < tail <= 1, got 0"),
+        (lambda: PathDistance(tail=2), "tail: expected 0 < tail <= 1, got 2"),
+        (lambda: Sum([GoalDistance()]), "terms: expected pairs of a weight"),
+        (lambda: Sum(3), "terms: expected pairs of a weight"),
+    ],
+)
+def test_what_cannot_be_an_objective_is_named(made, words):
+    with pytest.raises(WorldModelError) as error:
+        made()
+    assert words in str(error.value)
+
+
 @dataclass
 class Unhashable:
     def steps(self, horizon):
@@ -221,6 +248,7 @@ class Reads:
         (GoalDistance, {}, "objective: expected an Objective .* got <class"),
         (Effort(FakeModel()), {}, r"got \(\)"),
         (Unhashable(), {}, "objective: Unhashable has no hash"),
+        (Sum([(1.0, Unhashable())]), {}, "objective: Sum has no hash .*Unhashable"),
         (Reads(), {}, r"objective: expected to read ascending model steps in 1..2 \(the horizon\), got ()"),
         (Reads(3), {}, r"got \(3,\)"),
         (Reads(2, 1), {}, r"got \(2, 1\)"),
