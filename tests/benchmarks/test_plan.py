@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from worldmodel import distributed
+from worldmodel.benchmarks import evaluate as evaluation
 from worldmodel.benchmarks import horizons
 from worldmodel.benchmarks.evaluate import evaluate
 from worldmodel.benchmarks.pairs import sample_pairs
@@ -169,7 +171,16 @@ def test_other_dataset_is_noted(command, tmp_path, workplace):
         ("--horizn 5", "did you mean --horizon?"),
         ("--elites 40 --candidates 30", "--elites: 40 cannot be kept of candidates: 30"),
         ("--candidates 0", "--candidates: expected 1 or more"),
-        ("--planner cen", "unknown planner 'cen': did you mean 'cem'"),
+        ("--planner cen", "--planner: unknown planner 'cen': did you mean 'cem'"),
+        ("--planner mppi --elites 3", "--elites: the planner mppi has no such option"),
+        ("--search planner=icem", "--search: planner has an option of its own, use --planner"),
+        ("--search horizon=7", "--search: horizon has an option of its own, use --horizon"),
+        ("--search predictor=one-step", "--search: predictor has an option of its own, use --predictor"),
+        ("--search deadline_ms=50", "--search: deadline_ms has an option of its own, use --deadline-ms"),
+        ("--search goal_offset=10", "--search: goal_offset has an option of its own, use --offset"),
+        ("--search chunk=[", "--search: chunk: expected int, got '['"),
+        ("--search effort=@", "--search: effort: expected float, got '@'"),
+        ("--candidates 10000000000000", "--candidates: expected 1000000 or fewer"),
         ("--search correlation=1", "correlation: expected 0 <= correlation < 1"),
         (
             "--search corelation=0",
@@ -177,7 +188,7 @@ def test_other_dataset_is_noted(command, tmp_path, workplace):
         ),
         ("--search correlation=high", "--search: correlation: expected float, got 'high'"),
         ("--search correlation", "--search: 'correlation': expected NAME=VALUE"),
-        ("--deadline-ms 0", "--deadline-ms: expected a number above 0"),
+        ("--deadline-ms 0", "--deadline-ms: expected a finite number above 0"),
         ("--deadline-ms 0.001", "--deadline-ms: 0.001 is too short: encoding and one iteration of 300 candidates take"),
         (
             "--horizon 100000",
@@ -204,6 +215,7 @@ def test_other_dataset_is_noted(command, tmp_path, workplace):
         ("--dataset pusht.h5", "--dataset: pusht.h5 holds episodes of pusht, not of two-room"),
         ("--json data", "--json: data is a folder"),
         ("--video data", "--video: data is a folder"),
+        ("--json text.h5/numbers.json", "--json: text.h5/numbers.json cannot be written"),
     ],
 )
 def test_a_mistake_is_one_line(command, arguments, says):
@@ -211,6 +223,15 @@ def test_a_mistake_is_one_line(command, arguments, says):
     assert (code, out) == (2, "")
     assert err.count("\n") == 1 and err.startswith("wm-plan: ")
     assert says in err
+
+
+def test_a_process_without_pairs_ends_quietly(command, monkeypatch):
+    """As under torchrun, where there are fewer episodes than processes."""
+    monkeypatch.setattr(distributed, "rank", lambda: 1)
+    monkeypatch.setattr(distributed, "gathered", lambda value: [[5] if value == [] else 1, value])
+    monkeypatch.setattr(evaluation, "evaluate", lambda *given, **look: None)
+    monkeypatch.setattr(evaluation, "floors_and_ceiling", lambda *given: None)
+    assert command(plan.main, "--episodes", 1, *QUICK) == (0, "", "")
 
 
 def test_no_run_yet(command, tmp_path, monkeypatch):

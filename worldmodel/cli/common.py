@@ -175,6 +175,17 @@ def options_as_fields(names: Collection[str] | None = None) -> Iterator[None]:
         raise BadValue(f"--{field.replace('_', '-')}: {rest}") from error
 
 
+def require_writable(name: str, path: str | None) -> None:
+    """Raise ``BadValue`` if a file cannot be written there, before the work that it is to hold; None is no file."""
+    if path is None:
+        return
+    if Path(path).is_dir():
+        raise BadValue(f"{name}: {path} is a folder, expected a file")
+    there = next(parent for parent in Path(path).absolute().parents if parent.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise BadValue(f"{name}: {path} cannot be written: {there} is no folder that can be written to")
+
+
 # Devices
 
 

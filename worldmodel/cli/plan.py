@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ import tyro
 from worldmodel.cli import common
 from worldmodel.errors import BadFile, BadValue, UnknownName
 from worldmodel.planners.config import AgentConfig
+from worldmodel.planners.settings import configured, kinds, parsed
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from worldmodel.datasets.store import EpisodeStore
 
 PREDICTORS = ("one-step", "prefix")
+NAMES = ("planner", "candidates", "elites", "iterations", "horizon", "execute_steps", "deadline_ms", "seed")
+FLAGS = {name: f"--{name.replace('_', '-')}" for name in (*NAMES, "predictor")} | {"goal_offset": "--offset"}
 WATCHED = 9  # rollouts in the video
 TOGETHER = 50  # environments in lock-step at most
 
@@ -135,7 +139,7 @@ def _plan(
     with common.bar(len(pairs) * budget, "step", f"plan {env}") as bar:
         outcome = evaluate(agent, env, pairs, budget, size, watch, together, bar.update, **look)
     plans, ms_per_plan = sum(distributed.gathered(agent.stats.plans)), agent.stats.ms_per_plan
-    iterations = statistics.mean(solve.iterations for solve in agent.stats.solves)
+    iterations = distributed.gathered([solve.iterations for solve in agent.stats.solves])  # none where no pairs are
     with common.bar(3 * len(pairs) * budget, "step", "floors and ceiling") as bar:
         baselines = floors_and_ceiling(env, pairs, budget, options.seed, bar.update)
     if distributed.rank() > 0:
@@ -153,7 +157,7 @@ def _plan(
         plans=plans,
         ms_per_plan=ms_per_plan,
         ms_one_plan=time_one_plan(agent, env, pairs, size, **look),
-        iterations_done=iterations,
+        iterations_done=statistics.mean(chain.from_iterable(iterations)),
     )
     values = {"env": env, **look, **report.as_dict(pairs, budget, options.seed, outcome, baselines, planning)}
     print(common.aligned(report.rows(values)))
@@ -176,13 +180,15 @@ def _plan(
 
 def check(options: Options) -> dict[str, Any]:
     """Check every number and name that needs no file; return the options of the agent."""
-    from worldmodel.planners.options import configured, parsed
-
-    names = ("planner", "candidates", "elites", "iterations", "horizon", "execute_steps", "deadline_ms", "seed")
-    chosen = {name: value for name in names if (value := getattr(options, name)) is not None}
+    with common.option("--planner"):
+        known = kinds(options.planner)
+    chosen = {name: value for name in NAMES if (value := getattr(options, name)) is not None}
+    for name in chosen:
+        if name not in known:
+            raise BadValue(f"{FLAGS[name]}: the planner {options.planner} has no such option")
     with common.option("--search"):
-        chosen |= parsed(options.search, options.planner)
-    with common.options_as_fields(names):
+        chosen |= parsed(options.search, options.planner, FLAGS)
+    with common.options_as_fields(NAMES):
         configured(chosen)
     for name in ("episodes", "offset", "budget"):
         value = getattr(options, name)
@@ -192,8 +198,7 @@ def check(options: Options) -> dict[str, Any]:
         with common.option("--predictor"):
             raise UnknownName("predictor", options.predictor, PREDICTORS)
     for name in ("json", "video"):
-        if getattr(options, name) is not None and Path(getattr(options, name)).is_dir():
-            raise BadValue(f"--{name}: {getattr(options, name)} is a folder, expected a file")
+        common.require_writable(f"--{name}", getattr(options, name))
     return chosen
 
 
