@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from worldmodel.errors import BadValue, WorldModelError
+from worldmodel.planners.settings import configured, parsed
 
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
@@ -31,17 +32,22 @@ class Setting:
             return model.agent(**self.options)
 
 
-def parse(line: str, **base: Any) -> Setting:
-    """Read a setting; ``base`` are options that its own go before.
+def parse(line: str, flags: Mapping[str, str] | None = None, **base: Any) -> Setting:
+    """Read a setting.
+
+    Args:
+        line: what was typed.
+        flags: options that are not to be given there, and what gives them instead.
+        base: options that its own go before.
 
     Raises:
         BadValue: a planner, an option or a value that does not exist, with the setting.
     """
-    from worldmodel.planners.options import configured, parsed
-
     planner, *words = line.split() or [""]
     with _named(line):
-        options = {"planner": planner, **base, **parsed(words, planner)}
+        if any(word.startswith("planner=") for word in words):
+            raise BadValue("planner: it is the first word of a setting")
+        options = {"planner": planner, **base, **parsed(words, planner, flags)}
         configured(options)
     return Setting(options=options, line=line)
 

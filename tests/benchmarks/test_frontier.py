@@ -41,7 +41,7 @@ def run(dataset, tmp_path, monkeypatch, capsys):
 
 
 def test_settings_side_by_side(run):
-    settings = (f"cem {QUICK} iterations=1", f"cem {QUICK} iterations=2 predictor=one-step")
+    settings = (f"cem {QUICK} iterations=1", f"cem {QUICK} iterations=2 score=best")
     code, out, err = run("--settings", *settings, f"cem {QUICK} deadline_ms=500")
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -65,11 +65,20 @@ def test_planners_times_budgets(run):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--planners", "cemm"), "did you mean 'cem'"),
+        (("--planners", "cemm"), "--planners: unknown planner 'cemm': did you mean 'cem'"),
+        (("--settings", "cem planner=icem"), "--settings: setting 'cem planner=icem': planner: it is the first word"),
+        (("--settings", "cem horizon=7"), "horizon has an option of its own, use --horizon"),
+        (("--settings", "cem goal_offset=7"), "goal_offset has an option of its own, use --offset"),
+        (("--settings", "cem seed=7"), "seed has an option of its own, use --seed"),
+        (("--settings", "cem predictor=prefix"), "predictor has an option of its own, use --predictor"),
+        (("--budgets", "5x1"), "--budgets: setting 'cem candidates=5 iterations=1': elites: 10 cannot be kept"),
+        (("--budgets",), "--budgets: expected at least one"),
+        (("--json", "run"), "--json: run is a folder"),
+        (("--json", "run/model/config.json/f.json"), "--json: run/model/config.json/f.json cannot be written"),
         (("--budgets", "300"), "--budgets: expected CANDIDATESxITERATIONS"),
         (("--settings", "cem elites=400"), "--settings: setting 'cem elites=400'"),
         (("--settings", f"cem {QUICK} deadline_ms=1e-6"), "too short"),
-        (("--predictor", "prefx"), "did you mean 'prefix'"),
+        (("--predictor", "prefx"), "--predictor: unknown predictor 'prefx': did you mean 'prefix'"),
         (("--episodes", 0), "--episodes"),
         (("--threads", 0), "--threads"),
         (("--split", "tests"), "did you mean 'test'"),

@@ -67,7 +67,16 @@ def test_what_an_accelerator_should_reach(tmp_path: Path, monkeypatch: pytest.Mo
         ("--horizons", "--horizons: expected numbers"),
         ("--settings cemm", "--settings: setting 'cemm'"),
         ("--predictors prefx --candidates 20", "did you mean 'prefix'"),
-        ("--peer /nowhere --targets", "--targets"),
+        ("--peer /nowhere --targets", "--targets: has no effect beside --peer"),
+        ("--model nowhere --presets paper", "--presets: has no effect beside --model"),
+        ("--targets --horizons 7", "--horizons: has no effect beside --targets"),
+        ("--targets --presets nano paper", "--presets: one at most"),
+        ("--predictors", "--predictors: expected at least one"),
+        ("--settings", "--settings: expected at least one"),
+        ("--seconds nan", "--seconds: expected more than 0"),
+        ("--seconds inf", "--seconds: expected more than 0"),
+        ("--json .", "--json: . is a folder"),
+        ("--json file/s.json", "--json: file/s.json cannot be written"),
         ("--model nowhere --candidates 20", "nowhere"),
     ],
 )
@@ -75,9 +84,26 @@ def test_a_mistake_is_one_line(
     arguments: str, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("file").touch()
     assert run(monkeypatch, *arguments.split()) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and err.startswith("wm-bench: ") and says in err
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("cem horizon=7", "horizon has an option of its own, use --horizons"),
+        ("cem predictor=one-step", "predictor has an option of its own, use --predictors"),
+        ("cem elites=2 deadline_ms=50", "deadline_ms is for wm-bench frontier"),
+        ("cem planner=icem", "planner: it is the first word"),
+    ],
+)
+def test_a_setting_that_would_not_count(
+    setting: str, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "--settings", setting) == 2
+    assert f"--settings: setting '{setting}': {says}" in capsys.readouterr().err
 
 
 def test_cases_beside_the_peer() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.worldmodel.tiny import tiny_model
@@ -25,13 +27,20 @@ def test_a_line_becomes_an_agent():
         ("cem iterations", "expected NAME=VALUE"),
         ("cem iterations=few", "iterations: expected int, got 'few'"),
         ("cem elites=400", "elites: 400 cannot be kept"),
+        ("cem planner=icem", "planner: it is the first word of a setting"),
+        ("cem iterations=[", "iterations: expected int, got '['"),
         ("cem arrivals=1,b", "arrivals: expected int, got 'b'"),
     ],
 )
 def test_mistakes(line, says, capfd):
-    with pytest.raises(BadValue, match=f"setting '{line}'") as error:
+    with pytest.raises(BadValue, match=re.escape(f"setting '{line}'")) as error:
         parse(line)
     assert says in str(error.value) and capfd.readouterr() == ("", "")
+
+
+def test_what_the_command_sets_is_not_in_a_setting():
+    with pytest.raises(BadValue, match="setting 'cem horizon=7': horizon has an option of its own, use --horizons"):
+        parse("cem horizon=7", {"horizon": "--horizons"})
 
 
 def test_what_the_model_refuses_is_said_with_the_setting():

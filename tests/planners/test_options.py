@@ -137,8 +137,20 @@ def test_texts_become_values():
 
 @pytest.mark.parametrize(
     "text",
-    "candidates=[ candidates=3.5 candidates= candidates=true candidates=none init_std=@ init_std=yes init_std= "
-    "warm_start=1 warm_start=none arrivals=1,b goal_offset={".split(),
+    [
+        "candidates=[",
+        "candidates=3.5",
+        "candidates=",
+        "candidates=true",
+        "candidates=none",
+        "init_std=@",
+        "init_std=yes",
+        "init_std=",
+        "warm_start=1",
+        "warm_start=none",
+        "arrivals=1,b",
+        "goal_offset={",
+    ],  # fmt: skip
 )
 def test_texts_of_another_type_are_one_line(text):
     name, _, value = text.partition("=")

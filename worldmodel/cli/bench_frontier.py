@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from worldmodel.benchmarks.settings import parse
+from worldmodel.benchmarks.settings import Setting, parse
 from worldmodel.cli import common, plan
-from worldmodel.errors import BadFile, BadValue
+from worldmodel.envs.registry import file_name
+from worldmodel.errors import BadFile, BadValue, UnknownName
+from worldmodel.planners.registry import config_class
+
+FLAGS = {name: plan.FLAGS[name] for name in ("predictor", "horizon", "seed", "goal_offset")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,14 +58,13 @@ class Frontier:
 
 def frontier(options: Annotated[Frontier, tyro.conf.arg(name="")]) -> None:
     """Measure success against latency: settings of planning on the same held-out pairs, each planned for alone."""
-    lines = _lines(options)
     fields = ("model", "env", "dataset", "split", "episodes", "offset", "budget", "seed", "device", "horizon")
     chosen = plan.Options(**{name: getattr(options, name) for name in fields})
     plan.check(chosen)
+    settings = _settings(options)
     folder, about, env = plan.choose_model(chosen)
-    base = {"predictor": options.predictor, "horizon": options.horizon, "seed": options.seed}
-    with common.option("--settings"):
-        settings = [parse(line, **base, goal_offset=options.offset) for line in lines]
+    path = Path(options.json or f"benchmarks/results/frontier-{file_name(env)}.json")
+    common.require_writable("--json", str(path))
 
     import torch
 
@@ -69,13 +72,16 @@ def frontier(options: Annotated[Frontier, tyro.conf.arg(name="")]) -> None:
     from worldmodel.benchmarks.pairs import sample_pairs
     from worldmodel.benchmarks.provenance import file_fingerprint, provenance
     from worldmodel.checkpoint import load_model
-    from worldmodel.envs.registry import file_name, make
+    from worldmodel.envs.registry import make
     from worldmodel.files import write_json
 
     device = common.device(options.device)
     torch.set_num_threads(options.threads)
     with common.option("--model"):
         model = load_model(folder, device)
+    if options.predictor != "auto":
+        with common.option("--predictor"):
+            model.predictor(options.predictor)
     trained_on, look = about.get("dataset") or {}, about.get("render_preset", "fast")
     task = make(env, observation="state").unwrapped
     if look not in task.presets:
@@ -86,10 +92,9 @@ def frontier(options: Annotated[Frontier, tyro.conf.arg(name="")]) -> None:
     with common.option("--settings"):
         played = [frontier.Played(setting, setting.agent(model)) for setting in settings]
     budget = options.budget or 2 * options.offset
-    with common.bar((len(lines) + 3) * len(pairs) * budget, "step", f"frontier {env}") as bar:
+    with common.bar((len(settings) + 3) * len(pairs) * budget, "step", f"frontier {env}") as bar:
         found = frontier.measure(played, env, pairs, budget, options.seed, bar.update, render_preset=look)
     print(common.aligned(frontier.rows(found)))
-    path = Path(options.json or f"benchmarks/results/frontier-{file_name(env)}.json")
     weights = {"path": str(folder), "fingerprint": file_fingerprint(folder / "model.safetensors")}
     told = {name: value for name, value in asdict(options).items() if name not in ("json", "model", "dataset")}
     write_json(path, {**found, "options": told, "model": weights, "dataset": data, **provenance(device)})
@@ -97,16 +102,27 @@ def frontier(options: Annotated[Frontier, tyro.conf.arg(name="")]) -> None:
     print(f"plot: {plots.frontier(found, path.with_suffix('.png'))}")
 
 
-def _lines(options: Frontier) -> list[str]:
-    """The settings in words, the first of which the others are compared with."""
+def _settings(options: Frontier) -> list[Setting]:
+    """What to measure, checked as far as that needs no model; the others are compared with the first."""
     if options.threads < 1:
         raise BadValue(f"--threads: expected 1 or more, got {options.threads}")
-    planners = options.planners or (() if options.settings else ("cem",))
-    lines: list[Any] = []
-    for planner in planners:
+    if options.predictor not in ("auto", *plan.PREDICTORS):
+        with common.option("--predictor"):
+            raise UnknownName("predictor", options.predictor, ("auto", *plan.PREDICTORS))
+    lines: list[tuple[str, str]] = []
+    for planner in options.planners or (() if options.settings else ("cem",)):
+        with common.option("--planners"):
+            config_class(planner)
         for budget in options.budgets:
             match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", budget)
             if not match:
                 raise BadValue(f"--budgets: expected CANDIDATESxITERATIONS such as 300x10, got {budget!r}")
-            lines.append(f"{planner} candidates={match[1]} iterations={match[2]}")
-    return [*lines, *options.settings]
+            lines.append(("--budgets", f"{planner} candidates={match[1]} iterations={match[2]}"))
+    if not options.budgets:
+        raise BadValue("--budgets: expected at least one")
+    base = {"predictor": options.predictor, "horizon": options.horizon, "seed": options.seed}
+    settings = []
+    for name, line in [*lines, *(("--settings", line) for line in options.settings)]:
+        with common.option(name):
+            settings.append(parse(line, FLAGS, **base, goal_offset=options.offset))
+    return settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +12,11 @@ import tyro
 from worldmodel.benchmarks import planning_cases
 from worldmodel.benchmarks.settings import parse
 from worldmodel.cli import common
-from worldmodel.cli.plan import text
+from worldmodel.cli.plan import PREDICTORS, text
 from worldmodel.errors import BadValue, UnknownName
 from worldmodel.recipes import PRESETS
+
+FLAGS = {"predictor": "--predictors", "horizon": "--horizons"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,18 +83,25 @@ def speed(options: Annotated[Speed, tyro.conf.arg(name="")]) -> None:
 
 def _cases(options: Speed) -> planning_cases.Cases:
     """Check what needs no model, and list what is to be measured."""
+    common.require_writable("--json", options.json)
     for name in ("seconds", "least", "rounds", "threads", "candidates", "iterations"):
         value = getattr(options, name)
-        if value is not None and value <= 0:
+        if value is not None and not 0 < value < inf:
             raise BadValue(f"--{name}: expected more than 0, got {value}")
     for name in ("horizons", "environments"):
         if min(getattr(options, name), default=0) < 1:
             raise BadValue(f"--{name}: expected numbers of 1 or more, got {getattr(options, name)}")
+    for name in ("settings", "predictors"):
+        if not getattr(options, name):
+            raise BadValue(f"--{name}: expected at least one")
     for preset in options.presets:
         if preset not in PRESETS:
             raise UnknownName("--presets", preset, PRESETS)
-    if options.peer and options.targets:
-        raise BadValue("--targets: without --peer, which measures other cases")
+    for name in options.predictors:
+        if name not in PREDICTORS:
+            with common.option("--predictors"):
+                raise UnknownName("predictor", name, PREDICTORS)
+    _require_heard(options)
     N, iterations = options.candidates or 300, options.iterations or (3 if options.peer else 30)
     published = {"candidates": N, "elites": max(1, N // 10), "iterations": iterations, "correlation": 0.0}
     if options.peer:
@@ -101,6 +111,23 @@ def _cases(options: Speed) -> planning_cases.Cases:
     search = {"candidates": options.candidates, "iterations": options.iterations}
     search = {name: value for name, value in search.items() if value is not None}
     with common.option("--settings"):
-        settings = [parse(line, **search) for line in options.settings]
+        settings = [parse(line, FLAGS, **search) for line in options.settings]
+        for setting in settings:
+            if setting.options.get("deadline_ms") is not None:
+                raise BadValue(
+                    f"setting {setting.line!r}: deadline_ms is for wm-bench frontier, solves are timed whole"
+                )
     models = [options.model] if options.model else [f"wm/{preset}" for preset in options.presets or ("nano",)]
     return planning_cases.grid(models, settings, options.predictors, options.horizons, options.environments)
+
+
+def _require_heard(options: Speed) -> None:
+    """Raise where an option would not be listened to, because another one has chosen what is measured."""
+    listed = ("model", "settings", "predictors", "horizons", "environments")
+    deaf = {"peer": ("targets", "presets", *listed), "targets": listed, "model": ("presets",)}
+    for chosen, names in deaf.items():
+        for name in names if getattr(options, chosen) else ():
+            if getattr(options, name) != getattr(Speed, name):
+                raise BadValue(f"--{name}: has no effect beside --{chosen}")
+    if options.targets and len(options.presets) > 1:
+        raise BadValue(f"--presets: one at most beside --targets, got {' '.join(options.presets)}")
