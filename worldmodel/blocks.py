@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from worldmodel import distributed
 from worldmodel.attention import Attention, pick
-from worldmodel.products import ONEDNN, Linear, frozen, linear, silu
+from worldmodel.products import ONEDNN, Linear, linear, silu, watched
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ class ActionToken(nn.Sequential):
                 x = layer(x)
             return x
         # The first two as one; also, products as narrow as theirs round a row according to how many there are.
-        bias = torch.addmv(second.bias, second.weight, first.bias)
+        bias = second.weight @ first.bias + second.bias
         out = last(linear(x, second.weight @ first.weight, bias, "swish"))
         return out
 
@@ -118,33 +118,15 @@ class ValueOnly(nn.Module):
         self.out = Linear(inner, width)
         self.dropout = nn.Dropout(dropout)
 
-        self._product: tuple[object, Tensor] | None = None
-
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training and frozen(self.out.weight):
-            return linear(self.norm(x), self._map(), self.out.bias)
-        out: Tensor = self.dropout(self.out(self.value(self.norm(x))))
-        return out
-
-    def train(self, mode: bool = True) -> ValueOnly:
-        """As for any module; what was kept of the weights is let go."""
-        self._product = None
-        return super().train(mode)
-
-    def _map(self) -> Tensor:
-        """Both maps as one (W, W), a tenth of the arithmetic in the published sizes.
-
-        On a processor it is kept until the weights change. An accelerator computes it each time, which costs it little:
-        a recorded graph would not see the change.
-        """
-        weights = self.out.weight, self.value.weight
-        if weights[0].device.type != "cpu":
-            return weights[0] @ weights[1]
-        version = [(w.data_ptr(), 0 if w.is_inference() else w._version) for w in weights]
-        if self._product is None or self._product[0] != version:
-            with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
-                self._product = version, weights[0] @ weights[1]
-        return self._product[1]
+        """(..., W) -> (..., W)."""
+        x = self.norm(x)
+        if self.training or watched():
+            out: Tensor = self.dropout(self.out(self.value(x)))
+            return out
+        # Both maps as one (W, W), a tenth of the arithmetic per row in the published sizes. It is not kept: the weights
+        # may change without a sign, and a recorded graph would not see it.
+        return linear(x, linear(self.out.weight, self.value.weight.T), self.out.bias)
 
 
 class TransformerBlock(nn.Module):

@@ -1,14 +1,21 @@
-"""Attention, by whatever kernel, is attention."""
+"""Attention, by whatever kernel, is attention; products, by whatever kernel, keep their derivatives."""
 
 from __future__ import annotations
 
+import pickle
+import warnings
+from collections.abc import Callable
+from copy import deepcopy
+from io import BytesIO
+
 import pytest
 import torch
+from torch.autograd import forward_ad
 
 from tests.oracles import attention_slow
 from worldmodel.attention import Attention, attend, attend_once
-from worldmodel.blocks import FEW, norm_twice, padded_plans, plain_norm
-from worldmodel.products import Linear, silu
+from worldmodel.blocks import FEW, ActionToken, ValueOnly, norm_twice, padded_plans, plain_norm
+from worldmodel.products import Linear, linear, silu, watched
 
 
 def with_gradients(f: object, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **options: bool) -> list[torch.Tensor]:
@@ -92,6 +99,99 @@ def test_products_by_the_faster_kernel(then: str) -> None:
         torch.testing.assert_close(fast, slow.detach())
         for rows in (2, 3, 15, 16, 299):
             assert torch.equal(layer(x[:rows], then), fast[:rows])
+
+
+def fused_step(module: torch.nn.Module) -> None:
+    for parameter in module.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    torch.optim.AdamW(module.parameters(), lr=0.1, fused=True).step()
+
+
+def shrink(module: torch.nn.Module, how: Callable[[torch.Tensor], object]) -> None:
+    for parameter in module.parameters():
+        how(parameter.detach())
+
+
+CHANGES: dict[str, Callable[[torch.nn.Module], None]] = {  # of none but the first does a tensor's version tell
+    "in place": lambda module: shrink(module, lambda x: x.mul_(0.5)),
+    "a fused step": fused_step,
+    "data": lambda module: shrink(module, lambda x: x.data.mul_(0.5)),
+    "numpy": lambda module: shrink(module, lambda x: x.numpy().__imul__(0.5)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("inference", [False, True])
+def test_two_maps_in_one_follow_their_weights(change: str, inference: bool) -> None:
+    torch.manual_seed(0)
+    with torch.inference_mode(inference):
+        both, x = ValueOnly(12, 20, 0.0).eval(), torch.randn(5, 12)
+
+    def outcome(module: torch.nn.Module) -> torch.Tensor:
+        with torch.inference_mode():
+            return module(x).clone()
+
+    before, size = outcome(both), len(pickle.dumps(both))
+    with torch.inference_mode(inference):
+        CHANGES[change](both)
+    after = outcome(both)
+    assert not torch.allclose(after, before)
+    torch.testing.assert_close(after, both.out(both.value(both.norm(x))))
+    assert torch.equal(outcome(deepcopy(both)), after)
+    both.zero_grad()
+    assert len(pickle.dumps(both)) == size  # nothing else is kept
+
+
+@pytest.mark.parametrize("follow", ["no_grad", "enable_grad"])
+def test_frozen_weights_leave_derivatives_forwards(follow: str) -> None:
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(ValueOnly(12, 20, 0.0), Linear(12, 7)).eval().requires_grad_(False)
+    x, direction = torch.randn(2, 5, 12)
+    with getattr(torch, follow)():
+        expected = (layers.double()(x.double() + 1e-6 * direction) - layers(x.double() - 1e-6 * direction)) / 2e-6
+        layers.float()
+        _, slope = torch.func.jvp(layers, (x,), (direction,))
+        with forward_ad.dual_level():
+            tangent = forward_ad.unpack_dual(layers(forward_ad.make_dual(x, direction))).tangent
+        each = torch.func.vmap(layers)(x[:, None])[:, 0]
+        torch.testing.assert_close(each, layers(x))
+    torch.testing.assert_close(slope, expected.float())
+    torch.testing.assert_close(tangent, expected.float())
+
+
+@pytest.mark.parametrize("trained", ["value.weight", "out.weight", "out.bias"])
+def test_one_parameter_of_a_frozen_module_may_be_trained(trained: str) -> None:
+    both = ValueOnly(12, 20, 0.0).eval().requires_grad_(False)
+    parameter = both.get_parameter(trained).requires_grad_()
+    both(torch.randn(5, 12)).sin().sum().backward()
+    assert parameter.grad is not None and parameter.grad.any()
+
+
+@pytest.mark.parametrize("to", ["torchscript", "onnx"])
+def test_products_can_be_traced(to: str) -> None:
+    if to == "onnx":
+        pytest.importorskip("onnx")
+    layers, x = torch.nn.Sequential(ActionToken(4, 6, 8, 12), ValueOnly(12, 20, 0.0)).eval(), torch.randn(5, 4)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch.export is the way, and has its own tests
+        if to == "onnx":
+            torch.onnx.export(layers, (x,), BytesIO(), dynamo=False)
+        else:
+            torch.testing.assert_close(torch.jit.trace(layers, (x,))(x), layers(x))
+
+
+def test_products_where_torch_does_not_say_who_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x = Linear(12, 7), torch.randn(5, 12)
+    with torch.no_grad():
+        monkeypatch.delattr(torch._C._functorch, "peek_interpreter_stack")
+        assert watched()
+        assert torch.equal(layer(x), torch.nn.functional.linear(x, layer.weight, layer.bias))
+
+
+@pytest.mark.parametrize("slopes", [False, True])
+def test_a_bias_of_another_type_is_told_by_torch(slopes: bool) -> None:
+    with torch.set_grad_enabled(slopes), pytest.raises(RuntimeError, match="dtype"):
+        linear(torch.randn(5, 12), torch.randn(7, 12), torch.randn(7, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("threads", [1, 5])

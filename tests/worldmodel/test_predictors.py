@@ -112,7 +112,7 @@ def test_a_predictor_is_differentiable_in_plans_and_weights(name: str) -> None:
     with torch.no_grad():
         ends = [predictor.arrivals(past, plans + step * direction, (3, 6)).sin().sum() for step in (1e-5, -1e-5)]
     torch.testing.assert_close((plans.grad * direction).sum(), (ends[0] - ends[1]) / 2e-5, rtol=1e-6, atol=1e-8)
-    predictor.requires_grad_(False)  # then other kernels are taken
+    predictor.requires_grad_(False)
     (slope,) = torch.autograd.grad(predictor.arrivals(past, plans, (3, 6)).sin().sum(), plans)
     torch.testing.assert_close(slope, plans.grad)
 
