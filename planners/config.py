@@ -10,6 +10,7 @@ from worldmodel.errors import BadValue, UnknownName
 
 METRICS = ("l2", "cosine")
 SCORES = ("auto", "last", "best", "weighted", "executed")
+LARGEST = 3.4e38  # of float32: what is beyond is not finite there
 MOST = {"candidates": 1_000_000, "iterations": 100_000}  # more is a typing error
 
 
@@ -264,12 +265,12 @@ def _at_least(least: int, name: str, value: int) -> None:
 
 
 def _positive(name: str, value: float) -> None:
-    if not 0 < value < inf:
+    if not 0 < value < LARGEST:
         raise BadValue(f"{name}: expected a finite number above 0, got {value}")
 
 
 def _not_negative(name: str, value: float) -> None:
-    if not 0 <= value < inf:
+    if not 0 <= value < LARGEST:
         raise BadValue(f"{name}: expected 0 or more, finite, got {value}")
 
 

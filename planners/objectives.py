@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -40,7 +41,7 @@ METRICS = {"l2": squared_l2, "cosine": cosine}
 
 def require_metric(name: str) -> None:
     """Raise ``UnknownName`` unless it is one."""
-    if name not in METRICS:
+    if not isinstance(name, str) or name not in METRICS:
         raise UnknownName("metric", str(name), METRICS)
 
 
@@ -190,7 +191,7 @@ class Sum:
 
     def __post_init__(self) -> None:
         pairs = _tuple("terms", self.terms, "pairs of a weight and an objective")
-        if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+        if not all(isinstance(x, list | tuple) and len(x) == 2 and isinstance(x[0], Real) for x in pairs):
             raise BadValue(f"terms: expected pairs of a weight and an objective, got {self.terms!r}")
         object.__setattr__(self, "terms", tuple(map(tuple, pairs)))
 

@@ -72,6 +72,7 @@ def test_typing_errors_are_answered_without_torch():
         ({"goal_offset": 1.0}, "goal_offset: expected int | None"),
         ({"candidates": 10**13}, f"candidates: expected {MOST['candidates']} or fewer"),
         ({"iterations": 10**9}, f"iterations: expected {MOST['iterations']} or fewer"),
+        ({"init_std": 1e300}, "init_std: expected a finite number"),
         ({"env": "two-room"}, "env: expected an environment"),
     ],
 )

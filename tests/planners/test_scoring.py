@@ -212,6 +212,8 @@ def test_lists_are_keys_too():
         (lambda: PathDistance(tail=0), "tail: expected 0 < tail <= 1, got 0"),
         (lambda: PathDistance(tail=2), "tail: expected 0 < tail <= 1, got 2"),
         (lambda: Sum([GoalDistance()]), "terms: expected pairs of a weight"),
+        (lambda: GoalDistance(metric=["l2"]), "unknown metric"),
+        (lambda: Sum([("1", GoalDistance())]), "terms: expected pairs of a weight"),
         (lambda: Sum(3), "terms: expected pairs of a weight"),
     ],
 )
