@@ -62,15 +62,19 @@ def test_planners_times_budgets(run):
     assert code == 0 and "cem candidates=20 iterations=1" in out and "cem candidates=30 iterations=1" in out
 
 
+def test_predictors_and_horizons_side_by_side(run):
+    settings = (f"cem {QUICK}", f"cem {QUICK} predictor=one-step", f"cem {QUICK} horizon=2")
+    code, out, _ = run("--settings", *settings, "--episodes", 2)
+    assert code == 0 and all(setting in out for setting in settings)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (("--planners", "cemm"), "--planners: unknown planner 'cemm': did you mean 'cem'"),
         (("--settings", "cem planner=icem"), "--settings: setting 'cem planner=icem': planner: it is the first word"),
-        (("--settings", "cem horizon=7"), "horizon has an option of its own, use --horizon"),
         (("--settings", "cem goal_offset=7"), "goal_offset has an option of its own, use --offset"),
         (("--settings", "cem seed=7"), "seed has an option of its own, use --seed"),
-        (("--settings", "cem predictor=prefix"), "predictor has an option of its own, use --predictor"),
         (("--budgets", "5x1"), "--budgets: setting 'cem candidates=5 iterations=1': elites: 10 cannot be kept"),
         (("--budgets",), "--budgets: expected at least one"),
         (("--json", "run"), "--json: run is a folder"),

@@ -15,7 +15,7 @@ from worldmodel.envs.registry import file_name
 from worldmodel.errors import BadFile, BadValue, UnknownName
 from worldmodel.planners.registry import config_class
 
-FLAGS = {name: plan.FLAGS[name] for name in ("predictor", "horizon", "seed", "goal_offset")}
+FLAGS = {name: plan.FLAGS[name] for name in ("seed", "goal_offset")}
 
 
 @dataclass(frozen=True, kw_only=True)
