@@ -25,6 +25,8 @@ class Planning:
     reads: tuple[int, ...]  # model steps at which the first plan's outcome was predicted
     planner: str
     search: Mapping[str, Any]  # its settings: candidates, iterations ...
+    agent: Mapping[str, Any]  # the agent's: what makes a plan good, warm start, precision ...
+    told: tuple[str, ...]  # options that have no line of their own, as they were typed
     deadline_ms: float | None  # milliseconds allowed for a plan
     plans: int
     ms_per_plan: float  # mean over all plans, several environments planned together
@@ -99,6 +101,7 @@ def rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("predictor", report["predictor"]),
         ("horizon", f"{H} model steps = {report['horizon_env_steps']} environment steps, {composed}{reads}"),
         ("planner", f"{report['planner']}: {settings}{allowed}"),
+        *([("told", " ".join(report["told"]))] if report["told"] else []),
         (
             "ms per plan",
             f"{report['ms_per_plan']:.1f} ({report['plans']} plans; one alone {report['ms_one_plan']:.1f})",

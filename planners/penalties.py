@@ -21,7 +21,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Effort:
+class _OfActions:
+    """Looks at the actions only, and reads no latents."""
+
+    model: WorldModel = field(repr=False)
+
+    def steps(self, horizon: int) -> tuple[int, ...]:
+        """None."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Effort(_OfActions):
     """Mean of ``(u / reach)^2`` over a plan's primitive actions u: 0 for doing nothing, 1 for all one can.
 
     u is in the environment's units, where 0 is no effort, and reach is the larger of the action's two bounds, so that
@@ -31,19 +42,13 @@ class Effort:
         model: knows the units and the bounds.
     """
 
-    model: WorldModel = field(repr=False)
-
-    def steps(self, horizon: int) -> tuple[int, ...]:
-        """None: it looks at the actions only."""
-        return ()
-
     def __call__(self, forecast: Forecast) -> Tensor:
         """Cost (B, N), from 0 to 1."""
         return _relative(self.model, forecast.plans).square().flatten(2).mean(dim=-1)
 
 
 @dataclass(frozen=True)
-class Smoothness:
+class Smoothness(_OfActions):
     """Mean of ``((u' - u) / reach)^2`` over consecutive primitive actions, from block to block too.
 
     The first u is the last action executed, where the model remembers it: with more than one context frame.
@@ -51,12 +56,6 @@ class Smoothness:
     Attributes:
         model: knows the units and the bounds.
     """
-
-    model: WorldModel = field(repr=False)
-
-    def steps(self, horizon: int) -> tuple[int, ...]:
-        """None: it looks at the actions only."""
-        return ()
 
     def __call__(self, forecast: Forecast) -> Tensor:
         """Cost (B, N), from 0 to 4."""

@@ -110,6 +110,15 @@ def test_plan_prints_a_table_and_writes_numbers_and_video(command, workplace, tm
     assert {"torch", "numpy", "python"} <= set(values["versions"])
 
 
+def test_plan_says_what_made_a_plan_good(command, tmp_path):
+    file, told = tmp_path / "numbers.json", ("metric=cosine", "effort=0.5")
+    code, out, err = command(plan.main, "--episodes", 2, "--no-video", "--json", file, *QUICK, "--search", *told)
+    assert (code, err) == (0, "") and "metric=cosine effort=0.5" in out
+    values = json.loads(file.read_text())
+    assert values["told"] == list(told)
+    assert (values["agent"]["metric"], values["agent"]["effort"], values["agent"]["score"]) == ("cosine", 0.5, "auto")
+
+
 def test_plan_in_varied_worlds(command, tmp_path):
     results = []
     for name in ("a.json", "b.json"):

@@ -153,6 +153,8 @@ def _plan(
         reads=agent.objective.steps(options.horizon),
         planner=options.planner,
         search=asdict(agent.planner.config),
+        agent=asdict(agent.config),
+        told=options.search,
         deadline_ms=options.deadline_ms,
         plans=plans,
         ms_per_plan=ms_per_plan,
