@@ -133,7 +133,7 @@ BEHAVIOURS: dict[str, dict[type[Behaviour], float]] = {
     "pusht": {Weak: 0.2, Pusher: 0.4, GoalPusher: 0.4},
     "two-room": {ThroughTheDoor: 1.0},
     "dmc/": {Uniform: 0.5, Smooth: 0.5},
-    "dmc/reacher-": {Uniform: 1.0},
+    "dmc/reacher-qpos": {Uniform: 1.0},  # as LeWM
     "ogbench/": {Smooth: 1.0},
     "ogbench/cube-": {Play: 0.5, Noisy: 0.5},
     "ogbench/pointmaze-": {Guide: 1.0},
