@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,19 @@ from worldmodel.datasets.cache import FrameCache, fits
 from worldmodel.datasets.store import SPLITS, EpisodeStore, split_number
 from worldmodel.datasets.stream import FrameStream
 from worldmodel.errors import BadFile, BadValue, UnknownName
+
+
+def _concatenated(values: np.ndarray) -> np.ndarray:
+    B, steps, F, a = values.shape
+    return values.reshape(B, steps, F * a)
+
+
+# Columns of what happens between two frames, and how F rows (B, T-1, F, ...) become one.
+_BETWEEN: dict[str, Callable[[np.ndarray], Any]] = {
+    "action": _concatenated,
+    "reward": lambda values: values.mean(axis=2),
+    "terminated": lambda values: values.any(axis=2),
+}
 
 
 class Windows:
@@ -93,16 +107,20 @@ class Windows:
 
         Returns:
             column -> (B, T, ...) in the store's dtype, such as pixels (B, T, S, S, 3) uint8;
-            action (B, T-1, F*a) float32 in raw environment units.
+            action (B, T-1, F*a) float32 in raw environment units;
+            reward (B, T-1) float32, the mean of those received on the way from one frame to the next;
+            terminated (B, T-1) bool, whether the episode ended on the way.
         """
         frames = self.frame_rows(indices)
         batch = {name: stream.gather(frames) for name, stream in self._streams.items()}
         for name, data in self._data.items():
-            rows = frames[:, :1] + self._action_rows if name == "action" else frames
-            values: np.ndarray = np.take(data, rows, axis=0)
-            if name == "action":
-                values = values.reshape(len(frames), self.length - 1, self.stride * data.shape[1])
-            batch[name] = values
+            if name in _BETWEEN:
+                rows = frames[:, :1] + self._action_rows + (name != "action")  # the others are noted on arriving
+                values = np.take(data, rows, axis=0)
+                values = values.reshape(len(frames), self.length - 1, self.stride, *data.shape[1:])
+                batch[name] = _BETWEEN[name](values)
+            else:
+                batch[name] = np.take(data, frames, axis=0)
         return batch
 
     def frame_rows(self, indices: np.ndarray) -> np.ndarray:
@@ -126,6 +144,22 @@ def action_statistics(store: EpisodeStore, split: int | str | None = 0) -> tuple
         where = "file" if split is None else f"{SPLITS[split_number(split)]} split"
         raise BadFile(f"{store.path}: the {where} holds no action")
     return np.asarray(actions.mean(axis=0)), np.asarray(actions.std(axis=0))
+
+
+def reward_scale(store: EpisodeStore, split: int | str | None = 0) -> float:
+    """Root mean square of the rewards of one split, or of all (None); 1 where there are none but zeros.
+
+    Raises:
+        BadFile: the store has no rewards, or some that are missing or not finite.
+    """
+    if missing := {"reward", "terminated"} - set(store.columns):
+        raise BadFile(f"{store.path} has no column {min(missing)!r}, from which the heads reward and value learn")
+    chosen = np.isin(np.repeat(np.arange(len(store)), store.lengths), store.episodes(split))
+    chosen[store.offsets] = False  # nothing was received before the first row
+    rewards = store.read("reward", 0, store.rows)[chosen].astype(np.float64)
+    if not np.isfinite(rewards).all():
+        raise BadFile(f"{store.path}: column 'reward' has numbers that are not finite; wm-data verify says where")
+    return float(np.sqrt(np.square(rewards).mean())) if rewards.any() else 1.0
 
 
 def action_bounds(store: EpisodeStore) -> tuple[np.ndarray, np.ndarray]:

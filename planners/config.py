@@ -8,6 +8,7 @@ from math import inf
 
 from worldmodel.errors import BadValue, UnknownName
 
+OBJECTIVES = ("goal", "reward")
 METRICS = ("l2", "cosine")
 SCORES = ("auto", "last", "best", "weighted", "executed")
 LARGEST = 3.4e38  # of float32: what is beyond is not finite there
@@ -198,6 +199,7 @@ class CategoricalCEMConfig(SearchConfig):
 class ObjectiveConfig:
     """What makes a plan good: the distance to the goal, at which steps, and what else counts."""
 
+    objective: str = "goal"  # goal: the distance to it | reward: what the model's reward head expects to earn
     metric: str = "l2"  # distance of latents: l2 (squared, summed) | cosine (one minus it)
     score: str = "auto"  # where it counts: auto | last | best | weighted | executed (after the R steps executed)
     arrivals: tuple[int, ...] = ()  # model steps (from 1), the best of which counts in best and auto; empty: chosen
@@ -207,7 +209,7 @@ class ObjectiveConfig:
     consistency: float = 0.0  # weight of the distance between direct and two-hop predictions; 1 in 2606.26217
 
     def __post_init__(self) -> None:
-        for name, choices in (("metric", METRICS), ("score", SCORES)):
+        for name, choices in (("objective", OBJECTIVES), ("metric", METRICS), ("score", SCORES)):
             if getattr(self, name) not in choices:
                 raise UnknownName(name, getattr(self, name), choices)
         object.__setattr__(self, "arrivals", tuple(self.arrivals))  # of a list too

@@ -158,6 +158,7 @@ class Function:
 
     function: Callable[[Tensor, Tensor], Tensor]
     model: WorldModel = field(repr=False)
+    reads_goal = False
 
     def steps(self, horizon: int) -> tuple[int, ...]:
         """All of them."""
@@ -194,6 +195,11 @@ class Sum:
         if not all(isinstance(x, list | tuple) and len(x) == 2 and isinstance(x[0], Real) for x in pairs):
             raise BadValue(f"terms: expected pairs of a weight and an objective, got {self.terms!r}")
         object.__setattr__(self, "terms", tuple(map(tuple, pairs)))
+
+    @property
+    def reads_goal(self) -> bool:
+        """Whether any term does."""
+        return any(getattr(term, "reads_goal", True) for _, term in self.terms)
 
     def steps(self, horizon: int) -> tuple[int, ...]:
         """Those of all terms."""

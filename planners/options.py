@@ -27,7 +27,8 @@ def make_agent(model: WorldModel, env: Any = None, objective: Any = None, **opti
         model: the world model.
         env: optional environment (or vector environment) to act in. Plans are searched within its action bounds where
             they are narrower than those the model was trained with.
-        objective: takes the place of the distance to the goal; a function of (latents, actions) will do.
+        objective: ``"goal"``, ``"reward"`` (what the model's reward head expects to earn), or what takes the place of
+            both; a function of (latents, actions) will do.
         options: fields of ``AgentConfig`` and of the planner's own config, such as ``horizon=32, candidates=128``.
 
     Raises:
@@ -35,6 +36,8 @@ def make_agent(model: WorldModel, env: Any = None, objective: Any = None, **opti
         BadValue: a value of another type or outside its range, an environment of other actions than the model's,
             actions without bounds, a horizon of too many composed jumps, or a deadline too short for one iteration.
     """
+    if isinstance(objective, str):
+        options, objective = options | {"objective": objective}, None
     config, search = configured(options)
     planner = planner_class(config.planner)
     low, high = _action_bounds(model, env)

@@ -25,6 +25,7 @@ class _OfActions:
     """Looks at the actions only, and reads no latents."""
 
     model: WorldModel = field(repr=False)
+    reads_goal = False
 
     def steps(self, horizon: int) -> tuple[int, ...]:
         """None."""
@@ -84,6 +85,7 @@ class SelfConsistency:
     split: int
     context: int = 1
     metric: str = "l2"
+    reads_goal = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.split < self.jump:

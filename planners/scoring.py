@@ -12,6 +12,7 @@ from worldmodel.interfaces import Objective
 from worldmodel.planners.config import AgentConfig, ObjectiveConfig
 from worldmodel.planners.objectives import Function, GoalDistance, PathDistance, Sum
 from worldmodel.planners.penalties import Effort, SelfConsistency, Smoothness
+from worldmodel.planners.reward import Reward
 
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
@@ -34,9 +35,10 @@ def make_objective(
     Raises:
         BadValue: settings that do not fit each other, the model, or ``own``.
     """
-    if own is None:
+    if own is None and config.objective == "goal":
         own = _distance(config, model.config.action_block, way_left)
     else:
+        own = own or Reward(model)
         _require_defaults(config, "score", "arrivals", "tail", *([] if config.consistency else ["metric"]))
     terms: list[tuple[float, Objective]] = [(1.0, own)]
     if config.effort:
@@ -92,7 +94,7 @@ def _require_defaults(config: AgentConfig, *names: str) -> None:
     """What belongs to the distance to the goal has no effect where something else takes its place."""
     for name in names:
         if getattr(config, name) != getattr(ObjectiveConfig(), name):
-            raise BadValue(f"{name}: {getattr(config, name)!r} has no effect beside an objective of your own")
+            raise BadValue(f"{name}: {getattr(config, name)!r} has no effect where no distance to a goal is planned by")
 
 
 def _distance(config: AgentConfig, action_block: int, way_left: int | None) -> Objective:

@@ -15,7 +15,7 @@ from worldmodel.errors import BadFile, WorldModelError
 from worldmodel.files import read_json, replacing, write_json
 from worldmodel.model import WorldModel
 
-FORMAT = 2  # raised when a folder written today could not be read by yesterday's code
+FORMAT = 3  # raised when a folder written today could not be read by yesterday's code
 
 
 def save_model(folder: str | Path, model: WorldModel, **about: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from worldmodel.errors import BadValue, UnknownName
 
 T = TypeVar("T")
+HEADS = ("inverse", "reward", "value")  # what is read from neighbouring latents
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +88,10 @@ class ModelConfig:
     one_step: OneStepConfig | None = field(default_factory=OneStepConfig)
     prefix: PrefixConfig | None = field(default_factory=PrefixConfig)
     inverse: int = 0  # hidden width of the inverse-dynamics head, 0 for none
+    reward: int = 0  # hidden width of the head that reads the reward, 0 for none
+    value: int = 0  # hidden width of the head that reads the rewards to come, 0 for none
+    discount: float = 0.99  # of a reward an environment step later
+    expectile: float = 0.7  # of the value: 0.5 what the data's actions reach, towards 1 what their best ones do
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -96,8 +101,15 @@ class ModelConfig:
             ("latent_dim", 2),
             ("context", 1),
             ("inverse", 0),
+            ("reward", 0),
+            ("value", 0),
         ):
             _at_least(least, f"model.{name}", getattr(self, name))
+        _share("model.discount", self.discount)
+        if not 0.5 <= self.expectile < 1:
+            raise BadValue(f"model.expectile: expected 0.5 to below 1, got {self.expectile}")
+        if self.value and not self.reward:
+            raise BadValue("model.value: expected model.reward beside it, which says what is worth something")
         if self.prefix is not None:
             if self.latent_dim % 2:
                 raise BadValue(f"model.latent_dim: expected an even number (sines and cosines), got {self.latent_dim}")
@@ -112,7 +124,8 @@ class ModelConfig:
     def predictions(self) -> set[str]:
         """What a training step predicts; each has a weight of the same name in the loss."""
         imagines = self.prefix is not None and self.prefix.imagines
-        made = {"one_step": self.one_step, "prefix": self.prefix, "imagined": imagines, "inverse": self.inverse}
+        made = {"one_step": self.one_step, "prefix": self.prefix, "imagined": imagines}
+        made |= {name: getattr(self, name) for name in HEADS}
         return {name for name, part in made.items() if part}
 
 
@@ -125,13 +138,15 @@ class LossConfig:
     sigreg: float = 0.09  # lambda of 2603.19312, as in the released configuration
     imagined: float = 0.0
     inverse: float = 0.0
+    reward: float = 0.0
+    value: float = 0.0
     projections: int = 256  # P, random directions of SIGReg, redrawn each step
     knots: int = 17  # quadrature points of its integral over [0, 3]
 
     def __post_init__(self) -> None:
         _at_least(1, "loss.projections", self.projections)
         _at_least(2, "loss.knots", self.knots)
-        if not any((self.one_step, self.prefix, self.sigreg, self.imagined, self.inverse)):
+        if not any((self.one_step, self.prefix, self.sigreg, self.imagined, *(getattr(self, x) for x in HEADS))):
             raise BadValue("loss: expected at least one weight other than 0")
 
 
@@ -213,9 +228,13 @@ def check(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:
             f"loss.imagined: a weight of {loss.imagined} does not fit model.prefix.imagines = "
             f"{'imagined' in model.predictions}; change both"
         )
-    if bool(model.inverse) != bool(loss.inverse):
+    for name in HEADS:
+        width, weight = getattr(model, name), getattr(loss, name)
+        if bool(width) != bool(weight):
+            raise BadValue(f"loss.{name}: a weight of {weight} does not fit model.{name} = {width}; change both")
+    if model.value and (train.window < 3 or train.ragged):
         raise BadValue(
-            f"loss.inverse: a weight of {loss.inverse} does not fit model.inverse = {model.inverse}; change both"
+            "model.value: expected windows of 3 frames or more (train.window), none cut short (train.ragged)"
         )
     parts = model.one_step is not None or bool(model.inverse) or (model.prefix is not None and model.prefix.every_start)
     if train.ragged and (train.long_share < 1 or parts):

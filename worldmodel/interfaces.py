@@ -104,7 +104,7 @@ class Predictor(Protocol):
 
 
 class Objective(Protocol):
-    """Judges what is predicted of a plan."""
+    """Judges what is predicted of a plan. One that never looks at the goal says so by ``reads_goal = False``."""
 
     def steps(self, horizon: int) -> tuple[int, ...]:
         """The model steps, ascending from 1, at which it reads the predicted latents of plans that long."""

@@ -16,6 +16,7 @@ from worldmodel.blocks import FEWEST, ProjectionHead, padded_rows
 from worldmodel.config import ModelConfig
 from worldmodel.encoders import Pixels, make_encoder
 from worldmodel.errors import BadValue, UnknownName
+from worldmodel.heads import RewardHead, ValueHead
 from worldmodel.imagination import predict_imagined, random_plans
 from worldmodel.interfaces import Context, Prediction
 from worldmodel.one_step import OneStep
@@ -55,6 +56,7 @@ class WorldModel(nn.Module):
     action_std: Tensor
     action_low: Tensor
     action_high: Tensor
+    reward_scale: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -70,7 +72,12 @@ class WorldModel(nn.Module):
             self.parts["prefix"] = Prefix(config.prefix, config.latent_dim, width, config.context)
         if not self.parts:
             raise BadValue("a world model needs at least one predictor: one_step or prefix")
-        self.inverse = Inverse(config.inverse, config.latent_dim, width) if config.inverse else None
+        D, F = config.latent_dim, config.action_block
+        self.inverse = Inverse(config.inverse, D, width) if config.inverse else None
+        self.reward = RewardHead(config.reward, D, width) if config.reward else None
+        self.value = ValueHead(config.value, D, config.discount**F, config.expectile) if config.value else None
+        if config.reward:
+            self.register_buffer("reward_scale", torch.ones(()))
         a = config.action_dim
         for name, start in (("mean", 0.0), ("std", 1.0), ("low", -1.0), ("high", 1.0)):
             self.register_buffer(f"action_{name}", torch.full((a,), start))
@@ -129,7 +136,7 @@ class WorldModel(nn.Module):
 
         Args:
             groups: windows of one length each: ``pixels`` uint8 (B, T, S, S, 3) and ``action`` (B, T-1, A) in the
-                environment's units.
+                environment's units; for heads also ``reward`` and ``terminated`` (B, T-1).
             generator: of the imagined plans.
             accumulate: parts in which the frames pass the encoder.
         """
@@ -149,6 +156,8 @@ class WorldModel(nn.Module):
         }
         if self.config.prefix is not None and self.config.prefix.imagines:
             predictions["imagined"] = self._imagined(windows, generator)
+        if self.reward is not None:
+            predictions |= self._worth(windows, groups)
         return Step(z=tuple(z for z, _ in windows), **predictions)
 
     def _encode_in_parts(self, rows: Tensor, parts: int) -> Tensor:
@@ -173,6 +182,24 @@ class WorldModel(nn.Module):
         count, block = len(context.z), self.config.action_block
         plans = random_plans(count, prefix.max_prefix, self.low, self.high, block, generator)
         return predict_imagined(one_step, prefix, context, plans)
+
+    def _worth(
+        self, windows: Sequence[tuple[Tensor, Tensor]], groups: Sequence[Mapping[str, Tensor]]
+    ) -> dict[str, Prediction]:
+        """What the heads expect of windows, whose rewards lie in the groups."""
+        assert self.reward is not None
+        rewards = [group["reward"] / self.reward_scale for group in groups]
+        found = {"reward": joined([self.reward.predict_windows(z, a, r) for (z, a), r in zip(windows, rewards)])}
+        if self.value is not None:
+            ends = [group["terminated"] for group in groups]
+            known = [(z, r, over) for (z, _), r, over in zip(windows, rewards, ends) if z.shape[1] > self.value.reach]
+            found["value"] = joined([self.value.predict_windows(*each) for each in known])
+        return found
+
+    def update(self) -> None:
+        """Let slow averages follow, after every training step."""
+        if self.value is not None:
+            self.value.update()
 
     # Actions
 

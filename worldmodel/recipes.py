@@ -6,6 +6,7 @@ layers, their schedules and what deviates.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from worldmodel.config import EncoderConfig, LossConfig, ModelConfig, OneStepConfig, PrefixConfig, TrainConfig
@@ -113,6 +114,8 @@ class Both(Recipe):
 
 RECIPES: dict[str, Recipe] = {"lewm": LeWM(), "fast-lewm": FastLeWM(), "wm": Both()}
 
+VALUED = ("reward", "value")  # heads that make tasks without goals plannable
+
 PRESETS = {
     "nano": Preset(
         model=ModelConfig(),
@@ -195,3 +198,20 @@ def settings(recipe: str, preset: str) -> tuple[ModelConfig, LossConfig, TrainCo
     if preset == "paper":
         train = replace(train, steps=what.paper_steps, schedule=what.paper_schedule)
     return model, replace(what.loss, projections=size.projections), train
+
+
+def with_heads(model: ModelConfig, loss: LossConfig, heads: Sequence[str]) -> tuple[ModelConfig, LossConfig]:
+    """Add heads that read the reward, and the rewards to come, from latents; those that are there stay as they are.
+
+    Raises:
+        UnknownName: no such head.
+    """
+    for name in heads:
+        if name not in VALUED:
+            raise UnknownName("head", name, VALUED)
+    width = 4 * model.latent_dim
+    if "reward" in heads:
+        model, loss = replace(model, reward=model.reward or width), replace(loss, reward=loss.reward or 1.0)
+    if "value" in heads:
+        model, loss = replace(model, value=model.value or width), replace(loss, value=loss.value or 1.0)
+    return model, loss

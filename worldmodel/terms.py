@@ -27,6 +27,8 @@ class Step:
     prefix: Prediction | None = None
     imagined: Prediction | None = None  # of the prefix predictor; its targets are rollouts of the one-step predictor
     inverse: Prediction | None = None  # (M, A), normalised actions read back from neighbouring latents
+    reward: Prediction | None = None  # (M, 1) between neighbouring frames, relative to its root mean square
+    value: Prediction | None = None  # (M, 1) discounted sum of those to come, the better ones weighted more
 
 
 def prediction_error(prediction: Prediction) -> Tensor:
@@ -77,6 +79,8 @@ class Loss(nn.Module):
             "sigreg": lambda step, generator: regulariser(side_by_side(step.z), generator),
             "imagined": lambda step, generator: prediction_error(_present(step, "imagined")),
             "inverse": lambda step, generator: prediction_error(_present(step, "inverse")),
+            "reward": lambda step, generator: prediction_error(_present(step, "reward")),
+            "value": lambda step, generator: prediction_error(_present(step, "value")),
         }
         self.regulariser = regulariser
         self.weights = {name: getattr(config, name) for name in terms if getattr(config, name) != 0}

@@ -101,6 +101,7 @@ def train(
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
             health.check(step, float(total.detach()), parts, float(norm))
             optimizer.step()
+            model.update()
             step += 1
 
             if step % config.log_every == 0 or step == config.steps:

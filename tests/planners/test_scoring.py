@@ -254,7 +254,7 @@ class Reads:
         (Reads(), {}, r"objective: expected to read ascending model steps in 1..2 \(the horizon\), got ()"),
         (Reads(3), {}, r"got \(3,\)"),
         (Reads(2, 1), {}, r"got \(2, 1\)"),
-        (Reads(1), {"score": "last"}, "score: 'last' has no effect beside an objective of your own"),
+        (Reads(1), {"score": "last"}, "score: 'last' has no effect where no distance to a goal"),
         (Reads(1), {"metric": "cosine"}, "metric: 'cosine'"),
         (Reads(1), {"arrivals": (1,)}, "arrivals"),
     ],

@@ -45,12 +45,13 @@ class Batches:
     def __init__(self, store: EpisodeStore, config: RunConfig, device: torch.device) -> None:
         self.seed, self.device = config.train.seed, device
         length, stride = config.train.window, config.model.action_block
+        columns = ("pixels", "action", *(("reward", "terminated") if config.model.reward else ()))
         with common.bar(None, "frames", "decoding") as line:
-            make = partial(Windows, store, "train", stride=stride, progress=partial(common.move, line))
+            make = partial(Windows, store, "train", stride=stride, columns=columns, progress=partial(common.move, line))
             self.frames: FramesOnDevice | None = None
             if fits_on(device, store) and fits(store, "pixels"):
                 self.frames = FramesOnDevice(FrameCache(store, progress=partial(common.move, line)), device)
-                make = partial(make, columns=("action",))
+                make = partial(make, columns=columns[1:])
             long, batch = config.train.long_windows, config.train.batch
             self.groups = [(make(length=length), long)]
             if long < batch:

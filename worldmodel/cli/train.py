@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,7 @@ from worldmodel.cli import common
 from worldmodel.cli.progress import Progress, import_wandb
 from worldmodel.config import LossConfig, ModelConfig, TrainConfig, check, flat
 from worldmodel.errors import BadFile, BadValue, UnknownName
-from worldmodel.recipes import settings
+from worldmodel.recipes import settings, with_heads
 from worldmodel.run import RunConfig, read_config, write_config
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class Options:
     """Task, such as pusht, dmc/reacher-qpos, ogbench/cube-single or gym/Pendulum-v1 [the dataset's, else pusht]."""
     recipe: str = "wm"
     """What is learned: wm (both predictors), lewm (one-step), fast-lewm (prefix)."""
+    heads: tuple[str, ...] = ()
+    """What else is learned of tasks that reward: reward, or reward value (what can still be had, too)."""
     preset: str = "auto"
     """How large: nano (CPU), small (one GPU), paper (224 px); auto is nano without an accelerator, else small."""
     dataset: str | None = None
@@ -96,6 +98,9 @@ def parse(arguments: list[str]) -> Options:
         options = common.parse(Options, arguments, default)
     if options.preset == "auto":
         options = replace(options, preset=default.preset)
+    with common.option("--heads"):
+        model, loss = with_heads(options.model, options.loss, _names(options.heads))
+        options = replace(options, model=model, loss=loss)
     if options.resume not in RESUME:
         raise UnknownName("--resume", options.resume, RESUME)
     said = {name: getattr(options, name) for name in ("steps", "minutes", "seed") if getattr(options, name) is not None}
@@ -108,6 +113,11 @@ def parse(arguments: list[str]) -> Options:
         said["minutes"] = 0.0
     with common.options_as_fields():
         return replace(options, train=replace(options.train, **said))
+
+
+def _names(heads: Sequence[str]) -> list[str]:
+    """Heads that are separated by commas, by spaces, or both."""
+    return [name for part in heads for name in part.split(",") if name]
 
 
 def _folder(out: str | None, env: str) -> Path:
@@ -163,7 +173,7 @@ def _train(options: Options, env: str, out: Path, old: RunConfig | None, device:
     from worldmodel.checkpoint import save_model
     from worldmodel.cli.batches import Batches, ahead
     from worldmodel.cli.validation import Validation
-    from worldmodel.datasets.windows import action_bounds, action_statistics
+    from worldmodel.datasets.windows import action_bounds, action_statistics, reward_scale
     from worldmodel.model import WorldModel
     from worldmodel.terms import Loss
     from worldmodel.training import train as fit
@@ -188,6 +198,8 @@ def _train(options: Options, env: str, out: Path, old: RunConfig | None, device:
     torch.manual_seed(config.train.seed)
     model = WorldModel(config.model)
     model.set_actions(*action_statistics(store), *action_bounds(store))
+    if config.model.reward:
+        model.reward_scale.fill_(reward_scale(store))
     model.to(device)
     loss = Loss(config.loss, config.model.predictions).to(device)
     validate = Validation(store, config.model) if first else None
