@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ class Rollout:
     """One episode to look at."""
 
     frames: np.ndarray  # (t + 1, S, S, 3) uint8, from the start to the success or the end of the budget
-    goal: np.ndarray  # (S, S, 3) uint8
+    goal: np.ndarray | None  # (S, S, 3) uint8; None where there is none, and success says nothing
     success: bool
 
 
@@ -157,10 +157,12 @@ def floors_and_ceiling(
     }
 
 
-def time_one_plan(policy: Policy, task: str, pairs: Pairs, image_size: int, repeats: int = 3, **options: Any) -> float:
-    """Median milliseconds of the first ``predict`` of an episode, one environment alone."""
+def time_one_plan(
+    policy: Policy, task: str, start: Mapping[str, Any], image_size: int, repeats: int = 3, **options: Any
+) -> float:
+    """Median milliseconds of the first ``predict`` of an episode reset with options ``start``, one environment."""
     env = registry.make(task, image_size=image_size, **options)
-    observation, _ = env.reset(seed=0, options=pairs.options(0))
+    observation, _ = env.reset(seed=0, options=dict(start))
     batch, times = {name: image[None] for name, image in observation.items()}, []
     for _ in range(repeats):
         state = policy.begin([0])

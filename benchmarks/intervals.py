@@ -1,9 +1,11 @@
-"""How far success rates measured on n episodes can be trusted, and the difference of two on the same ones."""
+"""How far success rates and mean returns of n episodes can be trusted, and the difference of two on the same ones."""
 
 from __future__ import annotations
 
 import math
 from fractions import Fraction
+
+import numpy as np
 
 from worldmodel.errors import BadValue
 
@@ -56,3 +58,22 @@ def mcnemar(only_first: int, only_second: int) -> float:
     n = only_first + only_second
     tail = sum(math.comb(n, k) for k in range(min(only_first, only_second) + 1))
     return min(1.0, float(Fraction(2 * tail, 2**n)))
+
+
+def bootstrap_mean(values: np.ndarray, draws: int = 10_000, seed: int = 0) -> tuple[float, float]:
+    """Percentile bootstrap 95 % interval of a mean (Efron 1979): low, high; equal where there is one value.
+
+    Args:
+        values: (n,).
+        draws: of n values, with replacement.
+        seed: of the draws.
+
+    Raises:
+        BadValue: no values, or some that are not finite.
+    """
+    if not len(values) or not np.isfinite(values).all():
+        raise BadValue(f"values: expected finite numbers, at least one, got {values}")
+    rng = np.random.default_rng(seed)
+    means = [rng.choice(values, len(values)).mean() for _ in range(draws)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)

@@ -82,11 +82,6 @@ def as_dict(
 def rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The table of a report: one line for each thing to know."""
     hard = report["hard"]
-    H, jumps = report["horizon"], report["jumps"]
-    composed = "one jump" if jumps == 1 else f"{jumps} jumps composed"
-    reads = f", judged at {', '.join(map(str, report['reads']))}" if report["reads"] != (H,) else ""
-    settings = ", ".join(f"{name} {value:g}" for name, value in report["search"].items())
-    allowed = f", at most {report['deadline_ms']:g} ms a plan" if report["deadline_ms"] else ""
     varied = [("variation", f"{report['variation']}, drawn for each pair")] if report["variation"] else []
     left_out = f"left out: {report['solved_at_start']} solved at the start, {report['out_of_view']} out of view"
     return [
@@ -98,14 +93,24 @@ def rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("random policy", _baseline(report, "random")),
         ("no-op policy", _baseline(report, "noop")),
         ("action replay", _baseline(report, "replay") + (", in another world" if varied else ", the ceiling")),
+        *planning_rows(report),
+    ]
+
+
+def planning_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The part of the table that says how the plans were made."""
+    H, jumps = report["horizon"], report["jumps"]
+    composed = "one jump" if jumps == 1 else f"{jumps} jumps composed"
+    reads = f", judged at {', '.join(map(str, report['reads']))}" if report["reads"] != (H,) else ""
+    settings = ", ".join(f"{name} {value:g}" for name, value in report["search"].items())
+    allowed = f", at most {report['deadline_ms']:g} ms a plan" if report["deadline_ms"] else ""
+    times = f"{report['ms_per_plan']:.1f} ({report['plans']} plans; one alone {report['ms_one_plan']:.1f})"
+    return [
         ("predictor", report["predictor"]),
         ("horizon", f"{H} model steps = {report['horizon_env_steps']} environment steps, {composed}{reads}"),
         ("planner", f"{report['planner']}: {settings}{allowed}"),
         *([("told", " ".join(report["told"]))] if report["told"] else []),
-        (
-            "ms per plan",
-            f"{report['ms_per_plan']:.1f} ({report['plans']} plans; one alone {report['ms_one_plan']:.1f})",
-        ),
+        ("ms per plan", times),
     ]
 
 

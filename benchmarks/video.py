@@ -1,4 +1,4 @@
-"""A film of rollouts, each beside its goal, to see what a number means."""
+"""A film of rollouts, each beside its goal if it has one, to see what a number means."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def compose(rollouts: Sequence[Rollout], columns: int = 3) -> np.ndarray:
     """
     if not rollouts:
         raise BadValue("video: no rollouts to show")
-    scale = max(1, TILE // rollouts[0].goal.shape[0])
+    scale = max(1, TILE // rollouts[0].frames.shape[1])
     length = max(len(rollout.frames) for rollout in rollouts)
     length += max(5, length // 5)
     cells = [_cell(rollout, length, scale) for rollout in rollouts]
@@ -41,15 +41,16 @@ def compose(rollouts: Sequence[Rollout], columns: int = 3) -> np.ndarray:
 
 
 def _cell(rollout: Rollout, length: int, scale: int) -> np.ndarray:
-    """One rollout and its goal, (length, height, width, 3)."""
+    """One rollout, and its goal if there is one, (length, height, width, 3)."""
     still = np.repeat(rollout.frames[-1:], length - len(rollout.frames), axis=0)
     frames = _framed(np.concatenate([rollout.frames, still]), scale, GREY)
     if rollout.success:
         last = len(rollout.frames) - 1
         frames[last:] = _framed(rollout.frames[-1:], scale, GREEN)
-    goals = np.broadcast_to(_framed(rollout.goal[None], scale, GREY), frames.shape)
-    pair = np.concatenate([frames, goals], axis=2)
-    return np.pad(pair, ((0, 0), (4, 4), (4, 4), (0, 0)), constant_values=DARK[0])
+    if rollout.goal is not None:
+        goals = np.broadcast_to(_framed(rollout.goal[None], scale, GREY), frames.shape)
+        frames = np.concatenate([frames, goals], axis=2)
+    return np.pad(frames, ((0, 0), (4, 4), (4, 4), (0, 0)), constant_values=DARK[0])
 
 
 def _framed(images: np.ndarray, scale: int, colour: tuple[int, int, int], width: int = 4) -> np.ndarray:

@@ -79,7 +79,7 @@ class Agent:
         self.predictor = model.predictor(config.predictor_of(model.predictors))
         self.own_objective = None if objective is None else as_objective(objective, model)
         self.objective = self._objective(0)  # of the first plan
-        self.execute_steps = min(config.execute_steps, config.horizon)
+        self.execute_steps = config.steps_executed
         self.low, self.high = low, high
         self.bf16 = config.precision != "fp32" and (config.precision == "bf16" or _prefers_bf16(model.device))
         self.stats = Stats()

@@ -8,7 +8,7 @@ from math import inf
 
 from worldmodel.errors import BadValue, UnknownName
 
-OBJECTIVES = ("goal", "reward")
+OBJECTIVES = {"goal": 5, "reward": 1}  # what a plan is for, and the steps executed of it: reward takes quick feedback
 METRICS = ("l2", "cosine")
 SCORES = ("auto", "last", "best", "weighted", "executed")
 LARGEST = 3.4e38  # of float32: what is beyond is not finite there
@@ -230,7 +230,7 @@ class AgentConfig(ObjectiveConfig):
     planner: str = "cem"  # a name in planners/registry.py
     predictor: str = "auto"  # one-step | prefix | auto (prefix when the model has it)
     horizon: int = 5  # H, model steps planned ahead
-    execute_steps: int = 5  # R, model steps executed before replanning; the whole plan when it is shorter
+    execute_steps: int | None = None  # R, executed before replanning, at most H; None: 5, or 1 for reward
     goal_offset: int | None = None  # environment steps to the goal, where known; a longer H reads several arrivals
     warm_start: bool = True  # start from what the last plan left over; False: from the mean action
     seed: int = 0  # of the search noise, together with the row, the episode and the plan's number
@@ -241,8 +241,8 @@ class AgentConfig(ObjectiveConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("horizon", "execute_steps"):
-            _at_least(1, name, getattr(self, name))
+        _at_least(1, "horizon", self.horizon)
+        _at_least(1, "execute_steps", self.steps_executed)
         if self.goal_offset is not None:
             _at_least(1, "goal_offset", self.goal_offset)
         _at_least(0, "seed", self.seed)
@@ -253,6 +253,11 @@ class AgentConfig(ObjectiveConfig):
             raise UnknownName("precision", self.precision, ("fp32", "bf16", "auto"))
         if any(not 1 <= step <= self.horizon for step in self.arrivals):
             raise BadValue(f"arrivals: expected steps in 1..{self.horizon} (the horizon), got {self.arrivals}")
+
+    @property
+    def steps_executed(self) -> int:
+        """R, model steps executed of a plan; the whole plan when it is shorter."""
+        return min(OBJECTIVES[self.objective] if self.execute_steps is None else self.execute_steps, self.horizon)
 
     def predictor_of(self, names: Sequence[str]) -> str:
         """The predictor among those a model has."""

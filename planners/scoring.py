@@ -107,7 +107,7 @@ def _distance(config: AgentConfig, action_block: int, way_left: int | None) -> O
     elif config.score == "best" and not arrivals:
         arrivals = tuple(range(1, config.horizon + 1))
     elif config.score == "executed":
-        arrivals = (min(config.execute_steps, config.horizon),)
+        arrivals = (config.steps_executed,)
     return GoalDistance(arrivals, config.metric)
 
 

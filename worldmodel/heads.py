@@ -53,11 +53,12 @@ class RewardHead(nn.Module):
 
 
 class ValueHead(nn.Module):
-    """Discounted sum of the rewards that follow, learned off-policy: what the better half of the data's actions reach.
+    """Discounted mean of the rewards that follow, learned off-policy: what the better half of the data's actions reach.
 
-    ``V(z, z') = r' + g V(z', z'')``, nothing after a terminated step, is fitted by expectile regression (implicit
-    Q-learning, 2110.06169, without its Q: where the world is deterministic the next latent tells the action). The right
-    side is a slowly moving average of the head. The encoder does not learn from it.
+    ``v(z, z') = (1 - g) r' + g v(z', z'')``, nothing after a terminated step, is fitted by expectile regression
+    (implicit Q-learning, 2110.06169, without its Q: where the world is deterministic the next latent tells the action).
+    A mean is of the size of a reward, whatever g; the sum is ``v / (1 - g)``. On the right side stands a slowly moving
+    average of the head. The encoder does not learn from it.
 
     Args:
         hidden: width of the hidden layers.
@@ -77,16 +78,17 @@ class ValueHead(nn.Module):
         self.discount, self.expectile = discount, expectile
 
     def forward(self, before: Tensor, after: Tensor) -> Tensor:
-        """Neighbouring latents (..., D) -> the value of being at the second (...)."""
-        return self.head.read(before, after)
+        """Neighbouring latents (..., D) -> discounted sum of what follows the second, in model steps' rewards (...)."""
+        return self.head.read(before, after) / (1 - self.discount)
 
     def predict_windows(self, z: Tensor, reward: Tensor, terminated: Tensor) -> Prediction:
         """Values at all inner frames: z (B, T, D), reward and terminated (B, T-1)."""
         z = z.detach()
-        hat = self(z[:, :-2], z[:, 1:-1])
+        hat = self.head.read(z[:, :-2], z[:, 1:-1])
         with torch.no_grad():
             follows = self.discount * self.average.read(z[:, 1:-1], z[:, 2:])
-            target = reward[:, 1:] + torch.where(terminated[:, 1:], torch.zeros_like(follows), follows)
+            follows = torch.where(terminated[:, 1:], torch.zeros_like(follows), follows)
+            target = (1 - self.discount) * reward[:, 1:] + follows
             weight = torch.where(target > hat, self.expectile, 1 - self.expectile)
         return Prediction(hat.flatten()[:, None], target.flatten()[:, None], weight.flatten())
 

@@ -28,7 +28,7 @@ class Step:
     imagined: Prediction | None = None  # of the prefix predictor; its targets are rollouts of the one-step predictor
     inverse: Prediction | None = None  # (M, A), normalised actions read back from neighbouring latents
     reward: Prediction | None = None  # (M, 1) between neighbouring frames, relative to its root mean square
-    value: Prediction | None = None  # (M, 1) discounted sum of those to come, the better ones weighted more
+    value: Prediction | None = None  # (M, 1) discounted mean of those to come, the better ones weighted more
 
 
 def prediction_error(prediction: Prediction) -> Tensor:

@@ -96,7 +96,7 @@ def test_bad_budget(pairs):
 
 
 def test_one_plan_is_timed(pairs):
-    assert time_one_plan(NoopPolicy(len(pairs), 2), "two-room", pairs, 16) > 0
+    assert time_one_plan(NoopPolicy(len(pairs), 2), "two-room", pairs.options(0), 16) > 0
 
 
 def test_video_shows_rollouts_beside_goals(pairs, tmp_path):

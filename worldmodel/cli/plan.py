@@ -1,4 +1,4 @@
-"""``wm-plan --env pusht``: plan on held-out start and goal pairs, and say how well that works."""
+"""``wm-plan --env pusht``: plan on held-out start and goal pairs, or for reward, and say how well that works."""
 
 from __future__ import annotations
 
@@ -20,10 +20,22 @@ from worldmodel.planners.settings import configured, kinds, parsed
 if TYPE_CHECKING:
     import torch
 
+    from worldmodel.benchmarks.report import Planning
     from worldmodel.datasets.store import EpisodeStore
+    from worldmodel.planners.agent import Agent
 
 PREDICTORS = ("one-step", "prefix")
-NAMES = ("planner", "candidates", "elites", "iterations", "horizon", "execute_steps", "deadline_ms", "seed")
+NAMES = (
+    "planner",
+    "objective",
+    "candidates",
+    "elites",
+    "iterations",
+    "horizon",
+    "execute_steps",
+    "deadline_ms",
+    "seed",
+)
 FLAGS = {name: f"--{name.replace('_', '-')}" for name in (*NAMES, "predictor")} | {"goal_offset": "--offset"}
 WATCHED = 9  # rollouts in the video
 TOGETHER = 50  # environments in lock-step at most
@@ -36,12 +48,14 @@ def text(metavar: str, default: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Plan with a trained world model on held-out start and goal pairs: one table, a video, and JSON if asked for."""
+    """Plan with a trained world model on held-out start and goal pairs, or for reward: a table, a video, and JSON."""
 
     env: Annotated[str | None, text("NAME", "the model's")] = None
     """Task, such as pusht, dmc/reacher-qpos, ogbench/cube-single or gym/Pendulum-v1."""
     predictor: Annotated[str | None, text("NAME", "prefix if the model has it")] = None
     """Which predictor of the model plans: prefix or one-step."""
+    objective: str = AgentConfig.objective
+    """What for: goal, or reward, which takes a model with a reward head (wm-train --heads reward,value)."""
     horizon: int = AgentConfig.horizon
     """Model steps planned ahead."""
     model: Annotated[str | None, text("PATH", "newest run of the task")] = None
@@ -51,12 +65,12 @@ class Options:
     split: str = "test"
     """Which of its episodes: test, validation or train."""
     episodes: int = 20
-    """Start and goal pairs."""
-    offset: int = 25
+    """Start and goal pairs; for reward, episodes."""
+    offset: Annotated[int | None, text("INT", "25")] = None
     """Environment steps from start to goal, in the demonstration."""
     variation: Annotated[str, text("NAMES", "the world of the episodes")] = ""
     """Factors of the world to draw for each pair, to measure robustness: all, or such as agent.colour,block."""
-    budget: Annotated[int | None, text("INT", "twice the offset")] = None
+    budget: Annotated[int | None, text("INT", "twice the offset; for reward, as long as the dataset's episodes")] = None
     """Environment steps allowed."""
     planner: str = AgentConfig.planner
     """How to search: cem, icem, mppi, predictive-sampling, gradient, cem-gradient or categorical-cem."""
@@ -70,10 +84,10 @@ class Options:
     """Further options of the planner and the agent, such as correlation=0 decay=1.25; docs/planning.md has them."""
     deadline_ms: Annotated[float | None, text("MS", "none")] = None
     """Milliseconds in which to plan, encoding included: the best found by then is executed."""
-    execute_steps: int = AgentConfig.execute_steps
+    execute_steps: Annotated[int | None, text("INT", "5; for reward, 1")] = None
     """Model steps executed before planning again."""
     seed: int = 0
-    """Of the pairs, the search and the random policy."""
+    """Of the pairs or episodes, the search and the random policy."""
     device: str = "auto"
     """auto, cpu, or an accelerator's name."""
     json: Annotated[str | None, text("FILE", "none")] = None
@@ -104,11 +118,9 @@ def _plan(
     options: Options, chosen: dict[str, Any], folder: Path, about: dict[str, Any], env: str, device: torch.device
 ) -> None:
     from worldmodel import distributed
-    from worldmodel.benchmarks import report
-    from worldmodel.benchmarks.evaluate import evaluate, floors_and_ceiling, time_one_plan
-    from worldmodel.benchmarks.pairs import sample_pairs
     from worldmodel.benchmarks.provenance import file_fingerprint, provenance
     from worldmodel.checkpoint import load_model
+    from worldmodel.cli.trials import TRIALS, Goals, Rewards
     from worldmodel.envs.registry import make
     from worldmodel.files import write_json
 
@@ -116,8 +128,8 @@ def _plan(
         model = load_model(folder, device)
     predictor = options.predictor or ("prefix" if "prefix" in model.predictors else model.predictors[0])
     with common.option("--predictor"):
-        max_prefix = model.predictor(predictor).max_prefix
-    size, trained_on = model.config.image_size, about.get("dataset") or {}
+        model.predictor(predictor)
+    trained_on = about.get("dataset") or {}
     look = {"render_preset": about.get("render_preset", "fast")}
     with common.option("--env"):
         task = make(env, observation="state").unwrapped
@@ -126,43 +138,20 @@ def _plan(
             f"--model: {folder} learned from {look['render_preset']!r} pictures, which {env} does not draw: train on a "
             "dataset converted with --redraw"
         )
-    with dataset(options, env, trained_on.get("path"), size, look["render_preset"]) as store:
-        drawn = (options.offset, options.episodes, options.seed, options.split, options.variation)
-        pairs = sample_pairs(store, task, *drawn)
+    with dataset(options, env, trained_on.get("path"), model.config.image_size, look["render_preset"]) as store:
+        trial: Goals | Rewards = TRIALS[options.objective](options, env, task, store, look)
         data = {"path": str(store.path), "fingerprint": store.fingerprint}
 
-    with common.options_as_fields(["deadline_ms", "horizon"]):
-        agent = model.agent(predictor=predictor, goal_offset=options.offset, **chosen)
-    budget = options.budget or 2 * options.offset
+    with common.options_as_fields(["deadline_ms", "horizon", "objective"]):
+        agent = model.agent(predictor=predictor, **trial.agent_options, **chosen)
     watch = 0 if options.no_video else WATCHED
     together = TOGETHER if options.deadline_ms is None else 1  # a deadline is for one robot, who does not share it
-    with common.bar(len(pairs) * budget, "step", f"plan {env}") as bar:
-        outcome = evaluate(agent, env, pairs, budget, size, watch, together, bar.update, **look)
-    plans, ms_per_plan = sum(distributed.gathered(agent.stats.plans)), agent.stats.ms_per_plan
-    iterations = distributed.gathered([solve.iterations for solve in agent.stats.solves])  # none where no pairs are
-    with common.bar(3 * len(pairs) * budget, "step", "floors and ceiling") as bar:
-        baselines = floors_and_ceiling(env, pairs, budget, options.seed, bar.update)
+    rollouts = trial.play(agent, watch, together)
+    planning = _planning(options, agent, predictor, env, trial.start, look)
     if distributed.rank() > 0:
         return
-    planning = report.Planning(
-        predictor=predictor,
-        max_prefix=max_prefix,
-        action_block=model.config.action_block,
-        horizon=options.horizon,
-        execute_steps=agent.execute_steps,
-        reads=agent.objective.steps(options.horizon),
-        planner=options.planner,
-        search=asdict(agent.planner.config),
-        agent=asdict(agent.config),
-        told=options.search,
-        deadline_ms=options.deadline_ms,
-        plans=plans,
-        ms_per_plan=ms_per_plan,
-        ms_one_plan=time_one_plan(agent, env, pairs, size, **look),
-        iterations_done=statistics.mean(chain.from_iterable(iterations)),
-    )
-    values = {"env": env, **look, **report.as_dict(pairs, budget, options.seed, outcome, baselines, planning)}
-    print(common.aligned(report.rows(values)))
+    values = {"env": env, "objective": options.objective, **look, **trial.values(planning)}
+    print(common.aligned(trial.rows(values)))
     if trained_on.get("fingerprint") not in (None, data["fingerprint"]):
         print("note: the model learned from another dataset; these episodes may not be held out from it")
 
@@ -177,7 +166,37 @@ def _plan(
         from worldmodel.benchmarks.video import compose, write_video
 
         film = options.video or (folder.parent if folder.name == "model" else folder) / "plan.mp4"
-        print(f"video: {write_video(film, compose(outcome.rollouts))}")
+        print(f"video: {write_video(film, compose(rollouts))}")
+
+
+def _planning(
+    options: Options, agent: Agent, predictor: str, env: str, start: dict[str, Any], look: dict[str, Any]
+) -> Planning:
+    """How the plans were made and what they took, in all processes together."""
+    from worldmodel import distributed
+    from worldmodel.benchmarks.evaluate import time_one_plan
+    from worldmodel.benchmarks.report import Planning
+
+    model, stats = agent.model, agent.stats
+    plans, ms_per_plan = sum(distributed.gathered(stats.plans)), stats.ms_per_plan
+    iterations = distributed.gathered([solve.iterations for solve in stats.solves])  # none where no pairs are
+    return Planning(
+        predictor=predictor,
+        max_prefix=model.predictor(predictor).max_prefix,
+        action_block=model.config.action_block,
+        horizon=options.horizon,
+        execute_steps=agent.execute_steps,
+        reads=agent.objective.steps(options.horizon),
+        planner=options.planner,
+        search=asdict(agent.planner.config),
+        agent=asdict(agent.config),
+        told=options.search,
+        deadline_ms=options.deadline_ms,
+        plans=plans,
+        ms_per_plan=ms_per_plan,
+        ms_one_plan=time_one_plan(agent, env, start, model.config.image_size, **look),
+        iterations_done=statistics.mean(chain.from_iterable(iterations)),
+    )
 
 
 def check(options: Options) -> dict[str, Any]:
@@ -192,6 +211,10 @@ def check(options: Options) -> dict[str, Any]:
         chosen |= parsed(options.search, options.planner, FLAGS)
     with common.options_as_fields(NAMES):
         configured(chosen)
+    if options.objective != "goal":
+        for name in ("offset", "variation"):
+            if getattr(options, name):
+                raise BadValue(f"--{name}: has no effect where nothing is planned but --objective {options.objective}")
     for name in ("episodes", "offset", "budget"):
         value = getattr(options, name)
         if value is not None and value < 1:

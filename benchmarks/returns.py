@@ -1,0 +1,182 @@
+"""What a policy earns: episodes that begin as every policy's do, and the sum of their rewards.
+
+Shapes: n episodes, S pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from worldmodel import distributed
+from worldmodel.benchmarks.evaluate import Rollout
+from worldmodel.benchmarks.intervals import bootstrap_mean
+from worldmodel.benchmarks.policies import NoopPolicy, Policy, RandomPolicy
+from worldmodel.benchmarks.report import Planning, planning_rows
+from worldmodel.datasets.store import EpisodeStore
+from worldmodel.envs import registry
+from worldmodel.errors import BadFile, BadValue
+
+
+@dataclass(frozen=True, kw_only=True)
+class Earnings:
+    """What happened in every episode."""
+
+    returns: np.ndarray  # (n,) float64, sum of the rewards
+    steps: np.ndarray  # (n,) int64 environment steps, fewer than allowed where the environment ended the episode
+    rollouts: tuple[Rollout, ...]  # of some episodes, in order
+
+
+def beginnings(n: int, seed: int) -> list[int]:
+    """Seeds of n episodes; such large ones that no collection is likely to have used them."""
+    return np.random.default_rng((seed, n)).integers(2**30, 2**31, n).tolist()
+
+
+def earn(
+    policy: Policy,
+    task: str,
+    seeds: list[int],
+    budget: int,
+    image_size: int = 64,
+    watch: int = 0,
+    together: int = 50,
+    progress: Callable[[int], object] | None = None,
+    **options: Any,
+) -> Earnings:
+    """Run an episode from every seed, many environments in lock-step, until it ends or the budget is spent.
+
+    Several processes (``worldmodel.distributed``) share the episodes and all return the whole.
+
+    Args:
+        policy: what acts.
+        task: name of the environment.
+        seeds: of the episodes.
+        budget: environment steps allowed.
+        image_size: side of the pictures the policy sees.
+        watch: how many episodes to keep the frames of, spread evenly.
+        together: environments in lock-step, which bounds memory and changes no result.
+        progress: called with environment steps that were taken or are no longer needed; n * budget in all.
+        options: further arguments of the task, such as ``render_preset``.
+
+    Raises:
+        BadValue: a budget below 1, or no episode.
+    """
+    if budget < 1 or not seeds:
+        raise BadValue(f"budget and episodes: expected 1 or more, got {budget} and {len(seeds)}")
+    options |= dict(image_size=image_size, terminate_on_success=False, max_episode_steps=budget)
+    mine = range(len(seeds))[distributed.rank() :: distributed.size()]
+    watched = {int(i) for i in np.linspace(0, len(seeds) - 1, watch)}
+    envs = [registry.make(task, **options) for _ in range(min(together, len(mine)))]
+    returns, steps = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64)
+    frames: dict[int, list[np.ndarray]] = {}
+    try:
+        for first in range(0, len(mine), max(1, len(envs))):
+            rows = mine[first : first + len(envs)]
+            seen = [env.reset(seed=seeds[row])[0] for env, row in zip(envs, rows)]
+            frames |= {row: [seen[i]["pixels"]] for i, row in enumerate(rows) if row in watched}
+            state, running = policy.begin(rows), list(range(len(rows)))
+            for step in range(1, budget + 1):
+                batch = {name: np.stack([seen[i][name] for i in running]) for name in seen[0]}
+                actions, state = policy.predict(batch, state)
+                over = []
+                for i, action in zip(running, actions):
+                    seen[i], reward, terminated, _, _ = envs[i].step(action)
+                    returns[rows[i]] += reward
+                    steps[rows[i]] = step
+                    over.append(terminated)
+                    if rows[i] in frames:
+                        frames[rows[i]].append(seen[i]["pixels"])
+                if progress:
+                    progress((len(running) + sum(over) * (budget - step)) * distributed.size())
+                state = replace(state, rows=tuple(row for row, ended in zip(state.rows, over) if not ended))
+                running = [i for i, ended in zip(running, over) if not ended]
+                if not running:
+                    break
+    finally:
+        for env in envs:
+            env.close()
+    shares = distributed.gathered((returns, steps, frames))
+    everything = {row: seen for _, _, share in shares for row, seen in share.items()}
+    return Earnings(
+        returns=np.sum([share[0] for share in shares], axis=0),  # another process's are 0
+        steps=np.sum([share[1] for share in shares], axis=0),
+        rollouts=tuple(
+            Rollout(frames=np.stack(everything[row]), goal=None, success=False) for row in sorted(everything)
+        ),
+    )
+
+
+def floors(task: str, seeds: list[int], budget: int, seed: int) -> dict[str, Earnings]:
+    """What a return is read against, on the same episodes: ``random`` and ``noop`` actions; nothing is drawn."""
+    env = registry.make(task, observation="state")
+    policies: dict[str, Policy] = {
+        "random": RandomPolicy(env.action_space, seed),
+        "noop": NoopPolicy(len(seeds), env.action_space.shape[0]),
+    }
+    env.close()
+    return {name: earn(policy, task, seeds, budget, observation="state") for name, policy in policies.items()}
+
+
+def recorded(store: EpisodeStore, budget: int) -> np.ndarray:
+    """Returns (E,) of a dataset's own episodes over their first ``budget`` steps: what its behaviour earns.
+
+    Raises:
+        BadFile: it has no rewards, or no episode that is that long or ended by itself.
+    """
+    for name in ("reward", "terminated"):
+        if name not in store.columns:
+            raise BadFile(f"{store.path} has no column {name!r}, by which returns are counted")
+    rewards, ended = store.read("reward", 0, store.rows), store.read("terminated", 0, store.rows)
+    spans = [(int(first), int(first + length)) for first, length in zip(store.offsets, store.lengths)]
+    whole = [(a, b) for a, b in spans if b - a > budget or ended[b - 1]]
+    if not whole:
+        raise BadFile(
+            f"{store.path}: its episodes of at most {int(store.lengths.max()) - 1} steps are shorter than the budget "
+            f"of {budget}; give a smaller --budget, or collect with --steps {budget}"
+        )
+    return np.asarray([rewards[a + 1 : min(b, a + 1 + budget)].sum(dtype=np.float64) for a, b in whole])
+
+
+def average(returns: np.ndarray) -> dict[str, Any]:
+    """Mean return with its bootstrap 95 % interval, and n."""
+    low, high = bootstrap_mean(returns)
+    return {"return": float(returns.mean()), "low": low, "high": high, "n": len(returns)}
+
+
+def as_dict(
+    earnings: Earnings, baselines: Mapping[str, np.ndarray], budget: int, seed: int, planning: Planning
+) -> dict[str, Any]:
+    """Gather everything measured; ``baselines`` are returns of ``random``, ``noop`` and ``data``."""
+    return {
+        **average(earnings.returns),
+        **{name: average(returns) for name, returns in baselines.items()},
+        "returns": earnings.returns.tolist(),
+        "mean_steps": float(earnings.steps.mean()),
+        "budget": budget,
+        "episodes": len(earnings.returns),
+        "seed": seed,
+        "protocol": {"return": "sum of rewards, undiscounted", "interval": "bootstrap 95 % of the mean"},
+        **asdict(planning),
+        "horizon_env_steps": planning.horizon * planning.action_block,
+        "jumps": planning.jumps,
+    }
+
+
+def rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The table of a report: one line for each thing to know."""
+    return [
+        ("task", f"{report['env']}, for reward, {report['budget']} steps at most"),
+        ("episodes", f"{report['n']} from seeds of their own"),
+        ("return", _mean(report)),
+        ("random policy", _mean(report["random"])),
+        ("no-op policy", _mean(report["noop"])),
+        ("behaviour", _mean(report["data"]) + ", in the dataset"),
+        *planning_rows(report),
+    ]
+
+
+def _mean(part: Mapping[str, Any]) -> str:
+    return f"{part['return']:8.1f}  [{part['low']:.1f}, {part['high']:.1f}]  n = {part['n']}"
