@@ -20,9 +20,7 @@ from worldmodel.planners.settings import configured, kinds, parsed
 if TYPE_CHECKING:
     import torch
 
-    from worldmodel.benchmarks.report import Planning
     from worldmodel.datasets.store import EpisodeStore
-    from worldmodel.planners.agent import Agent
 
 PREDICTORS = ("one-step", "prefix")
 NAMES = (
@@ -118,7 +116,9 @@ def _plan(
     options: Options, chosen: dict[str, Any], folder: Path, about: dict[str, Any], env: str, device: torch.device
 ) -> None:
     from worldmodel import distributed
+    from worldmodel.benchmarks.evaluate import time_one_plan
     from worldmodel.benchmarks.provenance import file_fingerprint, provenance
+    from worldmodel.benchmarks.report import Planning
     from worldmodel.checkpoint import load_model
     from worldmodel.cli.trials import TRIALS, Goals, Rewards
     from worldmodel.envs.registry import make
@@ -146,10 +146,30 @@ def _plan(
         agent = model.agent(predictor=predictor, **trial.agent_options, **chosen)
     watch = 0 if options.no_video else WATCHED
     together = TOGETHER if options.deadline_ms is None else 1  # a deadline is for one robot, who does not share it
-    rollouts = trial.play(agent, watch, together)
-    planning = _planning(options, agent, predictor, env, trial.start, look)
+    trial.play(agent, watch, together)
+    stats = agent.stats
+    taken: dict[str, Any] = {"plans": sum(distributed.gathered(stats.plans)), "ms_per_plan": stats.ms_per_plan}
+    iterations = distributed.gathered([solve.iterations for solve in stats.solves])  # none where no pairs are
     if distributed.rank() > 0:
         return
+    taken |= {
+        "ms_one_plan": time_one_plan(agent, env, trial.start, model.config.image_size, **look),
+        "iterations_done": statistics.mean(chain.from_iterable(iterations)),
+    }
+    planning = Planning(
+        predictor=predictor,
+        max_prefix=model.predictor(predictor).max_prefix,
+        action_block=model.config.action_block,
+        horizon=options.horizon,
+        execute_steps=agent.execute_steps,
+        reads=agent.objective.steps(options.horizon),
+        planner=options.planner,
+        search=asdict(agent.planner.config),
+        agent=asdict(agent.config),
+        told=options.search,
+        deadline_ms=options.deadline_ms,
+        **taken,
+    )
     values = {"env": env, "objective": options.objective, **look, **trial.values(planning)}
     print(common.aligned(trial.rows(values)))
     if trained_on.get("fingerprint") not in (None, data["fingerprint"]):
@@ -166,37 +186,7 @@ def _plan(
         from worldmodel.benchmarks.video import compose, write_video
 
         film = options.video or (folder.parent if folder.name == "model" else folder) / "plan.mp4"
-        print(f"video: {write_video(film, compose(rollouts))}")
-
-
-def _planning(
-    options: Options, agent: Agent, predictor: str, env: str, start: dict[str, Any], look: dict[str, Any]
-) -> Planning:
-    """How the plans were made and what they took, in all processes together."""
-    from worldmodel import distributed
-    from worldmodel.benchmarks.evaluate import time_one_plan
-    from worldmodel.benchmarks.report import Planning
-
-    model, stats = agent.model, agent.stats
-    plans, ms_per_plan = sum(distributed.gathered(stats.plans)), stats.ms_per_plan
-    iterations = distributed.gathered([solve.iterations for solve in stats.solves])  # none where no pairs are
-    return Planning(
-        predictor=predictor,
-        max_prefix=model.predictor(predictor).max_prefix,
-        action_block=model.config.action_block,
-        horizon=options.horizon,
-        execute_steps=agent.execute_steps,
-        reads=agent.objective.steps(options.horizon),
-        planner=options.planner,
-        search=asdict(agent.planner.config),
-        agent=asdict(agent.config),
-        told=options.search,
-        deadline_ms=options.deadline_ms,
-        plans=plans,
-        ms_per_plan=ms_per_plan,
-        ms_one_plan=time_one_plan(agent, env, start, model.config.image_size, **look),
-        iterations_done=statistics.mean(chain.from_iterable(iterations)),
-    )
+        print(f"video: {write_video(film, compose(trial.rollouts))}")
 
 
 def check(options: Options) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class Goals:
         self.agent_options = {"goal_offset": offset}
         self.start = self.pairs.options(0)
 
-    def play(self, agent: Agent, watch: int, together: int) -> Sequence[Rollout]:
+    def play(self, agent: Agent, watch: int, together: int) -> None:
         """Let the agent act, then what it is compared with."""
         total, size = len(self.pairs) * self.budget, agent.model.config.image_size
         with common.bar(total, "step", f"plan {self.env}") as bar:
@@ -46,6 +46,10 @@ class Goals:
             )
         with common.bar(3 * total, "step", "floors and ceiling") as bar:
             self.baselines = evaluate.floors_and_ceiling(self.env, self.pairs, self.budget, self.seed, bar.update)
+
+    @property
+    def rollouts(self) -> Sequence[Rollout]:
+        """Some to look at."""
         return self.outcome.rollouts
 
     def values(self, planning: report.Planning) -> dict[str, Any]:
@@ -75,7 +79,7 @@ class Rewards:
         self.agent_options: dict[str, Any] = {}
         self.start: dict[str, Any] = {}
 
-    def play(self, agent: Agent, watch: int, together: int) -> Sequence[Rollout]:
+    def play(self, agent: Agent, watch: int, together: int) -> None:
         """Let the agent act, then what it is compared with."""
         size = agent.model.config.image_size
         with common.bar(len(self.seeds) * self.budget, "step", f"plan {self.env}") as bar:
@@ -84,6 +88,10 @@ class Rewards:
             )
         floors = returns.floors(self.env, self.seeds, self.budget, self.seed)
         self.baselines = {name: earned.returns for name, earned in floors.items()} | {"data": self.behaviour}
+
+    @property
+    def rollouts(self) -> Sequence[Rollout]:
+        """Some to look at."""
         return self.earned.rollouts
 
     def values(self, planning: report.Planning) -> dict[str, Any]:
