@@ -21,7 +21,8 @@ from worldmodel.benchmarks.intervals import mcnemar
 from worldmodel.benchmarks.pairs import Pairs
 from worldmodel.benchmarks.report import proportion
 from worldmodel.benchmarks.settings import Setting
-from worldmodel.planners.agent import Agent, Stats
+from worldmodel.planners.agent import Agent
+from worldmodel.planners.stats import Stats
 
 TURN = 10  # pairs
 

@@ -6,19 +6,21 @@ Shapes: H horizon, F action block, a action size, A = F * a, C context frames, D
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from worldmodel.errors import BadValue
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One environment's memory. Acting returns a new one, so a state can be kept, copied, pickled and replayed."""
 
-    index: int  # which row it is
-    episode: int  # how many episodes this row has begun before this one
-    plans: int = 0  # how many plans this episode has had; seeds the noise of the next together with these two
+    number: int  # of the episode, among those of all rows
+    plans: int = 0  # how many plans this episode has had
     plan: Tensor | None = None  # (H, A) the last one, normalised; None before the first
     elites: Tensor | None = None  # (M, H, A) further plans that its search liked, if the planner keeps any
     queue: np.ndarray  # (R * F, a) float32 primitive actions of the last plan, environment units
@@ -40,11 +42,12 @@ class Row:
         return replace(self, frames=(*self.frames, frame.copy())[1 - context :])
 
     def noise(self, seed: int, device: torch.device) -> torch.Generator:
-        """The generator of the next plan, which depends on the seed, the row, the episode and the plan's number only.
+        """The generator of the next plan, which depends on the seed and the episode's and the plan's number only.
 
         How much noise earlier plans have used, which a deadline decides, does not matter.
         """
-        words = np.random.SeedSequence((seed, self.index, self.episode, self.plans)).generate_state(2, np.uint32)
+        numbers = (seed, self.number, 0, self.plans)  # the 0 stands for nothing; published results were drawn with it
+        words = np.random.SeedSequence(numbers).generate_state(2, np.uint32)
         return torch.Generator(device).manual_seed(int(words[0]) << 31 ^ int(words[1]))
 
     def acted(self) -> Row:
@@ -65,8 +68,35 @@ class AgentState:
     rows: tuple[Row, ...]
 
 
-def new_row(index: int, episode: int, device: torch.device) -> Row:
+def new_row(number: int, device: torch.device) -> Row:
     """Begin an episode with an empty memory."""
     empty = torch.empty(0, device=device)
-    queue = np.empty((0, 0), dtype=np.float32)
-    return Row(index=index, episode=episode, queue=queue, z=empty, actions=empty)
+    return Row(number=number, queue=np.empty((0, 0), dtype=np.float32), z=empty, actions=empty)
+
+
+def restarted(state: Any, episode_start: Any, count: int, device: torch.device) -> list[Row]:
+    """Rows of a state, those new of which an episode begins.
+
+    Row j of n runs the episodes j, j + n, j + 2n, ..., so that n environments which are dealt tasks in that order meet
+    the noise that each task alone would. One that has not planned yet keeps its number.
+
+    Args:
+        state: what ``predict`` returned.
+        episode_start: (n,) booleans, or one; None for none.
+        count: environments that are observed.
+        device: of what the new rows will remember.
+
+    Raises:
+        BadValue: no state of an agent, or one of another number of environments.
+    """
+    if not isinstance(state, AgentState):
+        raise BadValue(f"state: expected what predict or begin returned, or None, got {type(state).__name__}")
+    if len(state.rows) != count:
+        raise BadValue(f"state: made for {len(state.rows)} environments, the observation has {count}")
+    begins = np.zeros(count, bool) if episode_start is None else np.atleast_1d(np.asarray(episode_start, bool))
+    if begins.shape != (count,):
+        raise BadValue(f"episode_start: expected {count} booleans, got shape {begins.shape}")
+    return [
+        new_row(row.number + count * (row.plan is not None), device) if begin else row
+        for row, begin in zip(state.rows, begins)
+    ]

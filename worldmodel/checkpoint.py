@@ -92,4 +92,5 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> WorldMod
         raise BadFile(
             f"{folder}: weights do not fit the configuration: {str(error).splitlines()[-1].strip()}"
         ) from error
+    model.about = {name: value for name, value in about.items() if name not in ("format", "worldmodel", "model")}
     return model.to(device).eval()

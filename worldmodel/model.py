@@ -61,6 +61,7 @@ class WorldModel(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.about: dict[str, Any] = {}  # provenance, of a model from a folder
         width = config.action_block * config.action_dim
         self.pixels = Pixels(config.image_size)
         self.encoder = make_encoder(config.encoder, config.image_size)

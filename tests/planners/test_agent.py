@@ -45,7 +45,7 @@ def test_executes_r_blocks_of_f_actions_for_each_plan_and_encodes_once():
     model = FakeModel(context=1)
     a = agent(model, horizon=4, execute_steps=2)  # F = 3: six actions a plan
     run(a, 13, rows=2)
-    assert a.stats.rows == [2, 2, 2] and a.stats.plans == 6 and len(a.stats.milliseconds) == 3
+    assert list(a.stats.rows) == [2, 2, 2] and a.stats.plans == 6 and len(a.stats.milliseconds) == 3
     assert a.stats.ms_per_plan > 0
     assert [len(pixels) for pixels in model.encoded] == [4, 4, 4]  # two frames and two goals in one call
     assert [int(pixels[0, 0, 0, 0, 0]) for pixels in model.encoded] == [0, 6, 12]
@@ -84,7 +84,7 @@ def test_only_rows_without_pending_actions_plan_again():
     a = agent(horizon=2, execute_steps=2)
     run(a, 12, rows=3, starts={4: [1]})
     # all at 0; row 1 at 4; rows 0 and 2 at 6; row 1 at 10
-    assert a.stats.rows == [3, 1, 2, 1]
+    assert list(a.stats.rows) == [3, 1, 2, 1]
 
 
 def test_resetting_a_row_leaves_the_others_alone():
@@ -161,7 +161,7 @@ def test_rows_of_different_age_see_what_each_of_them_has():
     model = FakeModel(context=3)
     a = agent(model, horizon=2, execute_steps=1)
     run(a, 7, rows=2, starts={3: [1]})  # F = 3, so both plan at 3 and at 6
-    assert a.stats.rows == [2, 2, 2]
+    assert list(a.stats.rows) == [2, 2, 2]
     seen = [context.z[:, :, 0].tolist() for context in model.contexts]
     assert seen == [[[0], [0]], [[0, 3]], [[3]], [[0, 3, 6]], [[3, 6]]]
 
@@ -222,27 +222,8 @@ def test_a_longer_horizon_than_the_way_reads_arrivals():
     assert agent(horizon=6, arrivals=(2, 6)).objective.steps(6) == (2, 6)
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda o: o.pop("goal"), "no 'goal' image"),
-        (lambda o: o.update(pixels=np.zeros((1, 8, 8, 3), np.uint8)), r"\(4, 4, 3\).*\(1, 8, 8, 3\)"),
-        (lambda o: o.update(pixels=o["pixels"].astype(np.float32)), "float32"),
-        (lambda o: o.update(goal=np.zeros((2, 4, 4, 3), np.uint8)), "differ in shape"),
-        (lambda o: o.update(pixels=o["pixels"].transpose(0, 3, 1, 2)), "expected uint8"),
-    ],
-)
-def test_bad_observations_are_named(change, words):
-    observation = frame(0)
-    change(observation)
-    with pytest.raises(BadValue, match=words):
-        agent().predict(observation)
-
-
 def test_other_mistakes_are_named():
     a = agent()
-    with pytest.raises(BadValue, match="no 'pixels' image.*ndarray"):
-        a.predict(frame(0)["pixels"])
     _, state = a.predict(frame(0, 2))
     with pytest.raises(BadValue, match="made for 2 environments, the observation has 1"):
         a.predict(frame(0), state)

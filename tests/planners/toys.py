@@ -139,7 +139,9 @@ class FakeModel:
     max_prefix = 1
 
     def __init__(self, context=2, action_block=3, image_size=4):
-        self.config = SimpleNamespace(context=context, action_block=action_block, action_dim=2, image_size=image_size)
+        self.config = SimpleNamespace(
+            context=context, action_block=action_block, action_dim=2, image_size=image_size, latent_dim=2
+        )
         self.mean, self.std = torch.tensor([0.1, -0.2]).repeat(action_block), torch.tensor(0.5)
         self.action_low, self.action_high = torch.full((2,), -1.0), torch.full((2,), 1.0)
         self.low = self.normalise(self.action_low.repeat(action_block))

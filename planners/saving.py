@@ -1,0 +1,76 @@
+"""Agents in folders: a model folder with an ``agent.json`` beside. Nothing in them is ever executed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from worldmodel.checkpoint import load_model, save_model
+from worldmodel.errors import BadFile, BadValue
+from worldmodel.files import read_json, replacing, write_json
+from worldmodel.planners.actions import Actions, actions_of
+from worldmodel.planners.options import make_agent
+
+if TYPE_CHECKING:
+    from worldmodel.planners.agent import Agent
+
+FORMAT = 1  # raised when a folder written today could not be read by yesterday's code
+FILE = "agent.json"
+
+
+def save_agent(path: str | Path, agent: Agent) -> None:
+    """Write model, options, actions and goal; whole or not at all.
+
+    Raises:
+        BadValue: the objective is the user's own, which no file can hold.
+    """
+    if agent.own_objective is not None:
+        raise BadValue(
+            "objective: one of your own cannot be saved; save an agent without it, and after loading give the "
+            "objective to agent.model.agent(env, objective=...)"
+        )
+    actions, goal = agent.actions, agent.goal
+    about = {
+        "format": FORMAT,
+        "options": {**asdict(agent.config), **asdict(agent.planner.config)},
+        "actions": {**asdict(actions), "low": actions.low.tolist(), "high": actions.high.tolist()},
+        "goal": None if goal is None else goal.tolist(),  # float32 numbers, which decimals hold exactly
+    }
+    with replacing(path) as temporary:
+        save_model(temporary, agent.model, **{"env": agent.model.config.env, **agent.model.about})
+        write_json(temporary / FILE, about)
+
+
+def load_agent(path: str | Path, env: Any = None, device: str | torch.device = "cpu") -> Agent:
+    """Load what ``save_agent`` wrote.
+
+    Args:
+        path: the folder.
+        env: what to act in; None for the actions that were saved.
+        device: where to put the model.
+
+    Raises:
+        BadFile: the folder is missing, damaged or holds no agent.
+        BadValue: an environment of other actions.
+    """
+    file = Path(path) / FILE
+    if not file.is_file():
+        raise BadFile(f"{path} holds no agent ({FILE}); a model alone is loaded by worldmodel.load")
+    model, about = load_model(path, device), read_json(file)
+    if not isinstance(about, dict) or not isinstance(about.get("format"), int) or about["format"] > FORMAT:
+        raise BadFile(f"{file} does not describe an agent, or one of a newer version: upgrade worldmodel")
+    try:
+        actions = _actions(about["actions"]) if env is None else actions_of(model, env)
+        goal = None if about["goal"] is None else {"latent": about["goal"]}
+        return make_agent(model, env, goal=goal, actions=actions, **about["options"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadFile(f"{file} is damaged: {type(error).__name__} {error}") from error
+
+
+def _actions(saved: dict[str, Any]) -> Actions:
+    low, high = (np.array(saved[name], np.float32) for name in ("low", "high"))
+    return Actions(low=low, high=high, shape=tuple(saved["shape"]), first=saved["first"])
