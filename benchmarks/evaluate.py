@@ -97,6 +97,18 @@ def evaluate(
     )
 
 
+def at_start(env: Any, pairs: Pairs, row: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Put an environment at the start of a pair and show it the goal; return what ``reset`` does.
+
+    Raises:
+        BadFile: an environment that replays to its starts arrives elsewhere.
+    """
+    observation, info = env.reset(seed=row, options=pairs.options(row))
+    if not np.array_equal(info["state"], pairs.starts[row]):
+        raise BadFile(f"{env.spec.id} did not return to a recorded start: it does other things with the same seed")
+    return observation, info
+
+
 def _lockstep(
     policy: Policy,
     envs: list[Any],
@@ -111,10 +123,7 @@ def _lockstep(
     """Run the pairs ``rows``, writing into ``success`` and ``steps``; return the rollouts that are watched."""
     observations = []
     for env, row in zip(envs, rows):
-        observation, info = env.reset(seed=row, options=pairs.options(row))
-        if not np.array_equal(info["state"], pairs.starts[row]):
-            raise BadFile(f"{env.spec.id} did not return to a recorded start: it does other things with the same seed")
-        observations.append(observation)
+        observations.append(at_start(env, pairs, row)[0])
     frames = {i: [observations[i]["pixels"]] for i, row in enumerate(rows) if row in watched}
     state, running, terminated = policy.begin(rows), list(range(len(rows))), [False] * len(rows)
     for step in range(1, budget + 1):

@@ -16,9 +16,10 @@ from worldmodel.errors import BadValue, UnknownName
 from worldmodel.planners.observations import images
 
 KINDS = ("latent", "state", "frame")
+WAYS = "goal=image, {'latent': z}, {'state': s} or {'frame': (store, row)}"
 MISSING = (
     "goal: there is none: show one in the observation ('goal' or 'desired_goal'), give one to the agent "
-    "(goal=image, {'latent': z}, {'state': s} or {'frame': (store, row)}), or plan by an objective that needs none"
+    f"({WAYS}), or plan by an objective that needs none"
 )
 
 
@@ -49,7 +50,7 @@ def as_latents(goal: Any, encode: Callable[[np.ndarray], Tensor], size: int, wid
             return _latents(value, width)
         name = f"goal {kind!r}"
         goal = drawn(value, env) if kind == "state" else frame(value)
-    pictures = images(name, goal, size)
+    pictures = images(name, goal, size, advice=WAYS)
     z = encode(pictures.reshape(-1, *pictures.shape[-3:]))
     return z.clone() if pictures.ndim == 4 else z[0].clone()
 
@@ -93,7 +94,7 @@ def _latents(value: Any, width: int) -> Tensor:
     try:
         z = torch.as_tensor(value, dtype=torch.float32).detach().clone()
     except (TypeError, ValueError, RuntimeError):
-        z = torch.empty(0)
+        raise BadValue(f"goal 'latent': expected numbers ({width},) or (B, {width}), got {value!r}") from None
     if z.ndim not in (1, 2) or z.shape[-1] != width or not len(z) or not z.isfinite().all():
         raise BadValue(f"goal 'latent': expected ({width},) or (B, {width}) finite numbers, got shape {tuple(z.shape)}")
     return z

@@ -14,7 +14,7 @@ from worldmodel.errors import BadValue
 
 PIXELS = ("pixels", "observation")  # ours and AddRenderObservation's, then the name in goal environments
 GOALS = ("goal", "desired_goal")
-PICTURES = (
+ADVICE = (
     "make the environment with worldmodel.envs.registry.make, or wrap it in gymnasium.wrappers.AddRenderObservation"
 )
 
@@ -44,8 +44,9 @@ def read(observation: Any, size: int, goal: bool = True) -> Seen:
     shown: Mapping[str, Any] = observation if isinstance(observation, Mapping) else {PIXELS[0]: observation}
     name, goal_name = _first(PIXELS, shown), _first(GOALS, shown) if goal else None
     if name is None:
-        raise BadValue(f"observation: expected a picture named 'pixels' or 'observation', got {[*shown]}; {PICTURES}")
-    pixels = images(f"observation {name!r}", shown[name], size)
+        raise BadValue(f"observation: expected a picture named 'pixels' or 'observation', got {[*shown]}; {ADVICE}")
+    called = f"observation {name!r}" if shown is observation else "observation"
+    pixels = images(called, shown[name], size)
     wanted = None if goal_name is None else images(f"observation {goal_name!r}", shown[goal_name], size)
     if wanted is not None and pixels.shape != wanted.shape:
         raise BadValue(f"observation: {name!r} {pixels.shape} and {goal_name!r} {wanted.shape} differ in shape")
@@ -54,22 +55,28 @@ def read(observation: Any, size: int, goal: bool = True) -> Seen:
     return Seen(pixels, wanted, False)
 
 
-def images(name: str, value: Any, size: int) -> np.ndarray:
+def images(name: str, value: Any, size: int, advice: str = ADVICE) -> np.ndarray:
     """Check an image, uint8 (S, S, 3) or (3, S, S), or several, (B, ...); return them with the colours last.
 
+    Args:
+        name: how the message begins.
+        value: what was given.
+        size: S.
+        advice: what to do where it is no picture at all.
+
     Raises:
-        BadValue: another shape, type or range; the message begins with ``name``.
+        BadValue: another shape, type or range.
     """
     try:
         image = np.asarray(value)
     except ValueError:  # of rows that differ in length
         image = np.empty(0, object)
     if image.ndim < 3:
-        raise BadValue(f"{name}: expected a picture, got {image.dtype} {image.shape}; {PICTURES}")
+        raise BadValue(f"{name}: expected a picture, got {_kind(value, image)}; {advice}")
     if image.dtype.kind == "f" and not np.isfinite(image).all():
         raise BadValue(f"{name}: has NaN or infinite numbers, expected uint8 0..255")
     if image.dtype != np.uint8:
-        raise BadValue(f"{name}: expected a picture of uint8 0..255, got {image.dtype} {image.shape}")
+        raise BadValue(f"{name}: expected a picture of uint8 0..255, got {_kind(value, image)}")
     if image.shape[-3:] == (3, size, size):  # as Stable-Baselines3 turns them
         image = np.moveaxis(image, -3, -1)
     if image.ndim > 4 or image.shape[-3:] != (size, size, 3) or not len(image):
@@ -78,6 +85,10 @@ def images(name: str, value: Any, size: int) -> np.ndarray:
             f"got {image.shape}; gymnasium.wrappers.ResizeObservation(env, ({size}, {size})) changes it"
         )
     return image
+
+
+def _kind(value: Any, image: np.ndarray) -> str:
+    return f"{image.dtype} {image.shape}" if image.dtype.kind in "biuf" and image.ndim else type(value).__name__
 
 
 def _first(names: Sequence[str], shown: Mapping[str, Any]) -> str | None:
