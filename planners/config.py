@@ -233,7 +233,7 @@ class AgentConfig(ObjectiveConfig):
     execute_steps: int | None = None  # R, executed before replanning, at most H; None: 5, or 1 for reward
     goal_offset: int | None = None  # environment steps to the goal, where known; a longer H reads several arrivals
     warm_start: bool = True  # start from what the last plan left over; False: from the mean action
-    seed: int = 0  # of the search noise, together with the row, the episode and the plan's number
+    seed: int = 0  # of the search noise, together with the numbers of the episode and the plan
     deadline_ms: float | None = None  # a plan is made in so long, encoding included; None: no limit
     chunk: int = 0  # candidates predicted in one call, which bounds memory; 0: as many as suit the device
     precision: str = "auto"  # fp32 | bf16 | auto: bf16 where an accelerator multiplies it natively

@@ -6,6 +6,7 @@ Shapes: B environments, S pixels, D latent size, n numbers in a state.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,8 @@ def frame(place: Any) -> np.ndarray:
     Raises:
         BadValue: no such place.
     """
-    if not isinstance(place, tuple) or len(place) not in (2, 3) or not hasattr(place[0], "offsets"):
+    known = isinstance(place, tuple) and len(place) in (2, 3) and hasattr(place[0], "offsets")
+    if not known or not all(isinstance(number, Integral) for number in place[1:]):
         raise BadValue(f"goal 'frame': expected (store, row) or (store, episode, step), got {place!r}")
     store, row = place[0], place[1]
     if len(place) == 3:

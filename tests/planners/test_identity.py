@@ -22,7 +22,9 @@ class Identity(gymnasium.Env):
     """Episodes of one step, rewarded by minus the distance of the action to the one that the goal shows."""
 
     def __init__(self, discrete: bool) -> None:
-        self.action_space = gymnasium.spaces.Discrete(CHOICES, start=3) if discrete else gymnasium.spaces.Box(-1, 1, (2,))
+        self.action_space = (
+            gymnasium.spaces.Discrete(CHOICES, start=3) if discrete else gymnasium.spaces.Box(-1, 1, (2,))
+        )
         image = gymnasium.spaces.Box(0, 255, (S, S, 3), np.uint8)
         self.observation_space = gymnasium.spaces.Dict({"observation": image, "desired_goal": image})
         self.discrete = discrete
