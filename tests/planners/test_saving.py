@@ -95,6 +95,14 @@ def test_numbered_actions_stay_numbered(tmp_path):
     np.testing.assert_array_equal(actions, acts(agent))
 
 
+def test_an_agent_that_plans_for_reward_needs_no_goal(tmp_path):
+    agent = tiny_model(reward=16).agent(objective="reward", **OPTIONS)
+    with pytest.raises(BadValue, match="goal: it has no effect"):
+        agent.set_goal(IMAGES[0, 0])
+    agent.save(tmp_path / "agent")
+    np.testing.assert_array_equal(acts(Agent.load(tmp_path / "agent")), acts(agent))
+
+
 def test_what_cannot_be_saved_says_so_and_leaves_nothing(tmp_path):
     agent = tiny_model().agent(objective=lambda latents, actions: latents[:, :, -1, 0], **OPTIONS)
     with pytest.raises(BadValue, match="objective: one of your own cannot be saved") as error:
