@@ -1,0 +1,231 @@
+"""Does PPO learn faster on the latents of a trained model than on raw pixels? Equal environment steps, equal settings.
+
+Run it as ``python -m worldmodel.benchmarks.rl_latents --tasks two-room --arms pixels --seeds 0 1 2`` and, for the
+latents, with ``--arms latents --model runs/two-room``. Every (task, arm, seed) is one file in ``--runs-dir`` and is
+left alone once it is there, so several processes can share the work. ``--json`` and ``--plot`` join what is there.
+
+``pixels`` is Stable-Baselines3's PPO with its own NatureCNN on each picture, ``latents`` the same PPO on the frozen
+encoder's latents, ``random`` uniform actions. Both see single frames, of ``two-room`` also the goal's, and end in the
+same two layers of 64. Every policy is evaluated without noise on the same 50 episodes, which no training has begun.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worldmodel.cli import common
+from worldmodel.errors import BadValue, MissingExtra, UnknownName
+
+ARMS = ("pixels", "latents", "random")
+PPO = {  # of both arms
+    "n_steps": 256,
+    "batch_size": 256,
+    "n_epochs": 5,
+    "learning_rate": 3e-4,
+    "gamma": 0.99,
+    "gae_lambda": 0.95,
+}
+ENVIRONMENTS = 8  # a rollout is 8 x 256 steps
+EVALUATED_FROM = 10_000  # first of the evaluation's seeds
+
+
+@dataclass(frozen=True)
+class Task:
+    """How a task is played."""
+
+    keys: tuple[str, ...]  # what is seen
+    steps: int  # at most, in an episode
+    succeeds: bool  # success ends an episode
+
+
+TASKS = {"two-room": Task(("pixels", "goal"), 200, True), "dmc/reacher-easy": Task(("pixels",), 250, False)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Measure PPO on latents against PPO on pixels."""
+
+    tasks: tuple[str, ...] = tuple(TASKS)
+    """Tasks."""
+    arms: tuple[str, ...] = ARMS
+    """What is seen: pixels, latents; and random."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Of the trainings, or of the random actions."""
+    steps: int = 100_000
+    """Environment steps of a training; rounded up to whole rollouts of 2048."""
+    episodes: int = 50
+    """Evaluated."""
+    model: str | None = None
+    """Run or model folder for the latents, trained on the one task that is named."""
+    image_size: int = 64
+    """Side of the pictures, pixels, where no model says it."""
+    runs_dir: str = "runs/rl-latents"
+    """Folder with one file for each training."""
+    join: bool = False
+    """Train nothing: only join the files that are there."""
+    json: str | None = None
+    """Where the joined results go [nowhere]."""
+    plot: str | None = None
+    """Where the learning curves go [nowhere]."""
+
+
+def make_envs(name: str, count: int, image_size: int, model: Any = None) -> Any:
+    """Make a VecEnv of so many environments, monitored; its observations are latents if a model is given."""
+    from gymnasium.wrappers import FilterObservation
+    from stable_baselines3.common.monitor import Monitor
+    from stable_baselines3.common.vec_env import DummyVecEnv
+
+    from worldmodel.envs import registry
+
+    task = TASKS[name]
+
+    def make() -> Any:
+        env = registry.make(
+            name, max_episode_steps=task.steps, image_size=image_size, terminate_on_success=task.succeeds
+        )
+        return Monitor(FilterObservation(env, task.keys), info_keywords=("success",) if task.succeeds else ())
+
+    envs = DummyVecEnv([make for _ in range(count)])
+    if model is None:
+        return envs
+    from worldmodel.planners.latents_sb3 import VecLatentObservation
+
+    return VecLatentObservation(envs, model)
+
+
+def train(envs: Any, steps: int, seed: int, on_latents: bool) -> tuple[Any, dict[str, Any]]:
+    """Train PPO; return it, and what every episode brought and what the training took, for JSON."""
+    from stable_baselines3 import PPO as Algorithm
+    from stable_baselines3.common.vec_env import VecNormalize
+
+    envs = VecNormalize(envs, norm_obs=False, gamma=PPO["gamma"])
+    policy = "MlpPolicy" if on_latents else "MultiInputPolicy"
+    settings: dict[str, Any] = dict(PPO)
+    learner = Algorithm(policy, envs, seed=seed, device="cpu", **settings)
+    ended: list[dict[str, Any]] = []
+
+    def record(local: dict[str, Any], _: dict[str, Any]) -> bool:
+        now = local["self"].num_timesteps
+        ended.extend({"step": now, **info["episode"]} for info in local["infos"] if "episode" in info)
+        return True
+
+    wall, cpu = time.perf_counter(), time.process_time()
+    learner.learn(steps, callback=record)
+    took = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu, "steps": learner.num_timesteps}
+    return learner, {**took, "episodes": columns(ended)}
+
+
+def evaluate(envs: Any, act: Callable[[Any], Any], episodes: int) -> dict[str, list[Any]]:
+    """Return, length and success of episodes of fixed seeds in a VecEnv of one environment."""
+    ended = []
+    for seed in range(EVALUATED_FROM, EVALUATED_FROM + episodes):
+        envs.seed(seed)
+        observation, finished = envs.reset(), False
+        while not finished:
+            observation, _, (finished,), (info,) = envs.step(act(observation))
+        ended.append(info["episode"])
+    return columns(ended)
+
+
+def columns(ended: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Monitor's records of episodes as lists, so that the file stays small."""
+    long = {"step": "step", "r": "return", "l": "length", "success": "success"}
+    return {name: [row[key] for row in ended] for key, name in long.items() if ended and key in ended[0]}
+
+
+def measure(name: str, arm: str, seed: int, options: Options, model: Any) -> dict[str, Any]:
+    """Train and evaluate one arm with one seed, for JSON."""
+    import torch
+
+    from worldmodel.benchmarks.provenance import provenance
+
+    size = options.image_size if model is None else model.config.image_size
+    settings = PPO | {"environments": ENVIRONMENTS, "image_size": size, "steps": options.steps}
+    found: dict[str, Any] = {"task": name, "arm": arm, "seed": seed, "settings": settings}
+    single = make_envs(name, 1, size, model)
+    if arm == "random":
+        rng, space = np.random.default_rng(seed), single.action_space
+
+        def act(_: Any) -> Any:
+            return rng.uniform(space.low, space.high, (1, *space.shape)).astype(np.float32)
+    else:
+        envs = make_envs(name, ENVIRONMENTS, size, model)
+        learner, trained = train(envs, options.steps, seed, on_latents=model is not None)
+        envs.close()
+        found |= trained
+
+        def act(observation: Any) -> Any:
+            return learner.predict(observation, deterministic=True)[0]
+
+    begun = time.perf_counter()
+    found["evaluation"] = evaluate(single, act, options.episodes)
+    found["evaluation_wall_s"] = time.perf_counter() - begun
+    single.close()
+    return found | provenance(torch.device("cpu"))
+
+
+def load_model(options: Options) -> Any:
+    """Load the model of the latents, and refuse one that was trained on another task."""
+    if options.model is None or len(options.tasks) != 1:
+        raise BadValue("--model: the latents need one, trained on the one task that --tasks names")
+    from worldmodel import load
+
+    model = load(options.model)
+    if model.config.env != options.tasks[0]:
+        raise BadValue(f"--model: trained on {model.config.env}, --tasks says {options.tasks[0]}")
+    return model
+
+
+def run(options: Options) -> None:
+    """Train what is missing, then join."""
+    for option, names, known in (("--tasks", options.tasks, TASKS), ("--arms", options.arms, ARMS)):
+        for name in names:
+            if name not in known:
+                raise UnknownName(option, name, known)
+    if min(options.steps, options.episodes) < 1:
+        raise BadValue("--steps, --episodes: expected 1 or more")
+    folder = Path(options.runs_dir)
+    if not options.join:
+        train_missing(options, folder)
+
+
+def train_missing(options: Options, folder: Path) -> None:
+    """Measure every task, arm and seed whose file is not there."""
+    try:
+        import stable_baselines3  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtra("rl_latents", "sb3") from error
+    import torch
+
+    from worldmodel.envs.registry import file_name
+    from worldmodel.files import write_json
+
+    torch.set_num_threads(1)
+    for name in options.tasks:
+        for arm in options.arms:
+            model = load_model(options) if arm == "latents" else None
+            for seed in options.seeds:
+                path = folder / f"{file_name(name)}-{arm}-{seed}.json"
+                if path.exists():
+                    print(f"{path}: already there", flush=True)
+                    continue
+                found = measure(name, arm, seed, options, model)
+                write_json(path, found)
+                rate = f", {found['steps'] / found['wall_s']:.0f} steps/s" if "steps" in found else ""
+                mean = np.mean(found["evaluation"]["return"])
+                print(f"{path}: return {mean:.1f} in {options.episodes} episodes{rate}", flush=True)
+
+
+def main() -> None:
+    """Entry point."""
+    common.run(lambda: run(common.parse(Options)))
+
+
+if __name__ == "__main__":
+    main()
