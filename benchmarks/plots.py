@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from worldmodel.errors import BadValue
 from worldmodel.files import replacing
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")  # Okabe and Ito
 MARKS = "osD^vP*"  # one fewer than colours, so that 56 things look different
+ARMS = ("pixels", "latents")  # look the same in every picture
 
 
 def speed(cases: Sequence[Mapping[str, Any]], path: Path) -> Path:
@@ -63,6 +65,40 @@ def frontier(found: Mapping[str, Any], path: Path) -> Path:
     axis.set(xscale="log", ylim=(-2, 102), ylabel=f"success [%], n = {found['n']}, Wilson 95 %")
     axis.set_xlabel("one plan: p50 (mark) to p99 (dots) [ms]")
     axis.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return _write(figure, path)
+
+
+def curves(tasks: Mapping[str, Mapping[str, Any]], path: Path) -> Path:
+    """Learning curves: mean of the seeds with their range as a band, and random actions as a line.
+
+    Args:
+        tasks: as ``rl_curves.join`` returns them.
+        path: where to write; its suffix says PNG or SVG.
+    """
+    panels = [
+        (task, name, label, scale)
+        for task, arms in tasks.items()
+        for name, label, scale in (("return", "return of an episode", 1), ("success", "success [%]", 100))
+        if any(name in arm.get("curve", ()) for arm in arms.values())
+    ]
+    if not panels:
+        raise BadValue("nothing to draw: no training is there")
+    figure, axes = _figure(len(panels), height=4)
+    for axis, (task, name, label, scale) in zip(axes, panels):
+        for arm, found in tasks[task].items():
+            seeds = f"{len(found['seeds'])} seeds"
+            if "curve" not in found:
+                level = scale * found["evaluation"][name]
+                axis.axhline(level, color="0.4", linestyle="--", linewidth=1, label=f"{arm}, {seeds}", zorder=0)
+                continue
+            points = zip(*(found["curve"][column] for column in ("step", name, f"{name}_low", f"{name}_high")))
+            x, mean, low, high = zip(*(point for point in points if None not in point))
+            style = _style(ARMS.index(arm))
+            axis.plot(x, [scale * y for y in mean], markersize=4, label=f"{arm}, {seeds}", **style)
+            axis.fill_between(x, [scale * y for y in low], [scale * y for y in high], color=style["color"], alpha=0.2)
+        axis.set(title=task, xlabel="environment steps", ylabel=label, xlim=(0, None))
+        axis.xaxis.set_major_formatter("{x:,.0f}")
+        axis.legend(fontsize=7, frameon=False)
     return _write(figure, path)
 
 

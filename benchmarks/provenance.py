@@ -15,7 +15,7 @@ import torch
 
 import worldmodel
 
-PACKAGES = ("torch", "numpy", "gymnasium", "pymunk", "h5py", "mujoco", "dm-control", "ogbench")
+PACKAGES = ("torch", "numpy", "gymnasium", "pymunk", "h5py", "mujoco", "dm-control", "ogbench", "stable-baselines3")
 
 
 def provenance(device: torch.device) -> dict[str, Any]:

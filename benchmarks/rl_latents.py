@@ -133,6 +133,17 @@ def evaluate(envs: Any, act: Callable[[Any], Any], episodes: int) -> dict[str, l
     return columns(ended)
 
 
+def uniform(space: Any, seed: int) -> Callable[[Any], Any]:
+    """Act at random within a Box, in one environment."""
+    rng = np.random.default_rng(seed)
+    return lambda _: rng.uniform(space.low, space.high, (1, *space.shape)).astype(np.float32)
+
+
+def greedy(learner: Any) -> Callable[[Any], Any]:
+    """Act as a trained policy does without noise."""
+    return lambda observation: learner.predict(observation, deterministic=True)[0]
+
+
 def columns(ended: list[dict[str, Any]]) -> dict[str, list[Any]]:
     """Monitor's records of episodes as lists, so that the file stays small."""
     long = {"step": "step", "r": "return", "l": "length", "success": "success"}
@@ -149,20 +160,13 @@ def measure(name: str, arm: str, seed: int, options: Options, model: Any) -> dic
     settings = PPO | {"environments": ENVIRONMENTS, "image_size": size, "steps": options.steps}
     found: dict[str, Any] = {"task": name, "arm": arm, "seed": seed, "settings": settings}
     single = make_envs(name, 1, size, model)
-    if arm == "random":
-        rng, space = np.random.default_rng(seed), single.action_space
-
-        def act(_: Any) -> Any:
-            return rng.uniform(space.low, space.high, (1, *space.shape)).astype(np.float32)
-    else:
+    act = uniform(single.action_space, seed)
+    if arm != "random":
         envs = make_envs(name, ENVIRONMENTS, size, model)
         learner, trained = train(envs, options.steps, seed, on_latents=model is not None)
         envs.close()
         found |= trained
-
-        def act(observation: Any) -> Any:
-            return learner.predict(observation, deterministic=True)[0]
-
+        act = greedy(learner)
     begun = time.perf_counter()
     found["evaluation"] = evaluate(single, act, options.episodes)
     found["evaluation_wall_s"] = time.perf_counter() - begun
@@ -190,9 +194,13 @@ def run(options: Options) -> None:
                 raise UnknownName(option, name, known)
     if min(options.steps, options.episodes) < 1:
         raise BadValue("--steps, --episodes: expected 1 or more")
+    for option, target in (("--json", options.json), ("--plot", options.plot)):
+        common.require_writable(option, target)
     folder = Path(options.runs_dir)
     if not options.join:
         train_missing(options, folder)
+    if options.join or options.json or options.plot:
+        show(options, folder)
 
 
 def train_missing(options: Options, folder: Path) -> None:
@@ -220,6 +228,22 @@ def train_missing(options: Options, folder: Path) -> None:
                 rate = f", {found['steps'] / found['wall_s']:.0f} steps/s" if "steps" in found else ""
                 mean = np.mean(found["evaluation"]["return"])
                 print(f"{path}: return {mean:.1f} in {options.episodes} episodes{rate}", flush=True)
+
+
+def show(options: Options, folder: Path) -> None:
+    """Join the files that are there, print, write and draw."""
+    import torch
+
+    from worldmodel.benchmarks import plots, rl_curves
+    from worldmodel.benchmarks.provenance import provenance
+    from worldmodel.files import write_json
+
+    tasks = rl_curves.join(folder)
+    print(common.aligned(rl_curves.rows(tasks)))
+    if options.json:
+        write_json(options.json, {"tasks": tasks, **provenance(torch.device("cpu"))})
+    if options.plot:
+        plots.curves(tasks, Path(options.plot))
 
 
 def main() -> None:
