@@ -15,6 +15,7 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
+from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector.utils import batch_space
 
 from worldmodel.errors import BadValue
@@ -82,7 +83,7 @@ class LatentEncoder:
             )
 
 
-class LatentObservation(gymnasium.ObservationWrapper[np.ndarray, Any, Any]):
+class LatentObservation(gymnasium.ObservationWrapper[np.ndarray, Any, Any], RecordConstructorArgs):
     """An environment whose observation is the latent (D,) float32 of its picture, or (2D,) with that of its goal.
 
     Args:
@@ -95,7 +96,10 @@ class LatentObservation(gymnasium.ObservationWrapper[np.ndarray, Any, Any]):
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], model: WorldModel, goal: bool = True) -> None:
-        super().__init__(env)
+        RecordConstructorArgs.__init__(
+            self, _disable_deepcopy=True, model=model, goal=goal
+        )  # so that the spec holds it
+        gymnasium.ObservationWrapper.__init__(self, env)
         self.encoder = LatentEncoder(model, env.observation_space, goal)
         self.observation_space = self.encoder.space
 
