@@ -60,8 +60,9 @@ class LatentExtractor(BaseFeaturesExtractor):
         from worldmodel.checkpoint import load_model
 
         model = load_model(model) if isinstance(model, str | Path) else deepcopy(model)
-        in_dict = isinstance(observation_space, spaces.Dict)
-        entries = dict(observation_space.items()) if in_dict else {"pixels": observation_space}
+        entries = (
+            dict(observation_space) if isinstance(observation_space, spaces.Dict) else {"pixels": observation_space}
+        )
         pictures = [name for name, entry in entries.items() if len(entry.shape or ()) == 3]
         numbers = [name for name in entries if name not in pictures]
         size, expected = model.config.image_size, (3, model.config.image_size, model.config.image_size)
@@ -76,7 +77,7 @@ class LatentExtractor(BaseFeaturesExtractor):
         if finetune:
             self.model.encoder.requires_grad_(True)
             self.model.projector.requires_grad_(True)
-        self.in_dict, self.pictures, self.numbers = in_dict, pictures, numbers
+        self.in_dict, self.pictures, self.numbers = isinstance(observation_space, spaces.Dict), pictures, numbers
         self.scale, self.seen = 255.0 if normalize_images else 1.0, False
 
     def forward(self, observations: Any) -> Tensor:

@@ -43,7 +43,7 @@ class LatentEncoder:
     def __init__(self, model: WorldModel, space: spaces.Space[Any], goal: bool = True) -> None:
         self.model = model.eval()
         self.in_dict = isinstance(space, spaces.Dict)
-        entries = dict(space.items()) if isinstance(space, spaces.Dict) else {"pixels": space}
+        entries = dict(space) if isinstance(space, spaces.Dict) else {"pixels": space}
         self.with_goal = goal and "goal" in entries
         for name in ("pixels", "goal") if self.with_goal else ("pixels",):
             if name not in entries:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from worldmodel.interfaces import Context
+
 
 def windows_slow(episodes: list[dict[str, Any]], length: int, stride: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Every window of every episode, (pixels (T, ...), action (T-1, F*a)), by plain loops over rows and steps."""
@@ -146,3 +148,26 @@ def riccati(
             now = M @ now + G @ actions[-1]
         plans.append(torch.stack(actions))
     return torch.stack(plans), torch.stack(costs)
+
+
+@torch.no_grad()
+def surprise_slow(model: Any, name: str, pictures: list[np.ndarray], actions: list[np.ndarray]) -> float | None:
+    """Error of predicting the last picture's latent from all pictures and actions of an episode so far.
+
+    None where fewer than C blocks of actions were taken.
+    """
+    C, F, now = model.config.context, model.config.action_block, len(actions)
+    if now < C * F:
+        return None
+    latents = [model.encode({"pixels": torch.from_numpy(picture)[None, None]})[0, 0] for picture in pictures]
+    blocks = []
+    for k in range(C, 0, -1):  # from k model steps ago to k - 1
+        values: list[float] = []
+        for step in range(now - k * F, now - (k - 1) * F):
+            values.extend((torch.from_numpy(actions[step]) - model.action_mean) / model.action_std)
+        blocks.append(torch.tensor(values))
+    z = torch.stack([latents[now - k * F] for k in range(C, 0, -1)])
+    slow = {"one-step": one_step_rollout_slow, "prefix": prefix_rollout_slow}[name]
+    context = Context(z[None], torch.stack(blocks)[None, :-1])
+    z_hat = slow(model.predictor(name), context, blocks[-1][None, None, None])[0, 0, 0]
+    return float(sum((z_hat - latents[now]) ** 2) / len(z_hat))
