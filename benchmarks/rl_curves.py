@@ -66,7 +66,7 @@ def one_seed(run: Run) -> dict[str, Any]:
         found |= of_success(run["evaluation"]["success"])
     if "wall_s" in run:
         found |= {"steps": run["steps"], "wall_s": run["wall_s"], "cpu_s": run["cpu_s"]}
-    return found | {"commit": run["commit"], "date": run["date"]}
+    return found | {name: run[name] for name in ("model", "commit", "date") if name in run}
 
 
 def of_returns(returns: np.ndarray) -> dict[str, Any]:

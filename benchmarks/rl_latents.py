@@ -154,7 +154,8 @@ def measure(name: str, arm: str, seed: int, options: Options, model: Any) -> dic
     """Train and evaluate one arm with one seed, for JSON."""
     import torch
 
-    from worldmodel.benchmarks.provenance import provenance
+    from worldmodel.benchmarks.provenance import file_fingerprint, provenance
+    from worldmodel.checkpoint import model_folder
 
     size = options.image_size if model is None else model.config.image_size
     settings = PPO | {"environments": ENVIRONMENTS, "image_size": size, "steps": options.steps}
@@ -167,6 +168,8 @@ def measure(name: str, arm: str, seed: int, options: Options, model: Any) -> dic
         envs.close()
         found |= trained
         act = greedy(learner)
+    if model is not None:
+        found["model"] = file_fingerprint(model_folder(str(options.model)) / "model.safetensors")
     begun = time.perf_counter()
     found["evaluation"] = evaluate(single, act, options.episodes)
     found["evaluation_wall_s"] = time.perf_counter() - begun

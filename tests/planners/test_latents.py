@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import warnings
 from typing import Any
 
@@ -16,7 +18,7 @@ from gymnasium.wrappers import FilterObservation, TransformObservation
 
 from tests.worldmodel.tiny import tiny_model
 from worldmodel.envs.registry import make
-from worldmodel.errors import BadValue
+from worldmodel.errors import BadValue, MissingExtra
 from worldmodel.planners.latents import LatentEncoder, LatentObservation, VectorLatentObservation
 
 NEEDS = "Stable-Baselines3 is in the extra sb3"
@@ -157,3 +159,13 @@ def test_ppo_learns_on_latents() -> None:
 def test_other_observations_are_refused(space: spaces.Space[Any], message: str) -> None:
     with pytest.raises(BadValue, match=message):
         LatentEncoder(tiny_model(), space)
+
+
+@pytest.mark.parametrize("name", ["latents_sb3", "extractor"])
+def test_what_needs_stable_baselines3_says_so(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [module for module in sys.modules if module.split(".")[0] == "stable_baselines3"]:
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(sys.modules, "stable_baselines3", None)
+    monkeypatch.delitem(sys.modules, f"worldmodel.planners.{name}", raising=False)
+    with pytest.raises(MissingExtra, match=rf"worldmodel.planners.{name} needs .* pip install 'worldmodel\[sb3\]'"):
+        importlib.import_module(f"worldmodel.planners.{name}")
