@@ -78,7 +78,10 @@ def curves(tasks: Mapping[str, Mapping[str, Any]], path: Path) -> Path:
     panels = [
         (task, name, label, scale)
         for task, arms in tasks.items()
-        for name, label, scale in (("return", "return of an episode", 1), ("success", "success [%]", 100))
+        for name, label, scale in (
+            ("return", "return, sum of an episode's rewards", 1),
+            ("success", "success [%]", 100),
+        )
         if any(name in arm.get("curve", ()) for arm in arms.values())
     ]
     if not panels:
@@ -86,7 +89,8 @@ def curves(tasks: Mapping[str, Mapping[str, Any]], path: Path) -> Path:
     figure, axes = _figure(len(panels), height=4)
     for axis, (task, name, label, scale) in zip(axes, panels):
         for arm, found in tasks[task].items():
-            seeds = f"{len(found['seeds'])} seeds"
+            count = len(found["seeds"])
+            seeds = f"{count} seed{'s' * (count > 1)}"
             if "curve" not in found:
                 level = scale * found["evaluation"][name]
                 axis.axhline(level, color="0.4", linestyle="--", linewidth=1, label=f"{arm}, {seeds}", zorder=0)

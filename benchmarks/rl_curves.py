@@ -107,14 +107,14 @@ def in_bins(steps: Sequence[int], values: Sequence[float], edges: np.ndarray) ->
 
 def rows(tasks: dict[str, dict[str, Any]]) -> list[list[str]]:
     """Lines of a table."""
-    table = [["task", "arm", "return", "95 %", "of each seed", "success", "steps/s"]]
+    table = [["task", "arm", "return", "95 %", "of each seed", "success", "steps/CPU-s"]]
     for task, arms in tasks.items():
         for arm, found in arms.items():
             seeds, end = found["seeds"], found["evaluation"]
             line = [task, arm, f"{end['return']:.1f}", f"[{end['return_low']:.1f}, {end['return_high']:.1f}]"]
             line.append(" ".join(f"{seed['return']:.1f}" for seed in seeds))
             line.append(f"{100 * end['success']:.1f} %" if "success" in end else "-")
-            wall = sum(seed.get("wall_s", 0.0) for seed in seeds)
-            line.append(f"{sum(seed['steps'] for seed in seeds) / wall:.0f}" if wall else "-")
+            cpu = sum(seed.get("cpu_s", 0.0) for seed in seeds)
+            line.append(f"{sum(seed['steps'] for seed in seeds) / cpu:.0f}" if cpu else "-")
             table.append(line)
     return table

@@ -117,7 +117,7 @@ def test_curves_are_means_and_ranges_of_the_seeds(tmp_path: Path) -> None:
     assert (end["return"], end["episodes"], end["success"], end["n"]) == (6.0, 2, 0.5, 4)
     assert (end["return_low"], end["return_high"]) == (5.0, 7.0)
     assert "curve" not in found["random"]
-    assert rl_curves.rows({"two-room": found})[1][-1] == "100"  # steps a second
+    assert rl_curves.rows({"two-room": found})[1][-1] == "200"  # steps a second
     assert plots.curves({"two-room": found}, tmp_path / "a.png").stat().st_size > 1000
 
 
