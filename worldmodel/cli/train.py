@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +12,7 @@ import tyro
 
 from worldmodel.cli import common
 from worldmodel.cli.progress import Progress, import_wandb
+from worldmodel.cli.summary import summary
 from worldmodel.config import LossConfig, ModelConfig, TrainConfig, check, flat
 from worldmodel.errors import BadFile, BadValue, UnknownName
 from worldmodel.recipes import settings, with_heads
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     import torch
 
     from worldmodel.datasets.store import EpisodeStore
-    from worldmodel.model import WorldModel
 
 DEFAULT = "pusht"
 RESUME = ("always", "auto", "never")
@@ -223,7 +223,7 @@ def _train(options: Options, env: str, out: Path, old: RunConfig | None, device:
         protocol={"offset": 25, "budget": 50, "split": "test"},
         report=report,
     )
-    _summary(out, model, steps, report, config)
+    print(summary(out, model, steps, report, config))
 
 
 def _task(env: str | None, dataset: str | None) -> str:
@@ -274,34 +274,6 @@ def _same_run(old: RunConfig, new: RunConfig, out: Path) -> RunConfig:
         names = ", ".join(name for name, value in flat(new).items() if flat(changed)[name] != value)
         raise BadValue(f"--resume: {names} differ from those of {out}; leave them out, or give another --out")
     return changed
-
-
-def _summary(out: Path, model: WorldModel, steps: int, report: Mapping[str, float], config: RunConfig) -> None:
-    from worldmodel.cli.validation import HORIZONS
-
-    rows = [
-        ("steps", f"{steps}"),
-        ("latent", f"std {report['std']:.2f}, effective rank {report['rank']:.0f} of {config.model.latent_dim}"),
-    ]
-    for name in model.predictors:
-        known = [h for h in HORIZONS if f"{name}_error_{h}" in report]  # short episodes have no far ones
-        ahead, errors = ", ".join(map(str, known)), ", ".join(f"{report[f'{name}_error_{h}']:.3f}" for h in known)
-        rows.append((name, f"open-loop error {errors} of copy-last at {ahead} model steps, held out"))
-        if known and f"{name}_sensitivity_{known[0]}" in report:
-            times = ", ".join(f"{report[f'{name}_sensitivity_{h}']:.1f}" for h in known)
-            rows.append(("", f"with shuffled actions {times} times that"))
-    for kind in ("linear", "mlp"):
-        if f"probe_{kind}" in report:
-            r2, pixels, random = (report[f"probe_{control}{kind}"] for control in ("", "pixels_", "random_"))
-            text = f"state read from the latent, R^2 {r2:.3f} (from pixels {pixels:.3f}, random encoder {random:.3f})"
-            rows.append((f"{kind} probe", text))
-    rows.append(("model", f"{out / 'model'}"))
-    print(common.aligned(rows))
-    try:
-        common.short_name(config.env)
-        print(f"next: wm-plan --env {config.env} --model {out}")
-    except UnknownName:  # somebody's robot: nothing here simulates it
-        print(f"next: worldmodel.load({str(out)!r}).agent() plans from pictures of {config.env}")
 
 
 if __name__ == "__main__":
