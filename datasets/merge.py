@@ -16,6 +16,7 @@ from worldmodel.datasets.writing import StoreWriter
 from worldmodel.errors import BadFile, BadValue
 from worldmodel.files import replacing
 
+OWN = {"format", "created", "policies", "sources", "grown_from"}  # attributes of one file, not of what is made from it
 _SAME_ROWS = {"action": 10, "state": 10, "pixels": 1}  # two episodes that begin with as many equal rows are one
 
 
@@ -40,7 +41,17 @@ def merge(paths: Sequence[str | Path], out: str | Path, progress: Callable[[int,
     if len(paths) < 2:
         raise BadValue(f"merge: expected at least two datasets, got {len(paths)}")
     refuse_existing(out)
-    with ExitStack() as stack:
+    return join(paths, out, progress)
+
+
+def join(
+    paths: Sequence[str | Path],
+    out: str | Path,
+    progress: Callable[[int, int], None] | None = None,
+    about: Callable[[EpisodeStore], dict[str, Any]] = lambda first: {},
+) -> Path:
+    """Do what `merge` does, in place of whatever is at ``out``; ``about`` the first store says more of the result."""
+    with replacing(out) as temporary, ExitStack() as stack:
         stores = [stack.enter_context(EpisodeStore(path)) for path in paths]
         for other in stores[1:]:
             _check_alike(stores[0], other)
@@ -52,7 +63,7 @@ def merge(paths: Sequence[str | Path], out: str | Path, progress: Callable[[int,
                     "the other trained on; collect with another seed"
                 )
         rows = sum(store.rows for store in stores)
-        with replacing(out) as temporary, StoreWriter(temporary, _provenance(stores)) as writer:
+        with StoreWriter(temporary, {**_provenance(stores), **about(stores[0])}) as writer:
             for store in stores:
                 writer.extend(store, store.split, progress=lambda done: progress(done, rows) if progress else None)
     return Path(out)
@@ -105,15 +116,19 @@ def _starts(store: EpisodeStore) -> dict[bytes, int]:
 
 
 def _provenance(stores: Sequence[EpisodeStore]) -> dict[str, Any]:
-    own = {"format", "created", "policies"}  # written anew
     first = stores[0].attrs
-    agreed = {key for key in first if all(key in s.attrs and s.attrs[key] == first[key] for s in stores)} - own
+    agreed = {key for key in first if all(key in s.attrs and s.attrs[key] == first[key] for s in stores)} - OWN
     policies: Counter[str] = Counter()
     for store in stores:
         policies.update(policy_counts(store, store.episodes()))
-    sources = [
-        {"file": store.path.name, "episodes": len(store), "fingerprint": store.fingerprint}
-        | {key: value for key, value in store.attrs.items() if key not in agreed | {"format"}}
-        for store in stores
-    ]
+    sources = [source for store in stores for source in _sources(store, agreed)]
     return {**{key: first[key] for key in agreed}, "policies": dict(sorted(policies.items())), "sources": sources}
+
+
+def _sources(store: EpisodeStore, agreed: set[str]) -> list[dict[str, Any]]:
+    """What each run of the store's episodes came from: the files that it was itself made of, or the store."""
+    its_own = {key: value for key, value in store.attrs.items() if key not in agreed | {"format"}}
+    parts = store.attrs.get("sources", [])
+    if sum(part["episodes"] for part in parts) == len(store):
+        return [{key: value for key, value in its_own.items() if key not in OWN} | part for part in parts]
+    return [{"file": store.path.name, "episodes": len(store), "fingerprint": store.fingerprint} | its_own]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from worldmodel.datasets.merge import policy_counts, refuse_existing
+from worldmodel.datasets.merge import OWN, policy_counts, refuse_existing
 from worldmodel.datasets.store import SPLITS, EpisodeStore, split_number
 from worldmodel.datasets.writing import StoreWriter
 from worldmodel.errors import BadValue
@@ -82,7 +82,7 @@ def resplit(
         if not chosen.any():
             raise BadValue(f"only: {path} has no {only} episode" if only else "train: no episode is left")
         rows = int(store.lengths[chosen].sum())
-        attrs = {key: value for key, value in store.attrs.items() if key not in ("format", "created", "policies")}
+        attrs = {key: value for key, value in store.attrs.items() if key not in OWN}
         attrs["policies"] = policy_counts(store, np.flatnonzero(chosen))
         attrs["sources"] = [{"file": store.path.name, "episodes": len(store), "fingerprint": store.fingerprint}]
         with replacing(out) as temporary, StoreWriter(temporary, attrs) as writer:

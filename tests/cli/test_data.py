@@ -102,6 +102,8 @@ def test_list_preview_split_merge(
     assert "look.png and look.mp4: episodes 0, 8, 17\n" in capsys.readouterr().out
     with av.open("look.mp4") as film:
         assert sum(1 for _ in film.decode(video=0)) == 30
+    assert wm_data(monkeypatch, "append", "c.h5", "d.h5") == 0
+    assert "c.h5 (8 episodes), d.h5 (3 episodes)" in capsys.readouterr().out
     Path("cut.h5").write_bytes(Path("a.h5").read_bytes()[:3000])
     Path("text.h5").write_text("x" * 3000)
     (tmp_path / "f.h5.parts").mkdir()

@@ -3,8 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.datasets.episodes import episode
+from worldmodel.datasets.append import append
 from worldmodel.datasets.cache import FrameCache
 from worldmodel.datasets.store import EpisodeStore, write_store
 
@@ -29,6 +31,31 @@ def test_made_anew_when_the_dataset_changes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(after, episode(1, 25)["pixels"])
     np.testing.assert_array_equal(before, episode(0, 25)["pixels"])  # whoever holds the old one is not disturbed
     assert len(list((tmp_path / "a.h5.cache").iterdir())) == 1
+
+
+def test_of_a_dataset_that_has_grown_only_what_is_new_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_store(tmp_path / "a.h5", [episode(0, 25)], {})
+    before, read, decoded = frames(path), EpisodeStore.read, []
+    for number in (1, 2):  # twice, with no cache in between
+        append(path, write_store(tmp_path / "more.h5", [episode(number, 25)], {}))
+
+    def recorded(store: EpisodeStore, column: str, start: int, stop: int) -> np.ndarray:
+        if column == "pixels" and stop - start > 1:  # fingerprints read single rows
+            decoded.append((start, stop))
+        return read(store, column, start, stop)
+
+    monkeypatch.setattr(EpisodeStore, "read", recorded)
+    after = frames(path)
+    assert decoded == [(25, 75)]
+    np.testing.assert_array_equal(after, np.concatenate([episode(i, 25)["pixels"] for i in range(3)]))
+    np.testing.assert_array_equal(before, episode(0, 25)["pixels"])
+    (cached,) = (tmp_path / "a.h5.cache").iterdir()
+    assert cached.stat().st_size == 128 + after.nbytes
+    cached.write_bytes(cached.read_bytes().replace(b"(75,", b"(25,"))  # as if killed between name and header
+    np.testing.assert_array_equal(frames(path), after)
+    assert decoded == [(25, 75), (0, 75)]
 
 
 def test_a_truncated_cache_is_made_anew(tmp_path: Path) -> None:

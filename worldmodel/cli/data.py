@@ -18,7 +18,7 @@ from worldmodel.cli.common import (
     short_name,
     subcommands,
 )
-from worldmodel.cli.data_files import merge, preview, split
+from worldmodel.cli.data_files import append, merge, preview, split
 from worldmodel.cli.data_info import info, list_datasets, show
 from worldmodel.errors import UnknownName
 
@@ -154,7 +154,7 @@ def main() -> None:
     """Entry point of ``wm-data``."""
     commands = {
         "envs": envs, "collect": collect, "convert": convert, "list": list_datasets, "info": info, "preview": preview,
-        "verify": verify, "merge": merge, "split": split,
+        "verify": verify, "merge": merge, "append": append, "split": split,
     }  # fmt: skip
     run(lambda: subcommands(commands, "Make datasets, and look at them."))
 

@@ -1,4 +1,4 @@
-"""``wm-data preview | merge | split``: pictures of a dataset, and datasets made from others."""
+"""``wm-data preview | merge | append | split``: pictures of a dataset, and datasets made from others."""
 
 from __future__ import annotations
 
@@ -53,6 +53,20 @@ def merge(paths: Annotated[tuple[str, ...], tyro.conf.Positional], out: str) -> 
     with bar(None, "rows", "merging") as line:
         library.merge(paths, out, lambda done, total: move(line, done, total))
     _show(out)
+
+
+def append(path: Annotated[str, tyro.conf.Positional], more: Annotated[str, tyro.conf.Positional]) -> None:
+    """Add a dataset's episodes to the end of another, which others may be reading; every episode keeps its split.
+
+    Args:
+        path: The dataset that grows.
+        more: The episodes to add; the file stays.
+    """
+    from worldmodel.datasets import append as library
+
+    with bar(None, "rows", "appending") as line:
+        library.append(path, more, lambda done, total: move(line, done, total))
+    _show(path)
 
 
 def split(
