@@ -127,7 +127,7 @@ def test_the_numpy_planner_chooses_the_plan_that_torch_would(tmp_path: Path, mon
 
 def test_every_training_command_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parsed, not run: they take hours, or a cluster."""
-    from worldmodel.cli.train import parse
+    from worldmodel.cli.train_options import parse
 
     monkeypatch.chdir(tmp_path)
     script = "\n".join(blocks(ROOT / "docs" / "training.md", "sh")).replace("\\\n", "")

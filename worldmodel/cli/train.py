@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import tyro
+from typing import TYPE_CHECKING
 
 from worldmodel.cli import common
 from worldmodel.cli.progress import Progress, import_wandb
 from worldmodel.cli.summary import summary
-from worldmodel.config import LossConfig, ModelConfig, TrainConfig, check, flat
-from worldmodel.errors import BadFile, BadValue, UnknownName
-from worldmodel.recipes import settings, with_heads
+from worldmodel.cli.train_options import Options, folder_of, parse, task_of
+from worldmodel.config import ModelConfig, check, flat
+from worldmodel.errors import BadFile, BadValue
 from worldmodel.run import RunConfig, read_config, write_config
 
 if TYPE_CHECKING:
@@ -23,49 +20,10 @@ if TYPE_CHECKING:
 
     from worldmodel.datasets.store import EpisodeStore
 
-DEFAULT = "pusht"
-RESUME = ("always", "auto", "never")
 MAY_CHANGE = (  # of TrainConfig, in a run that is resumed
     *("steps", "minutes", "lr", "weight_decay", "warmup", "schedule", "final_lr", "clip"),
     *("accumulate", "compile", "log_every", "save_every", "validate_every"),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """Train a world model from pixels and actions; collects episodes first when there are none."""
-
-    env: str | None = None
-    """Task, such as pusht, dmc/reacher-qpos, ogbench/cube-single or gym/Pendulum-v1 [the dataset's, else pusht]."""
-    recipe: str = "wm"
-    """What is learned: wm (both predictors), lewm (one-step), fast-lewm (prefix)."""
-    heads: tuple[str, ...] = ()
-    """What else is learned of tasks that reward: reward, or reward value (what can still be had, too)."""
-    preset: str = "auto"
-    """How large: nano (CPU), small (one GPU), paper (224 px); auto is nano without an accelerator, else small."""
-    dataset: str | None = None
-    """Episodes to learn from [data/<env>.h5, collected when missing]."""
-    out: str | None = None
-    """Run folder [runs/<env>]."""
-    config: str | None = None
-    """config.yaml of an earlier run to start from; further options override it."""
-    resume: Annotated[str, tyro.conf.arg(metavar="[always|auto|never]")] = "never"
-    """Go on from the state in the run folder, which must be there; auto starts the run if it is not."""
-    steps: int | None = None
-    """Optimiser steps [the preset's]."""
-    minutes: float | None = None
-    """Wall-clock minutes to stop after; the learning rate then follows the clock [no limit]."""
-    seed: int | None = None
-    """Of weights, batches and dropout [0]."""
-    device: str = "auto"
-    """auto, cpu, or an accelerator's name."""
-    wandb: bool = False
-    """Show numbers and rollouts in Weights & Biases too; WANDB_MODE=offline keeps them on this machine."""
-    episodes: int | None = None
-    """Episodes to collect when the dataset is missing [1000; 200 where a picture is slow, as OGBench's arm]."""
-    model: Annotated[ModelConfig, tyro.conf.AvoidSubcommands] = field(default_factory=ModelConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
 
 
 def main() -> None:
@@ -73,80 +31,10 @@ def main() -> None:
     common.run(lambda: train(parse(sys.argv[1:])))
 
 
-def parse(arguments: list[str]) -> Options:
-    """Parse the command line on top of what its run to resume, or config, or recipe and preset say."""
-    arguments = _say_always(arguments)
-    peek = {name: _peek(arguments, name) for name in ("env", "dataset", "out", "config", "recipe", "preset", "device")}
-    resume = _peek(arguments, "resume")
-    if resume == "always" and not peek["config"]:
-        folder = peek["out"] or _folder(None, _task(peek["env"], peek["dataset"]))
-        peek["config"] = str(Path(folder) / "config.yaml")
-    if peek["config"]:
-        for name in ("recipe", "preset"):
-            if peek[name]:
-                raise BadValue(f"--{name}: {peek['config']} already says what is trained; leave one of the two out")
-        with common.option("--resume" if resume == "always" else "--config"):
-            base = read_config(Path(peek["config"]))
-        default = Options(**{k: getattr(base, k) for k in RunConfig.__dataclass_fields__ if k != "fingerprint"})
-    else:
-        preset = peek["preset"] or "auto"
-        asks_help = any(argument in ("-h", "--help") for argument in arguments)
-        size = common.auto_preset(peek["device"] or "auto") if preset == "auto" and not asks_help else preset
-        model, loss, train = settings(peek["recipe"] or "wm", "nano" if size == "auto" else size)
-        default = Options(preset=size, model=model, loss=loss, train=train)
-    with common.options_as_fields():
-        options = common.parse(Options, arguments, default)
-    if options.preset == "auto":
-        options = replace(options, preset=default.preset)
-    with common.option("--heads"):
-        model, loss = with_heads(options.model, options.loss, _names(options.heads))
-        options = replace(options, model=model, loss=loss)
-    if options.resume not in RESUME:
-        raise UnknownName("--resume", options.resume, RESUME)
-    said = {name: getattr(options, name) for name in ("steps", "minutes", "seed") if getattr(options, name) is not None}
-    for name in ("steps", "minutes"):
-        if name in said and said[name] <= 0:
-            raise BadValue(f"--{name}: expected more than 0, got {said[name]}")
-    if "minutes" in said and "steps" not in said:
-        said["steps"] = 10**7  # the clock decides
-    if "steps" in said and "minutes" not in said:
-        said["minutes"] = 0.0
-    with common.options_as_fields():
-        return replace(options, train=replace(options.train, **said))
-
-
-def _names(heads: Sequence[str]) -> list[str]:
-    """Heads that are separated by commas, by spaces, or both."""
-    return [name for part in heads for name in part.split(",") if name]
-
-
-def _folder(out: str | None, env: str) -> Path:
-    from worldmodel.envs.registry import file_name
-
-    return Path(out or f"runs/{file_name(env)}")
-
-
-def _say_always(arguments: list[str]) -> list[str]:
-    """Write ``--resume`` without a value as ``--resume always``."""
-    said = []
-    for argument, following in zip(arguments, [*arguments[1:], "--"]):
-        said += [argument, "always"] if argument == "--resume" and following.startswith("-") else [argument]
-    return said
-
-
-def _peek(arguments: list[str], name: str) -> str | None:
-    for i, argument in enumerate(arguments):
-        if argument.startswith(f"--{name}="):
-            return argument.split("=", 1)[1]
-        if argument == f"--{name}" and i + 1 < len(arguments):
-            return arguments[i + 1]
-    return None
-
-
 def train(options: Options) -> None:
     """Do what the options say."""
-    env = _task(options.env, options.dataset)  # a slip fails here, before anything is done
-    out = _folder(options.out, env)
+    env = task_of(options.env, options.dataset)  # a slip fails here, before anything is done
+    out = folder_of(options.out, env)
     begun = (out / "config.yaml").exists()
     if begun and options.resume == "never":
         raise BadValue(f"--out: {out} already holds a run; add --resume to go on with it, or give another folder")
@@ -224,18 +112,6 @@ def _train(options: Options, env: str, out: Path, old: RunConfig | None, device:
         report=report,
     )
     print(summary(out, model, steps, report, config))
-
-
-def _task(env: str | None, dataset: str | None) -> str:
-    """The task: what is asked for, or what the dataset says, which may be one that nothing here simulates."""
-    from worldmodel.datasets.store import EpisodeStore
-
-    if dataset is not None and Path(dataset).is_file():
-        with common.option("--dataset"), EpisodeStore(dataset) as store:
-            if env in (None, store.env):
-                return store.env
-    with common.option("--env"):
-        return common.short_name(env or DEFAULT)
 
 
 def _open_or_collect(options: Options, env: str) -> EpisodeStore:
