@@ -298,6 +298,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     kind = options[0]
     if is_dataclass(kind):
         return from_dict(typing.cast(type, kind), value, where)
+    if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
+        return tuple(_convert(typing.get_args(kind)[0], item, where) for item in value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):

@@ -26,6 +26,8 @@ class RunConfig:
     preset: str
     dataset: str
     fingerprint: str = ""  # of the dataset, so that a run is not resumed on other data
+    learned: tuple[str, ...] = ()  # fingerprints of the datasets that it has learned from before, if it was continued
+    begin: int = 0  # step that the learning-rate schedule and train.steps count from: where it was continued
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     train: TrainConfig = field(default_factory=TrainConfig)

@@ -48,8 +48,12 @@ def train(
     folder: Path,
     validate: Validate | None = None,
     record: Record | None = None,
+    begin: int = 0,
 ) -> Trained:
     """Train until ``config.steps`` or ``config.minutes``, resuming from ``folder/state`` when it is there.
+
+    What is there may be the end of another training, whose weights and optimiser then go on: from step ``begin`` on,
+    steps, minutes and the learning-rate schedule count anew.
 
     In several processes (``worldmodel.distributed``) each gives its share of every batch, and the first one validates
     and writes.
@@ -62,6 +66,7 @@ def train(
         folder: run folder; receives ``metrics.jsonl`` and ``state/``.
         validate: numbers of held-out data, called now and then with the model in evaluation mode.
         record: called with every line of numbers, for a progress bar or TensorBoard.
+        begin: steps that were done before this training.
 
     Returns:
         The optimiser steps done in total, and what ``validate`` says at the end.
@@ -78,6 +83,7 @@ def train(
     objective = distributed.averaging(_Objective(model, loss, config))
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
     step, elapsed = _resume(folder, model, optimizer)
+    elapsed = elapsed if step > begin else 0.0
     optimizer.param_groups[0]["weight_decay"] = config.weight_decay  # which a resumed run may change
     start = time.monotonic() - elapsed
     metrics = _Metrics(folder / "metrics.jsonl", step, record) if first else None
@@ -86,7 +92,7 @@ def train(
     with _interruptible() as interrupted:
         while True:
             passed = (time.monotonic() - start) / (60 * config.minutes or math.inf)
-            progress, stop = distributed.maximum(max(step / config.steps, passed), float(interrupted()))
+            progress, stop = distributed.maximum(max((step - begin) / config.steps, passed), float(interrupted()))
             if progress >= 1 or stop:
                 break
             lr = config.lr * _schedule(progress / config.schedule, config)
@@ -104,7 +110,7 @@ def train(
             model.update()
             step += 1
 
-            if step % config.log_every == 0 or step == config.steps:
+            if step % config.log_every == 0 or step == begin + config.steps:
                 values = {"loss": total, **parts}
                 values = distributed.mean({name: float(value.detach()) for name, value in values.items()})
                 if metrics:
@@ -192,6 +198,19 @@ def save_state(folder: Path, model: WorldModel, optimizer: torch.optim.Optimizer
         whole = io.BytesIO()  # torch.save itself does not say that a disk is full
         torch.save(state, whole)
         temporary.write_bytes(whole.getvalue())
+
+
+def saved_step(folder: Path) -> int:
+    """Return the optimiser steps of the state in a run folder, 0 if there is none.
+
+    Raises:
+        BadFile: it is not readable.
+    """
+    path = folder / "state" / "state.pt"
+    try:
+        return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["step"]) if path.exists() else 0
+    except Exception as error:  # see below
+        raise BadFile(f"{path} is damaged: give another --out") from error
 
 
 def _resume(folder: Path, model: WorldModel, optimizer: torch.optim.Optimizer) -> tuple[int, float]:

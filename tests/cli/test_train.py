@@ -14,9 +14,11 @@ import pytest
 import torch
 
 from tests.datasets.episodes import episode
+from worldmodel.checkpoint import load_model, read_about
 from worldmodel.cli import train
 from worldmodel.cli.data import collect_with_bar
-from worldmodel.datasets.store import write_store
+from worldmodel.datasets.append import append
+from worldmodel.datasets.store import EpisodeStore, write_store
 from worldmodel.run import read_config
 
 SMALL = (
@@ -99,6 +101,59 @@ def test_a_run_is_not_resumed_on_other_data(
     capsys.readouterr()
     assert wm_train(monkeypatch, "--resume --out run --steps 3") == 2
     assert "--resume: fingerprint differ" in capsys.readouterr().err
+
+
+def test_a_finished_model_is_trained_further_on_data_that_have_grown_and_on_others(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = Path("own.h5")
+    own.write_bytes(data.read_bytes())
+    collect_with_bar("two-room", Path("more.h5"), 4, steps=70, seed=1, workers=1)
+    assert wm_train(monkeypatch, SMALL + " --steps 4 --out run", own) == 0
+    before, first = read_config(Path("run/config.yaml")), load_model("run")
+    append(own, "more.h5")
+    assert wm_train(monkeypatch, "--continue --out run --steps 3 --train.log-every 1") == 0
+    after, second = read_config(Path("run/config.yaml")), load_model("run")
+    assert (after.begin, after.train.steps, after.learned) == (4, 3, (before.fingerprint,))
+    with EpisodeStore(own) as store:
+        assert after.fingerprint == store.fingerprint != before.fingerprint
+    about = read_about("run")
+    assert about["steps"] == 7 and about["dataset"]["before"] == [before.fingerprint]
+    # Weights go on, and so does what the model takes for the mean action: its predictors know no other.
+    assert not torch.equal(next(first.parameters()), next(second.parameters()))
+    assert torch.equal(first.action_mean, second.action_mean)
+    lines = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
+    rates = {line["step"]: line["lr"] for line in lines if "lr" in line}
+    assert list(rates) == [1, 2, 3, 4, 5, 6, 7]
+    assert rates[5] == rates[1] and rates[7] > rates[4]  # the schedule of three steps begins anew
+    # Finished it resumes as itself, interrupted it goes on; then on other data.
+    assert wm_train(monkeypatch, "--resume --out run") == 0
+    assert read_about("run")["steps"] == 7
+    assert wm_train(monkeypatch, "--resume --out run --steps 4") == 0
+    assert read_about("run")["steps"] == 8
+    assert wm_train(monkeypatch, "--continue --out run --steps 2 --dataset more.h5 --loss.sigreg 0.05") == 0
+    third = read_config(Path("run/config.yaml"))
+    assert (third.begin, third.dataset, third.learned) == (8, "more.h5", (before.fingerprint, after.fingerprint))
+    capsys.readouterr()
+    for line, says in (
+        ("--continue --out run --resume", "--continue: begins a new training of the run's model, leave out --resume"),
+        ("--continue --out run --config run/config.yaml", "leave out --config"),
+        ("--continue --out run --preset small", "--preset: run/config.yaml already says what is trained"),
+        ("--continue --out run --heads reward", "--continue: model.reward differ from those of run"),
+        ("--continue --out run --env pusht", "more.h5 holds episodes of two-room, not of pusht"),
+        ("--continue --out none", "--continue: no such configuration: none/config.yaml"),
+        ("--out run --env two-room", "add --resume to finish it, --continue to train its model further, or give"),
+    ):
+        assert wm_train(monkeypatch, line) == 2
+        err = capsys.readouterr().err
+        assert says in err and len(err.splitlines()) == 1, err
+    Path("run/state/state.pt").write_bytes(b"half")
+    assert wm_train(monkeypatch, "--continue --out run") == 2
+    assert "--continue: run/state/state.pt is damaged: give another --out" in capsys.readouterr().err
+    Path("run/state/state.pt").unlink()
+    assert wm_train(monkeypatch, "--continue --out run") == 2
+    assert "--continue: run has no state to go on from" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

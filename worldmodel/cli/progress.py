@@ -44,7 +44,9 @@ class Progress:
         self.wandb = import_wandb() if wandb else None
         self.run: Any = None
         timed = config.train.minutes > 0
-        self.bar = common.bar(total=None if timed else config.train.steps, unit="step", desc=f"train {config.env}")
+        self.bar = common.bar(
+            total=None if timed else config.begin + config.train.steps, unit="step", desc=f"train {config.env}"
+        )
         self.stack = ExitStack()
 
     def __enter__(self) -> Progress:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from worldmodel.cli import common
 from worldmodel.cli.progress import Progress, import_wandb
@@ -36,8 +37,11 @@ def train(options: Options) -> None:
     env = task_of(options.env, options.dataset)  # a slip fails here, before anything is done
     out = folder_of(options.out, env)
     begun = (out / "config.yaml").exists()
-    if begun and options.resume == "never":
-        raise BadValue(f"--out: {out} already holds a run; add --resume to go on with it, or give another folder")
+    if begun and options.resume == "never" and not options.continues:
+        raise BadValue(
+            f"--out: {out} already holds a run; add --resume to finish it, --continue to train its model further, or "
+            "give another folder"
+        )
     if options.resume == "always" and not begun:
         raise BadFile(f"--resume: {out} holds no run to go on with")
     with common.option("--resume"):
@@ -80,7 +84,7 @@ def _train(options: Options, env: str, out: Path, old: RunConfig | None, device:
             train=options.train,
         )
         if old is not None:
-            config = _same_run(old, config, out)
+            config = _further(old, config, out) if options.continues else _same_run(old, config, out)
         batches = Batches(store, config, device)
 
     torch.manual_seed(config.train.seed)
@@ -95,7 +99,7 @@ def _train(options: Options, env: str, out: Path, old: RunConfig | None, device:
         write_config(out / "config.yaml", config)
     picture = validate.rollouts if validate else None
     with Progress(out, config, picture, options.wandb) as progress, ahead(batches, device) as sample:
-        steps, report = fit(model, loss, config.train, sample, out, validate, progress)
+        steps, report = fit(model, loss, config.train, sample, out, validate, progress, config.begin)
     if not first:
         return
     save_model(
@@ -107,7 +111,7 @@ def _train(options: Options, env: str, out: Path, old: RunConfig | None, device:
         steps=steps,
         seed=config.train.seed,
         render_preset=store.attrs.get("render_preset", "fast"),
-        dataset={"path": str(store.path), "fingerprint": store.fingerprint},
+        dataset={"path": str(store.path), "fingerprint": store.fingerprint, "before": config.learned},
         protocol={"offset": 25, "budget": 50, "split": "test"},
         report=report,
     )
@@ -145,11 +149,31 @@ def _fit_to_data(config: ModelConfig, store: EpisodeStore) -> ModelConfig:
 
 def _same_run(old: RunConfig, new: RunConfig, out: Path) -> RunConfig:
     """A resumed run may be made longer, optimised otherwise and watched otherwise, nothing else."""
+    new = replace(new, learned=old.learned, begin=old.begin)
     changed = replace(old, train=replace(old.train, **{name: getattr(new.train, name) for name in MAY_CHANGE}))
-    if new != changed:
-        names = ", ".join(name for name, value in flat(new).items() if flat(changed)[name] != value)
-        raise BadValue(f"--resume: {names} differ from those of {out}; leave them out, or give another --out")
+    _refuse("--resume", flat(new), flat(changed), out)
     return changed
+
+
+def _further(old: RunConfig, new: RunConfig, out: Path) -> RunConfig:
+    """A run that is continued keeps its model; data, losses and optimisation may be others, from its last state on."""
+    from worldmodel.training import saved_step
+
+    same = replace(new, env=old.env, recipe=old.recipe, preset=old.preset, model=old.model)
+    _refuse("--continue", flat(new), flat(same), out)
+    with common.option("--continue"):
+        begin = saved_step(out)
+    if not begin:
+        raise BadFile(f"--continue: {out} has no state to go on from; --resume goes on with what was begun there")
+    learned = old.learned if new.fingerprint == old.fingerprint else (*old.learned, old.fingerprint)
+    return replace(new, learned=learned, begin=begin)
+
+
+def _refuse(option: str, asked: Mapping[str, Any], allowed: Mapping[str, Any], out: Path) -> None:
+    if names := [name for name in {**asked, **allowed} if asked.get(name) != allowed.get(name)]:
+        raise BadValue(
+            f"{option}: {', '.join(names)} differ from those of {out}; leave them out, or give another --out"
+        )
 
 
 if __name__ == "__main__":

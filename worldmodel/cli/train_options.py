@@ -39,8 +39,10 @@ class Options:
     """config.yaml of an earlier run to start from; further options override it."""
     resume: Annotated[str, tyro.conf.arg(metavar="[always|auto|never]")] = "never"
     """Go on from the state in the run folder, which must be there; auto starts the run if it is not."""
+    continues: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="continue")] = False
+    """Train the run folder's model further, on its dataset, which may have grown, or on another one of the task."""
     steps: int | None = None
-    """Optimiser steps [the preset's]."""
+    """Optimiser steps; with --continue, further ones [the preset's]."""
     minutes: float | None = None
     """Wall-clock minutes to stop after; the learning rate then follows the clock [no limit]."""
     seed: int | None = None
@@ -60,17 +62,21 @@ def parse(arguments: list[str]) -> Options:
     """Parse the command line on top of what its run to resume, or config, or recipe and preset say."""
     arguments = _say_always(arguments)
     peek = {name: _peek(arguments, name) for name in ("env", "dataset", "out", "config", "recipe", "preset", "device")}
-    resume = _peek(arguments, "resume")
-    if resume == "always" and not peek["config"]:
+    resume, continues = _peek(arguments, "resume"), "--continue" in arguments
+    if continues and (resume or peek["config"]):
+        other = "resume, which finishes the old one" if resume else "config"
+        raise BadValue(f"--continue: begins a new training of the run's model, leave out --{other}")
+    if (resume == "always" or continues) and not peek["config"]:
         folder = peek["out"] or folder_of(None, task_of(peek["env"], peek["dataset"]))
         peek["config"] = str(Path(folder) / "config.yaml")
     if peek["config"]:
         for name in ("recipe", "preset"):
             if peek[name]:
                 raise BadValue(f"--{name}: {peek['config']} already says what is trained; leave one of the two out")
-        with common.option("--resume" if resume == "always" else "--config"):
+        with common.option("--continue" if continues else "--resume" if resume == "always" else "--config"):
             base = read_config(Path(peek["config"]))
-        default = Options(**{k: getattr(base, k) for k in RunConfig.__dataclass_fields__ if k != "fingerprint"})
+        known = Options.__dataclass_fields__.keys() & RunConfig.__dataclass_fields__
+        default = Options(**{name: getattr(base, name) for name in known})
     else:
         preset = peek["preset"] or "auto"
         asks_help = any(argument in ("-h", "--help") for argument in arguments)
