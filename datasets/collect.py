@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,10 +22,11 @@ import numpy as np
 import worldmodel
 from worldmodel.datasets.policies import mixture
 from worldmodel.datasets.processes import run_in_processes
+from worldmodel.datasets.recording import Recording
 from worldmodel.datasets.store import EpisodeStore
 from worldmodel.datasets.writing import IMAGE_CHUNK, StoreWriter, write_store
 from worldmodel.envs import registry
-from worldmodel.envs.factors import chosen, column
+from worldmodel.envs.factors import chosen
 from worldmodel.errors import BadFile, BadValue
 from worldmodel.files import locked, read_json, replacing, write_json
 
@@ -102,7 +103,7 @@ def collect(
     )
     if path.exists():
         return _already(path, recipe, episodes)
-    with _make(recipe) as made:  # what cannot be made fails here, before anything is written
+    with make_env(recipe) as made:  # what cannot be made fails here, before anything is written
         if variation:
             chosen(made.unwrapped.factors, variation)
     busy = f"another process is collecting into {path}: wait for it, or choose another file"
@@ -166,67 +167,50 @@ def split_of(episodes: int, seed: int) -> np.ndarray:
 
 
 def rollout(env: Any, recipe: Recipe, number: int) -> dict[str, Any]:
-    """Play episode ``number`` to its end in an environment made for the recipe, and return its columns (store.py).
-
-    Where states can be drawn, they are recorded first and drawn afterwards: pictures do not interrupt the simulator.
-    """
-    sequence = np.random.SeedSequence((recipe.seed, number))
-    seed = int(sequence.generate_state(1)[0])
-    rng = np.random.default_rng(sequence.spawn(1)[0])
-    behaviour, task = mixture(recipe.env, rng), env.unwrapped
-    obs, info = env.reset(seed=seed, options={"variation": recipe.variation} if recipe.variation else None)
-    world = info["variation"] if recipe.variation else {}
+    """Play episode ``number`` to its end in an environment made for the recipe, and return its columns (store.py)."""
+    seed, rng = drawn_from(recipe, number)
+    behaviour = mixture(recipe.env, rng)
+    episode = Recording(env, seed, recipe.variation)
     behaviour.reset(env, rng)
-    seen, states, actions = [obs], [info["state"]], []
-    rewards, terminated, truncated = [np.nan], [False], [False]
-    while not (terminated[-1] or truncated[-1]):
-        actions.append(np.asarray(behaviour.act(env), np.float32))
-        obs, reward, has_terminated, was_truncated, info = env.step(actions[-1])
-        seen.append(obs)
-        states.append(info["state"])
-        rewards.append(float(reward))
-        terminated.append(bool(has_terminated))
-        truncated.append(bool(was_truncated))
-    actions.append(np.full_like(actions[-1], np.nan))
-    pixels = [task.draw(state) for state in states] if task.restorable else [obs["pixels"] for obs in seen]
-    return {
-        "pixels": np.stack(pixels),
-        "action": np.stack(actions),
-        "reward": np.asarray(rewards),
-        "terminated": np.asarray(terminated),
-        "truncated": np.asarray(truncated),
-        **({"state": np.stack(states)} if task.state_dim else {}),
-        **(task.columns(np.stack(states)) if task.restorable else {}),
-        "split": 0,  # given when the parts are joined
-        "seed": seed,
-        "policy": behaviour.name.encode(),
-        **{column(name): np.broadcast_to(value, (len(states), *value.shape)) for name, value in world.items()},
-    }
+    while not episode.over:
+        episode.step(behaviour.act(env))
+    return episode.columns(behaviour.name)
+
+
+def drawn_from(recipe: Recipe, number: int) -> tuple[int, np.random.Generator]:
+    """The seed of an episode's environment, and the chance of what acts in it."""
+    sequence = np.random.SeedSequence((recipe.seed, number))
+    return int(sequence.generate_state(1)[0]), np.random.default_rng(sequence.spawn(1)[0])
 
 
 def collect_part(recipe: Recipe, part: Path, start: int, stop: int) -> Path:
     """Collect the episodes ``start:stop`` into one part file. Runs in a worker process."""
-    env = _make(recipe)
-    bounds = {"action_low": env.action_space.low.tolist(), "action_high": env.action_space.high.tolist()}
+    env = make_env(recipe)
     try:
         episodes = (rollout(env, recipe, number) for number in range(start, stop))
-        return write_store(part, episodes, {**_provenance(recipe), **bounds})
+        return write_store(part, episodes, provenance(recipe, env))
     finally:
         env.close()
 
 
-def _make(recipe: Recipe) -> Any:
-    """Make the environment; one whose states can be drawn afterwards does not draw now."""
+def make_env(recipe: Recipe, observations: Sequence[str] = ("state", "pixels")) -> Any:
+    """Make the environment with the first of these observations that it can be recorded with.
+
+    One whose states can be drawn afterwards need not draw now, unless somebody looks.
+    """
     options = dict(image_size=recipe.image_size, render_preset=recipe.render_preset, terminate_on_success=False)
-    for observation in ("state", "pixels"):
+    for observation in observations:
         env = registry.make(recipe.env, observation=observation, max_episode_steps=recipe.steps, **options)
         if env.unwrapped.restorable:
             break
     return env
 
 
-def _provenance(recipe: Recipe) -> dict[str, Any]:
-    return {name: value for name, value in asdict(recipe).items() if value != ""}
+def provenance(recipe: Recipe, env: Any) -> dict[str, Any]:
+    """What a dataset says of how it was made: the recipe and the bounds of its actions."""
+    space = env.action_space
+    made = {name: value for name, value in asdict(recipe).items() if value != ""}
+    return {**made, "action_low": space.low.tolist(), "action_high": space.high.tolist(), "action_dim": len(space.low)}
 
 
 def _join(path: Path, parts: list[Path], recipe: Recipe, split: np.ndarray) -> None:
@@ -237,9 +221,8 @@ def _join(path: Path, parts: list[Path], recipe: Recipe, split: np.ndarray) -> N
                 writer.extend(store, split[number * PART : number * PART + len(store)])
                 names = store.read("policy", 0, store.rows)[store.offsets]
                 policies.update(name.decode() for name in names.tolist())
-                bounds = {name: store.attrs[name] for name in ("action_low", "action_high")}
-        writer.describe({**_provenance(recipe), **bounds, "action_dim": len(bounds["action_low"])})
-        writer.describe({"policies": dict(sorted(policies.items()))})  # episodes of each
+                about = {name: value for name, value in store.attrs.items() if name not in ("format", "created")}
+        writer.describe({**about, "policies": dict(sorted(policies.items()))})  # episodes of each
 
 
 def _claim(folder: Path, path: Path, recipe: Recipe) -> None:
