@@ -28,7 +28,8 @@ class Recording:
         self.env, self.seed = env, seed
         self.obs, self.info = env.reset(seed=seed, options={"variation": variation} if variation else None)
         self._world = self.info["variation"] if variation else {}
-        self._pixels, self._states, self._actions = [self.obs.get("pixels")], [self.info["state"]], []
+        self._pixels, self._states = [self.obs.get("pixels")], [self.info["state"]]
+        self._actions: list[np.ndarray] = []
         self._rewards, self._terminated, self._truncated = [np.nan], [False], [False]
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -203,6 +204,23 @@ class TrainConfig:
         long = self.batch * self.long_share
         eights = 8 * round(long / 8)
         return eights if self.batch % 8 == 0 and 0 < eights < self.batch else round(long)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundConfig:
+    """A round of learning online: the agent acts, its episodes join the dataset, the model is trained further."""
+
+    episodes: int = 60  # that the agent plays
+    noise: float = 0.3  # standard deviation of what is added to its actions, share of half their range
+    horizon: int = 5  # model steps planned ahead
+    pairs: int = 50  # held-out start and goal pairs it is judged by; for reward, episodes
+    offset: int = 25  # environment steps from start to goal in them
+
+    def __post_init__(self) -> None:
+        for name in ("episodes", "horizon", "pairs", "offset"):
+            _at_least(1, f"round.{name}", getattr(self, name))
+        if not 0 <= self.noise < math.inf:
+            raise BadValue(f"round.noise: expected 0 or more, finite, got {self.noise}")
 
 
 def check(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from worldmodel.config import LossConfig, ModelConfig, TrainConfig, from_dict, to_dict
+from worldmodel.config import LossConfig, ModelConfig, RoundConfig, TrainConfig, from_dict, to_dict
 from worldmodel.errors import BadFile
 from worldmodel.files import replacing
 
@@ -31,6 +31,8 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    online: int = 0  # rounds in which it gathers data of its own
+    round: RoundConfig = field(default_factory=RoundConfig)
 
 
 def write_config(path: Path, config: RunConfig) -> None:

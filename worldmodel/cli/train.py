@@ -55,10 +55,16 @@ def train(options: Options) -> None:
     from worldmodel.cli.processes import processes
 
     with processes(common.device(options.device)) as device:
-        _train(options, env, out, old, device)
+        if options.online:
+            from worldmodel.cli.online import learn_online
+
+            learn_online(options, env, out, device)
+        elif said := learn(options, env, out, old, device):
+            print(said)
 
 
-def _train(options: Options, env: str, out: Path, old: RunConfig | None, device: torch.device) -> None:
+def learn(options: Options, env: str, out: Path, old: RunConfig | None, device: torch.device) -> str:
+    """Train in a run folder, which may hold the ``old`` run; return what the first process has to say at the end."""
     import torch
 
     from worldmodel import distributed
@@ -72,7 +78,7 @@ def _train(options: Options, env: str, out: Path, old: RunConfig | None, device:
 
     first = distributed.rank() == 0
     with distributed.in_turn():  # the first process collects and decodes, the others find it done
-        store = _open_or_collect(options, env)
+        store = open_or_collect(options, env)
         config = RunConfig(
             env=env,
             recipe=options.recipe,
@@ -82,6 +88,8 @@ def _train(options: Options, env: str, out: Path, old: RunConfig | None, device:
             model=_fit_to_data(options.model, store),
             loss=options.loss,
             train=options.train,
+            online=options.online,
+            round=options.round,
         )
         if old is not None:
             config = _further(old, config, out) if options.continues else _same_run(old, config, out)
@@ -101,7 +109,7 @@ def _train(options: Options, env: str, out: Path, old: RunConfig | None, device:
     with Progress(out, config, picture, options.wandb) as progress, ahead(batches, device) as sample:
         steps, report = fit(model, loss, config.train, sample, out, validate, progress, config.begin)
     if not first:
-        return
+        return ""
     save_model(
         out / "model",
         model,
@@ -115,10 +123,11 @@ def _train(options: Options, env: str, out: Path, old: RunConfig | None, device:
         protocol={"offset": 25, "budget": 50, "split": "test"},
         report=report,
     )
-    print(summary(out, model, steps, report, config))
+    return summary(out, model, steps, report, config)
 
 
-def _open_or_collect(options: Options, env: str) -> EpisodeStore:
+def open_or_collect(options: Options, env: str) -> EpisodeStore:
+    """Open the episodes to learn from; collect them first where none are named and none are there."""
     from worldmodel.datasets.store import EpisodeStore
 
     default = common.default_file(env)
@@ -150,7 +159,8 @@ def _fit_to_data(config: ModelConfig, store: EpisodeStore) -> ModelConfig:
 def _same_run(old: RunConfig, new: RunConfig, out: Path) -> RunConfig:
     """A resumed run may be made longer, optimised otherwise and watched otherwise, nothing else."""
     new = replace(new, learned=old.learned, begin=old.begin)
-    changed = replace(old, train=replace(old.train, **{name: getattr(new.train, name) for name in MAY_CHANGE}))
+    train = replace(old.train, **{name: getattr(new.train, name) for name in MAY_CHANGE})
+    changed = replace(old, train=train, online=new.online)
     _refuse("--resume", flat(new), flat(changed), out)
     return changed
 

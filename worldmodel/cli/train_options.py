@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from worldmodel.cli import common
-from worldmodel.config import LossConfig, ModelConfig, TrainConfig
+from worldmodel.config import LossConfig, ModelConfig, RoundConfig, TrainConfig
 from worldmodel.errors import BadValue, UnknownName
 from worldmodel.recipes import settings, with_heads
 from worldmodel.run import RunConfig, read_config
@@ -41,8 +41,10 @@ class Options:
     """Go on from the state in the run folder, which must be there; auto starts the run if it is not."""
     continues: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="continue")] = False
     """Train the run folder's model further, on its dataset, which may have grown, or on another one of the task."""
+    online: int = 0
+    """Rounds in which the agent acts, its episodes join a dataset of the run's own, and training goes on."""
     steps: int | None = None
-    """Optimiser steps; with --continue, further ones [the preset's]."""
+    """Optimiser steps; with --continue, further ones; with --online, of each round [the preset's]."""
     minutes: float | None = None
     """Wall-clock minutes to stop after; the learning rate then follows the clock [no limit]."""
     seed: int | None = None
@@ -56,6 +58,7 @@ class Options:
     model: Annotated[ModelConfig, tyro.conf.AvoidSubcommands] = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    round: RoundConfig = field(default_factory=RoundConfig)
 
 
 def parse(arguments: list[str]) -> Options:
@@ -76,7 +79,7 @@ def parse(arguments: list[str]) -> Options:
         with common.option("--continue" if continues else "--resume" if resume == "always" else "--config"):
             base = read_config(Path(peek["config"]))
         known = Options.__dataclass_fields__.keys() & RunConfig.__dataclass_fields__
-        default = Options(**{name: getattr(base, name) for name in known})
+        default = Options(**{name: getattr(base, name) for name in known - ({"online"} if continues else set())})
     else:
         preset = peek["preset"] or "auto"
         asks_help = any(argument in ("-h", "--help") for argument in arguments)
@@ -96,6 +99,10 @@ def parse(arguments: list[str]) -> Options:
     for name in ("steps", "minutes"):
         if name in said and said[name] <= 0:
             raise BadValue(f"--{name}: expected more than 0, got {said[name]}")
+    if options.online < 0:
+        raise BadValue(f"--online: expected 0 rounds or more, got {options.online}")
+    if options.online and options.continues:
+        raise BadValue("--continue: --online continues after every round by itself, leave one of the two out")
     if "minutes" in said and "steps" not in said:
         said["steps"] = 10**7  # the clock decides
     if "steps" in said and "minutes" not in said:

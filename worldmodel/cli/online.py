@@ -1,0 +1,154 @@
+"""``wm-train --online N``: the agent acts, what it saw joins the data, the model is trained further; and again.
+
+What is done is read from the run folder, so an interrupted run goes on where it stopped: ``episodes.h5`` lists in its
+``sources`` how many episodes of which round it holds, ``model/`` on which data it was trained, and ``online.json`` the
+rounds that were judged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from worldmodel.cli import common, plan
+from worldmodel.cli.train import learn, open_or_collect
+from worldmodel.cli.train_options import Options
+from worldmodel.errors import BadValue
+from worldmodel.files import read_json, replacing, write_json
+from worldmodel.run import read_config
+
+if TYPE_CHECKING:
+    import torch
+
+TOGETHER = 20  # episodes in lock-step; as many fill whole chunks of pictures, which are copied as they are
+APART = 10**6  # between the numbers of the first episodes of two rounds
+
+
+def learn_online(options: Options, env: str, out: Path, device: torch.device) -> None:
+    """Train on the initial episodes, then do the rounds; print a line for each.
+
+    Raises:
+        BadValue: several processes, or a task that draws no goals and a model that reads no reward.
+    """
+    from worldmodel import distributed
+    from worldmodel.envs.registry import make
+
+    if distributed.size() > 1:
+        raise BadValue("--online: runs in one process, start it without torchrun")
+    with common.option("--env"), contextlib.closing(make(env, observation="state")) as task:
+        if not (task.unwrapped.restorable or options.model.reward):
+            raise BadValue(f"{env} draws no goals to act towards; add --heads reward,value and it acts for reward")
+    data, report = out / "episodes.h5", out / "online.json"
+    if not (out / "config.yaml").exists():
+        with open_or_collect(options, env) as initial, replacing(data) as temporary:
+            shutil.copyfile(initial.path, temporary)
+    options = replace(options, dataset=str(data))
+    rounds = read_json(report)["rounds"] if report.exists() else []
+    print(_line(["round", "episodes", "steps", "return" if options.model.reward else "success", "95 %", "n", "random"]))
+    for number in range(options.online + 1):
+        if number == len(rounds):
+            if number:
+                _act(options, env, out, number, device)
+            _train(options, env, out, device)
+            rounds.append(_judge(options, env, out, number))
+            write_json(report, {"env": env, "rounds": rounds})
+            with open(out / "metrics.jsonl", "a") as file:
+                file.write(json.dumps(rounds[-1]) + "\n")
+        print(_line(_cells(rounds[number])), flush=True)
+    print(f"next: wm-plan --env {env} --model {out}")
+
+
+def _act(options: Options, env: str, out: Path, number: int, device: torch.device) -> None:
+    """Let the agent of the model act, and append what it saw, so many episodes at a time; what is there stays."""
+    from worldmodel.checkpoint import load_model, read_about
+    from worldmodel.datasets.acting import act
+    from worldmodel.datasets.append import append
+    from worldmodel.datasets.collect import Recipe, split_of
+    from worldmodel.datasets.store import EpisodeStore
+
+    data, part, count = out / "episodes.h5", out / "part.h5", options.round.episodes
+    with EpisodeStore(data) as store:
+        said = store.attrs
+        there = sum(source["episodes"] for source in said.get("sources", []) if source.get("round") == number)
+        steps, size = int(said.get("steps", store.lengths.max() - 1)), store.image_size
+    if there == count:
+        return
+    recipe = Recipe(
+        env=env,
+        steps=steps,
+        seed=options.train.seed,
+        image_size=size,
+        render_preset=said.get("render_preset", "fast"),
+        variation=said.get("variation", ""),
+    )
+    split = split_of(count, recipe.seed + number)
+    split[split == 2] = 0  # what is tested on are the initial episodes, for all rounds alike
+    agent = load_model(out, device).agent(**plan.check(_planning(options, env, out)))
+    about = {"round": number, "model_steps": read_about(out)["steps"], "noise": options.round.noise}
+    with common.bar(count * steps, "step", f"act, round {number}") as bar:
+        bar.update(there * steps)
+        for first in range(there, count, TOGETHER):
+            mine = slice(first, min(first + TOGETHER, count))
+            numbers = [number * APART + i for i in range(count)[mine]]
+            act(agent, recipe, part, numbers, split[mine].tolist(), options.round.noise, about, bar.update)
+            append(data, part)
+    part.unlink(missing_ok=True)
+
+
+def _train(options: Options, env: str, out: Path, device: torch.device) -> None:
+    """Train on the data as they are now, unless that is done; go on where such a training was interrupted."""
+    from worldmodel.checkpoint import read_about
+    from worldmodel.datasets.store import EpisodeStore
+
+    with EpisodeStore(out / "episodes.h5") as store:
+        now = store.fingerprint
+    if (out / "model").exists() and read_about(out)["dataset"]["fingerprint"] == now:
+        return
+    old = read_config(out / "config.yaml") if (out / "config.yaml").exists() else None
+    learn(replace(options, continues=old is not None and old.fingerprint != now), env, out, old, device)
+
+
+def _judge(options: Options, env: str, out: Path, number: int) -> dict[str, Any]:
+    """Measure as ``wm-plan`` does, on the same held-out pairs in every round; ``rounds/`` keeps all its numbers."""
+    from worldmodel.checkpoint import read_about
+    from worldmodel.datasets.store import EpisodeStore
+
+    file = out / "rounds" / f"{number:03d}.json"
+    with contextlib.redirect_stdout(io.StringIO()):
+        plan.plan(replace(_planning(options, env, out), episodes=options.round.pairs, json=str(file)))
+    found = read_json(file)
+    what = "return" if options.model.reward else "success"
+    random = found["random"]["return"] if options.model.reward else found["random"]
+    with EpisodeStore(out / "episodes.h5") as store:
+        about = {"step": read_about(out)["steps"], "round": number, "episodes": len(store)}
+    return {**about, **{name: found[name] for name in (what, "low", "high", "n")}, "random": random}
+
+
+def _planning(options: Options, env: str, out: Path) -> plan.Options:
+    """The options of ``wm-plan`` that the agent acts and is judged by."""
+    return plan.Options(
+        env=env,
+        model=str(out),
+        dataset=str(out / "episodes.h5"),
+        objective="reward" if options.model.reward else "goal",
+        horizon=options.round.horizon,
+        offset=None if options.model.reward else options.round.offset,
+        device=options.device,
+        no_video=True,
+    )
+
+
+def _line(cells: Sequence[object]) -> str:
+    return "  ".join(str(cell).rjust(width) for cell, width in zip(cells, (5, 8, 7, 8, 16, 4, 8)))
+
+
+def _cells(row: Mapping[str, Any]) -> list[object]:
+    name, scale, unit = ("success", 100, " %") if "success" in row else ("return", 1, "")
+    score, low, high, random = (f"{scale * row[key]:.1f}" for key in (name, "low", "high", "random"))
+    return [row["round"], row["episodes"], row["step"], score + unit, f"[{low}, {high}]", row["n"], random + unit]
