@@ -1,0 +1,286 @@
+"""Serving a robot at a fixed rate: an action at every tick, whatever the planner is doing. Needs numpy alone.
+
+A plan is made in another thread from the newest picture. It is ready some ticks later, when the robot has already
+executed the beginning of the plan before. So it is entered where the time is, and its actions for the ticks that have
+passed are left out; that costs little because the search starts from what was left of the plan before, which those
+ticks executed. While a plan is late the last one goes on, and the ticks on which that happens are counted.
+
+Shapes: C context frames, c pictures, S pixels, F action block, a action size, L actions of a plan.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from worldmodel.errors import BadValue
+from worldmodel.planners.serving_report import Counts, Report
+
+Array = np.ndarray
+
+
+class Planning(Protocol):
+    """What can be served: an ``OnnxAgent``, and an ``Agent`` by ``planners/serving_agent.py``."""
+
+    context: int  # C, pictures that a plan may look at
+    action_block: int  # F, ticks from one of them to the next
+    action_dim: int  # a
+
+    def plan(self, pictures: Sequence[Array], sent: Array, goal: Any, rest: Array, number: int) -> Array:
+        """Plan once.
+
+        Args:
+            pictures: at most C, uint8 (S, S, 3), F ticks apart, oldest first; the last one is now.
+            sent: the actions in between, ((c - 1) * F, a).
+            goal: what to reach.
+            rest: what is left of the plan in hand from now on, (any number, a).
+            number: of the plan, which seeds its noise.
+
+        Returns:
+            The actions from now on, (L, a) float32.
+        """
+        ...
+
+
+class _Plan(NamedTuple):
+    begin: int  # tick of its first action
+    aim: int  # number of its goal
+    actions: Array  # (L, a)
+
+
+class _Solve(NamedTuple):
+    begin: int
+    aim: int
+    future: Future[tuple[Array, float]]
+
+
+def one_thread() -> ThreadPoolExecutor:
+    """Where plans are made."""
+    return ThreadPoolExecutor(1, thread_name_prefix="planner")
+
+
+class Controller:
+    """Gives a robot an action at every tick, and plans meanwhile.
+
+    Args:
+        agent: what plans: an ``Agent``, an ``OnnxAgent``, or anything with the four names of ``Planning``.
+        hz: ticks in a second; a primitive action of the model takes one.
+        goal: what to reach, such as a picture (S, S, 3); ``aim`` changes it.
+        every: ticks from the beginning of a solve to that of the next, at least; a model step (F) by default.
+        safe: action (a,) where there is no plan or its actions are used up, and at the end of ``run``; by default the
+            last one is held, as suits positions but not velocities.
+        clock: seconds.
+        sleep: waits for some seconds.
+        worker: makes the executor that plans are made in.
+
+    Attributes:
+        counts: what the report is made of.
+
+    Raises:
+        BadValue: an agent that cannot plan so, or a value out of range.
+    """
+
+    _plan: _Plan | None  # in hand
+    _solve: _Solve | None  # that is being made
+    _is_late: bool  # it should have been ready by now
+    _time: int  # tick that it is, of the robot's life in one place
+    _due: int  # tick of the next solve
+    _seen: deque[Array | None]
+    _sent: deque[Array | None]
+
+    def __init__(
+        self,
+        agent: Any,
+        hz: float = 20.0,
+        goal: Any = None,
+        every: int | None = None,
+        safe: Any = None,
+        clock: Callable[[], float] = time.perf_counter,
+        sleep: Callable[[float], object] = time.sleep,
+        worker: Callable[[], Any] = one_thread,
+    ) -> None:
+        self.agent = _planning(agent)
+        if not 0 < hz < math.inf:
+            raise BadValue(f"hz: expected a finite number above 0, got {hz}")
+        if every is not None and every < 1:
+            raise BadValue(f"every: expected 1 tick or more, got {every}")
+        self.safe = None if safe is None else np.array(safe, np.float32)
+        if self.safe is not None and (self.safe.shape != (self.agent.action_dim,) or not np.isfinite(self.safe).all()):
+            raise BadValue(f"safe: expected an action of {self.agent.action_dim} finite numbers, got {safe!r}")
+        self.hz, self.goal, self.every = hz, goal, every or self.agent.action_block
+        self.clock, self.sleep, self._make_worker = clock, sleep, worker
+        self.counts = Counts()
+        self._kept = (self.agent.context - 1) * self.agent.action_block  # ticks that a plan looks back
+        self._worker: Any = None
+        self._last: Array | None = None  # action given
+        self._begun = self._aim = 0  # plans, goals
+        self._forget()
+
+    def aim(self, goal: Any, afresh: bool = False) -> None:
+        """Change the goal, from the thread that ticks; the plan in hand goes on until there is one for the new goal.
+
+        Args:
+            goal: what to reach from now on.
+            afresh: the robot was put elsewhere. What was seen is forgotten and the plan dropped: until there is
+                another, the robot gets the safe action, or its last one.
+        """
+        if afresh:
+            self._forget()
+        self.goal, self._aim, self._due = goal, self._aim + 1, self._time + 1
+
+    def tick(self, pixels: Array, passed: int = 1) -> Array:
+        """Return the action (a,) for now, at once; only the very first one waits for its plan.
+
+        Args:
+            pixels: the newest picture, uint8 (S, S, 3).
+            passed: ticks since the last call; during those left out the robot went on with its last action.
+
+        Raises:
+            WorldModelError: the planner's, from the solve that has just ended.
+        """
+        for _ in range(min(passed - 1, self._kept)):
+            self._seen.append(None)
+            self._sent.append(self._last)
+        self._seen.append(np.array(pixels))  # the camera may write over its own
+        self._time += passed
+        if self._solve is not None and self._solve.future.done():
+            self._adopt(self._solve)
+        if self._solve is None and self._time >= self._due:
+            self._solve = self._begin()
+        if self._last is None and self._solve is not None:
+            self._adopt(self._solve)
+        if self._solve is not None and self._time - self._solve.begin >= self.every:
+            self.counts.late += not self._is_late
+            self.counts.fallback += 1
+            self._is_late = True
+        self.counts.ticks += 1
+        self.counts.missed += passed - 1
+        self._last = self._action()
+        self._sent.append(self._last)
+        return self._last.copy()
+
+    def run(self, read: Callable[[], Array], act: Callable[[Array], object], seconds: float = math.inf) -> Report:
+        """Serve a robot until the time is up or Ctrl-C is pressed.
+
+        Ticks are due at fixed times, so that what one took too long is not added to the next; a robot whose functions
+        take longer than a tick misses some, and the plan goes on where the time is. However this ends, the safe action
+        is sent, if there is one, and the planning thread has ended.
+
+        Args:
+            read: returns the newest picture, uint8 (S, S, 3).
+            act: sends an action (a,) to the robot.
+            seconds: how long, from the first action, which waits for its plan.
+
+        Raises:
+            Exception: what the robot's functions or the planner raised.
+        """
+        begin: float | None = None
+        slot, passed = 0, 1
+        try:
+            while slot < seconds * self.hz:
+                action = self.tick(read(), passed)
+                begin = self.clock() if begin is None else begin
+                self.counts.jitter.append(self.clock() - begin - slot / self.hz)
+                act(action)
+                passed = max(1, int((self.clock() - begin) * self.hz) - slot)
+                slot += passed
+                self.sleep(max(0.0, begin + slot / self.hz - self.clock()))
+        except KeyboardInterrupt:
+            pass
+        finally:
+            try:
+                if self.safe is not None:
+                    act(self.safe.copy())
+            finally:
+                self.close()
+        return self.report()
+
+    def close(self) -> None:
+        """End the thread, after the solve it is at; another ``tick`` or ``run`` begins afresh."""
+        if self._worker is not None:
+            self._worker.shutdown(wait=True)
+        self._worker = self._last = None
+        self._forget()
+
+    def report(self) -> Report:
+        """How it went so far."""
+        return self.counts.report()
+
+    def _forget(self) -> None:
+        self._seen, self._sent = deque(maxlen=self._kept + 1), deque(maxlen=self._kept)
+        self._plan = self._solve = None
+        self._time, self._due = -1, 0
+
+    def _begin(self) -> _Solve:
+        """Have the next plan made."""
+        if self._worker is None:
+            self._worker = self._make_worker()
+        pictures, sent = spaced(self._seen, self._sent, self.agent.action_block, self.agent.action_dim)
+        rest = np.empty((0, self.agent.action_dim), np.float32)
+        if self._plan is not None and self._plan.aim == self._aim:
+            rest = self._plan.actions[self._time - self._plan.begin :]
+        future = self._worker.submit(self._timed, pictures, sent, self.goal, rest, self._begun, self.clock())
+        self._begun, self._due, self._is_late = self._begun + 1, self._time + self.every, False
+        return _Solve(self._time, self._aim, future)
+
+    def _timed(self, *question: Any) -> tuple[Array, float]:
+        *arguments, asked = question
+        return self.agent.plan(*arguments), self.clock() - asked
+
+    def _adopt(self, solve: _Solve) -> None:
+        """Take a plan into use, unless the goal has changed since it was asked for."""
+        self._solve = None
+        actions, seconds = solve.future.result()
+        self.counts.latency.append(seconds)
+        if solve.aim == self._aim:
+            self._plan = _Plan(solve.begin, solve.aim, actions)
+            self.counts.plans += 1
+
+    def _action(self) -> Array:
+        """What the plan says for now, else something safe."""
+        if self._plan is not None and self._time - self._plan.begin < len(self._plan.actions):
+            action: Array = self._plan.actions[self._time - self._plan.begin]
+            return action
+        self.counts.held += 1
+        held = self._last if self.safe is None else self.safe
+        assert held is not None
+        return held
+
+
+def spaced(
+    seen: Sequence[Array | None], sent: Sequence[Array | None], action_block: int, action_dim: int
+) -> tuple[list[Array], Array]:
+    """Pictures F ticks apart, as far back as there are, and the actions in between.
+
+    Args:
+        seen: of every tick, oldest first; None where there was none.
+        sent: of every tick but the last.
+        action_block: F.
+        action_dim: a.
+
+    Returns:
+        c pictures, oldest first, and actions ((c - 1) * F, a).
+    """
+    pictures: list[Array] = []
+    for picture in list(seen)[::-action_block]:
+        if picture is None:
+            break
+        pictures.insert(0, picture)
+    past = list(sent)[len(sent) - (len(pictures) - 1) * action_block :]
+    return pictures, np.array(past, np.float32).reshape(-1, action_dim)
+
+
+def _planning(agent: Any) -> Planning:
+    if hasattr(agent, "plan"):
+        return agent
+    if not hasattr(agent, "predict") or not hasattr(agent, "model"):
+        raise BadValue(f"agent: expected what model.agent() makes, or an OnnxAgent, got {type(agent).__name__}")
+    from worldmodel.planners.serving_agent import ServedAgent  # torch
+
+    return ServedAgent(agent)

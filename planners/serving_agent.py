@@ -1,0 +1,59 @@
+"""An ``Agent`` as a controller asks it: what is seen and what was sent go in, a whole plan comes out.
+
+Shapes: c pictures, S pixels, H horizon (model steps), F action block, a action size, A = F * a.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from worldmodel.planners.agent import Agent
+from worldmodel.planners.state import AgentState
+
+
+class ServedAgent:
+    """Plans as the agent does, goals, objectives and deadlines included, from any tick to any other.
+
+    Args:
+        agent: it is not changed; its objects are shared.
+    """
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = copy(agent)
+        self.agent.execute_steps = 1  # a plan starts from the last one without its first model step
+        config = agent.model.config
+        self.context, self.action_block, self.action_dim = config.context, config.action_block, config.action_dim
+
+    def plan(
+        self, pictures: Sequence[np.ndarray], sent: np.ndarray, goal: Any, rest: np.ndarray, number: int
+    ) -> np.ndarray:
+        """Plan once, (H * F, a); see ``worldmodel.planners.serving.Planning``."""
+        agent, (row,) = self.agent, self.agent.begin([0]).rows
+        row = replace(
+            row,
+            plans=number,
+            plan=self._shifted(rest) if len(rest) else None,
+            frames=tuple(pictures[:-1]),
+            queue=sent,
+            executed=len(sent),
+        )
+        observation = {"pixels": pictures[-1]} if goal is None else {"pixels": pictures[-1], "goal": goal}
+        _, state = agent.predict(observation, AgentState((row,)))
+        found = state.rows[0].plan
+        assert found is not None
+        actions = agent.model.denormalise(found).cpu().numpy().reshape(-1, self.action_dim)
+        return np.clip(actions, agent.low, agent.high)
+
+    def _shifted(self, rest: np.ndarray) -> torch.Tensor:
+        """What is left of a plan, one model step later: the agent drops the first step. Mean actions fill it up."""
+        model, F = self.agent.model, self.action_block
+        plan = model.denormalise(torch.zeros(self.agent.config.horizon, len(model.low), device=model.device))
+        later = plan.view(-1, self.action_dim)[F:]
+        later[: len(rest)] = torch.from_numpy(rest[: len(later)]).to(later)
+        return model.normalise(plan)
