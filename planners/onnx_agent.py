@@ -14,15 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from worldmodel.errors import BadFile, BadValue, MissingExtra, UnknownName, WorldModelError
+from worldmodel.errors import BadFile, BadValue, MissingExtra, UnknownName
 from worldmodel.files import read_json
+from worldmodel.planners.arrivals import arrival_steps
 from worldmodel.planners.config import AgentConfig, CEMConfig
+from worldmodel.planners.numpy_cem import cem
 from worldmodel.planners.serving import spaced
 from worldmodel.planners.settings import configured
 
 Array = np.ndarray
 Graph = Callable[..., Array]
-SAFETY = 1.15  # how much longer than the slowest so far an iteration may take
 HERE = ("predictor", "horizon", "execute_steps", "arrivals", "warm_start", "seed", "deadline_ms")  # of the agent's
 
 
@@ -44,8 +45,7 @@ class OnnxAgent:
         folder: what ``wm-model export`` wrote.
         graphs: functions that take the place of the folder's graphs, by name.
         threads: that onnxruntime uses; as many as it likes if None.
-        options: fields of ``CEMConfig`` and those of ``AgentConfig`` named in ``HERE``, with the same defaults, but
-            that a horizon of any length aims at its last step unless ``arrivals`` are given.
+        options: fields of ``CEMConfig`` and those of ``AgentConfig`` named in ``HERE``, with the same defaults.
 
     Raises:
         BadFile: the folder is missing or holds no ONNX graphs.
@@ -61,7 +61,7 @@ class OnnxAgent:
         threads: int | None = None,
         **options: Any,
     ) -> None:
-        for name in {f.name for f in fields(AgentConfig)} - {*HERE} & {*options}:
+        for name in sorted({f.name for f in fields(AgentConfig)} - {*HERE} & {*options}):
             raise BadValue(
                 f"{name}: plans without torch have no such option, expected those of cem or {', '.join(HERE)}"
             )
@@ -76,7 +76,9 @@ class OnnxAgent:
         self.predictor = config.predictor_of(names)
         if self.predictor not in names:
             raise UnknownName("predictor", self.predictor, names)
-        self.image_size, self.max_prefix = about["image_size"], about["max_prefix"]
+        self.image_size, self.latent_dim, self.max_prefix = (
+            about[name] for name in ("image_size", "latent_dim", "max_prefix")
+        )
         self.context, self.action_block, self.action_dim = (
             about[name] for name in ("context", "action_block", "action_dim")
         )
@@ -109,9 +111,8 @@ class OnnxAgent:
         memory = state or Memory(rest=np.empty((0, self.action_dim), np.float32))
         seen = (*memory.seen, np.array(pixels))[-kept - 1 :]
         if not memory.pending:
-            rest = memory.rest if self.config.warm_start else memory.rest[:0]
             pictures, sent = spaced(seen, memory.sent, self.action_block, self.action_dim)
-            plan = self.plan(pictures, sent, goal, rest, memory.plans)
+            plan = self.plan(pictures, sent, goal, memory.rest, memory.plans)
             pending = min(self.config.execute_steps, self.config.horizon) * self.action_block
             memory = replace(memory, rest=plan, pending=pending, plans=memory.plans + 1)
         action: Array = memory.rest[0]
@@ -127,13 +128,19 @@ class OnnxAgent:
         goal = np.asarray(goal)
         if goal.ndim != 1:
             shown.append(self._image("goal", goal))
+        elif goal.shape != (self.latent_dim,) or not np.isfinite(goal).all():
+            raise BadValue(f"goal: expected a latent of {self.latent_dim} finite numbers, got shape {goal.shape}")
         z = self.graphs["encoder"](pixels=np.stack(shown))
         z, z_goal = (z, goal.astype(np.float32)) if goal.ndim == 1 else (z[:-1], z[-1])
-        H, A = self.config.horizon, len(self._low)
-        start = np.zeros((H * self.action_block, self.action_dim), np.float32)
-        start[: len(rest)] = ((rest - self._mean) / self._std)[: len(start)]
+        H, F, A = self.config.horizon, self.action_block, len(self._low)
+        start = np.zeros((H * F, self.action_dim), np.float32)
+        if self.config.warm_start:
+            start[: len(rest)] = ((rest - self._mean) / self._std)[: len(start)]
         random = self.noise(number)
-        found = self.solve(lambda plans: self.cost(z, sent, z_goal, plans), start.reshape(H, A), random, until)
+        bounds = self._low, self._high
+        found = cem(
+            lambda plans: self.cost(z, sent, z_goal, plans), start.reshape(H, A), *bounds, F, random, self.search, until
+        )
         actions = found.reshape(-1, self.action_dim) * self._std + self._mean
         return np.clip(actions, self.action_low, self.action_high)
 
@@ -141,51 +148,6 @@ class OnnxAgent:
         """Standard normal numbers of a shape, for the plan of this number."""
         random = np.random.default_rng((self.config.seed, number))
         return lambda shape: random.standard_normal(shape, np.float32)
-
-    def solve(
-        self,
-        cost: Callable[[Array], Array],
-        start: Array,
-        random: Callable[[tuple[int, ...]], Array],
-        until: float | None = None,
-    ) -> Array:
-        """Minimise a cost as ``worldmodel.planners.cem.CEM`` does, for one robot.
-
-        Args:
-            cost: plans (n, H, A), normalised -> (n,).
-            start: first guess (H, A).
-            random: standard normal noise of a shape.
-            until: time of ``time.perf_counter`` by which to be ready; after one iteration at least.
-
-        Raises:
-            WorldModelError: no plan has a finite cost.
-        """
-        c, slowest, last = self.search, 0.0, time.perf_counter()
-        mean, best, least = np.clip(start, self._low, self._high), start, np.inf
-        std = np.full_like(mean, c.init_std)
-        for iteration in range(c.iterations):
-            n = c.population(iteration)
-            noise = correlate(random((n, *mean.shape)), c.fading(iteration), self.action_block)
-            plans = mean + std * noise
-            plans[0] = mean
-            plans = np.clip(plans, self._low, self._high)
-            costs = np.nan_to_num(cost(plans), nan=np.inf, posinf=np.inf, neginf=-np.inf)
-            order = np.argsort(costs, kind="stable")[: c.elites]
-            if costs[order[0]] < least:
-                best, least = plans[order[0]], costs[order[0]]
-            elites = plans[order]
-            mean = elites.mean(axis=0)
-            std = np.maximum(elites.std(axis=0, ddof=1) if len(elites) > 1 else np.zeros_like(mean), c.min_std)
-            if not np.isfinite(least):
-                raise WorldModelError("no candidate plan has a finite cost: the model predicts NaN or infinite latents")
-            if c.tolerance and std.max() < c.tolerance:
-                break
-            now = time.perf_counter()
-            slowest, last = max(slowest, (now - last) / n), now
-            planned = c.population(iteration + 1)
-            if until is not None and iteration + 1 < c.iterations and now + SAFETY * slowest * planned > until:
-                return best  # what it would have converged to is not known yet
-        return np.clip(mean, self._low, self._high)
 
     def cost(self, z: Array, sent: Array, z_goal: Array, plans: Array) -> Array:
         """Squared distance to the goal's latent at the best arrival, (N,).
@@ -197,7 +159,8 @@ class OnnxAgent:
             plans: normalised, (N, H, A).
         """
         F = self.action_block
-        steps = self.config.arrivals or (plans.shape[1],)
+        H = plans.shape[1]
+        steps = self.config.arrivals or arrival_steps(H, None) or (H,)
         blocks = (plans * np.tile(self._std, F) + np.tile(self._mean, F)).astype(np.float32)
         before = np.broadcast_to(z, (len(plans), *z.shape))
         if self.predictor == "prefix":
@@ -235,16 +198,6 @@ class OnnxAgent:
         if image.shape != (S, S, 3) or image.dtype != np.uint8:
             raise BadValue(f"{name}: expected uint8 ({S}, {S}, 3), got {image.dtype} {image.shape}")
         return image
-
-
-def correlate(noise: Array, correlation: float, action_block: int) -> Array:
-    """White noise (n, H, A) as AR(1) noise over primitive actions; see ``worldmodel.noise.correlate``."""
-    n, H, A = noise.shape
-    e = noise.reshape(n, H * action_block, A // action_block).copy()
-    fresh = np.float32((1 - correlation**2) ** 0.5)
-    for t in range(1, e.shape[1]):
-        e[:, t] = np.float32(correlation) * e[:, t - 1] + fresh * e[:, t]
-    return e.reshape(noise.shape)
 
 
 def _opened(folder: Path, graphs: Mapping[str, Mapping[str, Any]], threads: int | None) -> dict[str, Graph]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from worldmodel.errors import BadValue
 from worldmodel.interfaces import Objective
+from worldmodel.planners.arrivals import arrival_steps
 from worldmodel.planners.config import AgentConfig, ObjectiveConfig
 from worldmodel.planners.objectives import Function, GoalDistance, PathDistance, Sum
 from worldmodel.planners.penalties import Effort, SelfConsistency, Smoothness
@@ -17,7 +18,6 @@ from worldmodel.planners.reward import Reward
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
 
-ARRIVALS = (5, 8, 16, 32)  # model steps at which a long plan may arrive
 FIRST_HOP = 0.4  # share of a jump; 2 of 5 model steps in 2606.26217
 
 
@@ -68,26 +68,6 @@ def as_objective(objective: Objective | Callable[[Tensor, Tensor], Tensor], mode
         kind, why = type(objective).__name__, str(error)
         raise BadValue(f"objective: {kind} has no hash ({why}), expected a frozen dataclass or plain class") from error
     return cast(Objective, objective) if hasattr(objective, "steps") else Function(cast(Any, objective), model)
-
-
-def arrival_steps(horizon: int, goal_steps: int | None) -> tuple[int, ...]:
-    """Choose when a plan may arrive; empty means at its last step only.
-
-    A horizon within the way to the goal aims at its last step. A longer one must not hurt, so it may also arrive
-    earlier, and not later than after twice the way: the farther a prediction, the more often it only seems to arrive.
-    When the way is unknown, any of the times will do.
-
-    Args:
-        horizon: H.
-        goal_steps: model steps to the goal, ``ceil(goal offset / F)``; None when unknown.
-    """
-    if goal_steps is not None and horizon <= goal_steps:
-        return ()
-    earlier = tuple(step for step in ARRIVALS if step < horizon)
-    if not earlier:
-        return ()
-    latest = horizon if goal_steps is None else max(2 * goal_steps, earlier[0])
-    return tuple(step for step in (*earlier, horizon) if step <= latest)
 
 
 def _require_defaults(config: AgentConfig, *names: str) -> None:

@@ -14,12 +14,13 @@ import torch
 from tests.planners.toys import FakeModel
 from tests.worldmodel.tiny import tiny_model
 from worldmodel.errors import BadValue, UnknownName, WorldModelError
+from worldmodel.planners.arrivals import arrival_steps
 from worldmodel.planners.config import METRICS, AgentConfig, CEMConfig
 from worldmodel.planners.objectives import METRICS as DISTANCES
 from worldmodel.planners.objectives import GoalDistance, PathDistance, Sum
 from worldmodel.planners.options import make_agent
 from worldmodel.planners.penalties import Effort, SelfConsistency, Smoothness
-from worldmodel.planners.scoring import arrival_steps, make_objective
+from worldmodel.planners.scoring import make_objective
 
 SEARCH = dict(candidates=16, elites=4, iterations=2)
 
