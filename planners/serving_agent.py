@@ -44,6 +44,7 @@ class ServedAgent:
             executed=len(sent),
         )
         observation = {"pixels": pictures[-1]} if goal is None else {"pixels": pictures[-1], "goal": goal}
+        agent.stats = type(agent.stats)()  # which would grow for as long as the robot runs; a controller counts itself
         _, state = agent.predict(observation, AgentState((row,)))
         found = state.rows[0].plan
         assert found is not None
