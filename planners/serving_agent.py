@@ -49,7 +49,8 @@ class ServedAgent:
         found = state.rows[0].plan
         assert found is not None
         actions = agent.model.denormalise(found).cpu().numpy().reshape(-1, self.action_dim)
-        return np.clip(actions, agent.low, agent.high)
+        bounds = getattr(agent, "actions", agent)
+        return np.clip(actions, bounds.low, bounds.high)
 
     def _shifted(self, rest: np.ndarray) -> torch.Tensor:
         """What is left of a plan, one model step later: the agent drops the first step. Mean actions fill it up."""
