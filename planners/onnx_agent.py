@@ -113,7 +113,7 @@ class OnnxAgent:
         if not memory.pending:
             pictures, sent = spaced(seen, memory.sent, self.action_block, self.action_dim)
             plan = self.plan(pictures, sent, goal, memory.rest, memory.plans)
-            pending = min(self.config.execute_steps, self.config.horizon) * self.action_block
+            pending = self.config.steps_executed * self.action_block
             memory = replace(memory, rest=plan, pending=pending, plans=memory.plans + 1)
         action: Array = memory.rest[0]
         sent_now = (*memory.sent, action)[-kept:] if kept else ()
