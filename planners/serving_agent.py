@@ -44,13 +44,11 @@ class ServedAgent:
             executed=len(sent),
         )
         observation = {"pixels": pictures[-1]} if goal is None else {"pixels": pictures[-1], "goal": goal}
-        agent.stats = type(agent.stats)()  # which would grow for as long as the robot runs; a controller counts itself
         _, state = agent.predict(observation, AgentState((row,)))
         found = state.rows[0].plan
         assert found is not None
         actions = agent.model.denormalise(found).cpu().numpy().reshape(-1, self.action_dim)
-        bounds = getattr(agent, "actions", agent)
-        return np.clip(actions, bounds.low, bounds.high)
+        return np.clip(actions, agent.actions.low, agent.actions.high)
 
     def _shifted(self, rest: np.ndarray) -> torch.Tensor:
         """What is left of a plan, one model step later: the agent drops the first step. Mean actions fill it up."""
