@@ -31,6 +31,27 @@ def windows_slow(episodes: list[dict[str, Any]], length: int, stride: int) -> li
     return windows
 
 
+def happened_slow(episode: dict[str, Any], length: int, stride: int) -> list[tuple[list[float], list[bool]]]:
+    """Mean reward, and whether the episode ended, between the frames of its every window, by plain loops."""
+    windows = []
+    for start in range(len(episode["pixels"]) - (length - 1) * stride):
+        ways = [range(start + k * stride + 1, start + (k + 1) * stride + 1) for k in range(length - 1)]
+        rewards = [sum(float(episode["reward"][row]) for row in way) / stride for way in ways]
+        windows.append((rewards, [any(bool(episode["terminated"][row]) for row in way) for way in ways]))
+    return windows
+
+
+def expected_return_slow(model: Any, now: torch.Tensor, path: torch.Tensor, plan: torch.Tensor) -> float:
+    """What a plan (H, A) is expected to earn along its predicted latents (H, D), a model step at a time."""
+    F, total = model.config.action_block, 0.0
+    for k, (after, action) in enumerate(zip(path, plan)):
+        before = path[k - 1] if k else now
+        total += model.config.discount ** (F * k) * float(model.reward(before[None], action[None], after[None])[0])
+    if model.value is not None:
+        total += model.config.discount ** (F * len(plan)) * float(model.value(path[-2][None], path[-1][None])[0])
+    return F * float(model.reward_scale) * total
+
+
 def epps_pulley_slow(h: torch.Tensor, knots: int = 17, end: float = 3.0) -> torch.Tensor:
     """Integrate |mean exp(ith) - exp(-t^2/2)|^2 exp(-t^2/2) over [-end, end], trapezoid rule, a knot at a time."""
     spacing = end / (knots - 1)

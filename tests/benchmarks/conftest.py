@@ -19,16 +19,19 @@ def wander(number: int) -> dict:
     rng = np.random.default_rng(number)
     env = registry.make("two-room", image_size=SIZE, terminate_on_success=False)
     obs, info = env.reset(seed=number)
-    pixels, states, actions = [obs["pixels"]], [info["state"]], []
+    pixels, states, actions, rewards = [obs["pixels"]], [info["state"]], [], [np.nan]
     for step in range(STEPS):
         if step % 10 == 0:
             action = rng.uniform(-1, 1, 2).astype(np.float32)
-        obs, _, _, _, info = env.step(action)
+        obs, reward, _, _, info = env.step(action)
         pixels.append(obs["pixels"])
         states.append(info["state"])
         actions.append(action)
+        rewards.append(reward)
     actions.append(np.full(2, np.nan, np.float32))
-    return {"pixels": np.stack(pixels), "state": np.stack(states), "action": np.stack(actions)}
+    columns = {"pixels": pixels, "state": states, "action": actions, "reward": rewards}
+    columns["terminated"] = [False] * len(pixels)
+    return {name: np.stack(values) for name, values in columns.items()}
 
 
 @pytest.fixture(scope="session")

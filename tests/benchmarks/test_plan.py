@@ -30,7 +30,7 @@ KEYS = """success n low high random noop replay solved_at_start ms_per_plan hori
     versions hardware commit model dataset seed protocol"""
 
 
-def tiny(env: str = "two-room", image_size: int = 16, prefix: bool = True) -> WorldModel:
+def tiny(env: str = "two-room", image_size: int = 16, prefix: bool = True, heads: int = 0) -> WorldModel:
     torch.manual_seed(0)
     narrow = dict(depth=1, heads=2, mlp=8, action_hidden=8, head=8)
     return WorldModel(
@@ -41,6 +41,8 @@ def tiny(env: str = "two-room", image_size: int = 16, prefix: bool = True) -> Wo
             encoder=EncoderConfig(width=4, depth=2, projector=8),
             one_step=OneStepConfig(head_dim=4, **narrow),
             prefix=PrefixConfig(max_prefix=4, blocks=1, block_inner=8, block_mlp=8, **narrow) if prefix else None,
+            reward=heads,
+            value=heads,
         )
     )
 
@@ -59,6 +61,7 @@ def workplace(dataset, tmp_path_factory) -> Path:
     save_model(folder / "others" / "pusht" / "model", tiny("pusht"), env="pusht")
     save_model(folder / "others" / "large" / "model", tiny(image_size=24), env="two-room")
     save_model(folder / "others" / "one" / "model", tiny(prefix=False), env="two-room")
+    save_model(folder / "others" / "heads" / "model", tiny(heads=8), env="two-room")
     (folder / "others" / "unfinished").mkdir()
     whole = dataset.read_bytes()
     (folder / "cut.h5").write_bytes(whole[: len(whole) // 2])
@@ -108,6 +111,20 @@ def test_plan_prints_a_table_and_writes_numbers_and_video(command, workplace, tm
     assert values["ms_per_plan"] > 0 and values["plans"] >= 6
     assert len(values["model"]["fingerprint"]) == len(values["dataset"]["fingerprint"]) == 64
     assert {"torch", "numpy", "python"} <= set(values["versions"])
+
+
+def test_plan_for_reward(command, tmp_path):
+    file, film = tmp_path / "numbers.json", tmp_path / "film.mp4"
+    line = f"--objective reward --model others/heads --episodes 3 --budget 20 --json {file} --video {film}"
+    code, out, err = command(plan.main, *line.split(), *QUICK)
+    assert (code, err) == (0, "") and film.stat().st_size > 1000
+    for text in ("two-room, for reward, 20 steps at most", "random policy", "no-op policy", "in the dataset"):
+        assert text in out
+    values = json.loads(file.read_text())
+    assert values["objective"] == values["agent"]["objective"] == "reward" and values["execute_steps"] == 1
+    assert values["n"] == len(values["returns"]) == 3 and values["low"] <= values["return"] <= values["high"] < 0
+    assert values["return"] == pytest.approx(np.mean(values["returns"])) and values["data"]["n"] == 6
+    assert values["plans"] == 3 * 20 / 5 and values["noop"]["return"] < 0
 
 
 def test_plan_says_what_made_a_plan_good(command, tmp_path):
@@ -224,6 +241,10 @@ def test_other_dataset_is_noted(command, tmp_path, workplace):
         ("--dataset pusht.h5", "--dataset: pusht.h5 holds episodes of pusht, not of two-room"),
         ("--json data", "--json: data is a folder"),
         ("--video data", "--video: data is a folder"),
+        ("--objective money", "--objective: unknown objective 'money': choose from goal, reward"),
+        ("--objective reward", "--objective: 'reward' needs a model with a reward head"),
+        ("--objective reward --offset 5", "--offset: has no effect"),
+        ("--objective reward --model others/heads --budget 90", "--dataset: data/two-room.h5: its episodes of at most"),
         ("--json text.h5/numbers.json", "--json: text.h5/numbers.json cannot be written"),
     ],
 )

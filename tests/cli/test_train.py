@@ -71,6 +71,21 @@ def test_train_then_resume_longer_is_the_run_itself(
     assert "--resume: loss.sigreg, train.batch differ from those of again" in capsys.readouterr().err
 
 
+def test_heads_are_learned_and_saved(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert wm_train(monkeypatch, SMALL + " --steps 2 --out run --heads reward,value", data) == 0
+    lines = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
+    assert all(line["reward"] > 0 and line["value"] > 0 for line in lines if "loss" in line)
+    model = load_model("run")
+    assert (model.config.reward, model.config.value) == (64, 64) and float(model.reward_scale) > 1  # pixels from goal
+    assert wm_train(monkeypatch, "--resume --out run --steps 3 --heads reward value") == 0  # said again, and so
+    capsys.readouterr()
+    assert wm_train(monkeypatch, SMALL + " --steps 2 --out other --heads reward,valeu", data) == 2
+    assert "--heads: unknown head 'valeu'" in capsys.readouterr().err
+
+
 def test_ctrl_c_saves_and_resume_goes_on(data: Path, tmp_path: Path) -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     line = (SMALL + " --steps 100000 --out run").format(data=data).split()

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from tests.datasets.episodes import episode
-from tests.oracles import windows_slow
+from tests.oracles import happened_slow, windows_slow
 from worldmodel.datasets import cache
 from worldmodel.datasets.store import EpisodeStore, write_store
-from worldmodel.datasets.windows import Windows, action_statistics
+from worldmodel.datasets.windows import Windows, action_statistics, reward_scale
 from worldmodel.errors import BadFile, BadValue, UnknownName
+
+COLUMNS = ("pixels", "action", "reward", "terminated")
 
 
 @settings(max_examples=40, deadline=None)
@@ -29,7 +31,10 @@ from worldmodel.errors import BadFile, BadValue, UnknownName
 def test_windows_equal_plain_loops(lengths: list[tuple[int, int]], length: int, stride: int) -> None:
     """Every valid start exactly once, none across an end, right rows and right concatenated actions."""
     episodes = [episode(i, rows, split=split) for i, (rows, split) in enumerate(lengths)]
-    expected = windows_slow([one for one in episodes if one["split"] == 0], length, stride)
+    episodes = [one | {"terminated": np.arange(len(one["pixels"])) == len(one["pixels"]) - 1} for one in episodes]
+    training = [one for one in episodes if one["split"] == 0]
+    expected = windows_slow(training, length, stride)
+    happened = [window for one in training for window in happened_slow(one, length, stride)]
     with TemporaryDirectory() as folder:
         with EpisodeStore(write_store(Path(folder) / "a.h5", episodes, {})) as store:
             if not expected:
@@ -37,8 +42,7 @@ def test_windows_equal_plain_loops(lengths: list[tuple[int, int]], length: int, 
                     Windows(store, 0, length, stride)
                 return
             windows, streaming = (
-                Windows(store, 0, length, stride, ("pixels", "action", "episode_idx", "state"), cache)
-                for cache in (True, False)
+                Windows(store, 0, length, stride, (*COLUMNS, "episode_idx", "state"), cache) for cache in (True, False)
             )
         assert len(windows) == len(expected)
         batch = windows.batch(np.arange(len(windows)))  # the store is closed by now
@@ -46,6 +50,8 @@ def test_windows_equal_plain_loops(lengths: list[tuple[int, int]], length: int, 
             np.testing.assert_array_equal(values, batch[name])
         np.testing.assert_array_equal(batch["pixels"], np.stack([pixels for pixels, _ in expected]))
         np.testing.assert_array_equal(batch["action"], np.stack([action for _, action in expected]))
+        np.testing.assert_allclose(batch["reward"], [reward for reward, _ in happened], rtol=1e-6)
+        np.testing.assert_array_equal(batch["terminated"], np.array([ended for _, ended in happened], bool))
         assert (batch["episode_idx"] == batch["episode_idx"][:, :1]).all()
         assert np.isfinite(batch["action"]).all() and batch["action"].dtype == np.float32
         assert batch["state"].shape == (len(expected), length, 3)
@@ -141,3 +147,18 @@ def test_action_statistics_leave_out_last_rows_and_other_splits(tmp_path: Path) 
     np.testing.assert_allclose(std, rows.std(axis=0))
     with pytest.raises(BadFile, match="the test split holds no action"):
         action_statistics(store, 2)
+
+
+def test_scale_of_rewards(tmp_path: Path) -> None:
+    path = write_store(tmp_path / "a.h5", [episode(0, 3), episode(1, 9, split=1)], {})
+    with EpisodeStore(path) as store:
+        assert reward_scale(store) == pytest.approx(np.sqrt((1 + 4) / 2))  # rewards -1 and -2
+    nothing = {**episode(0, 3), "reward": np.array([np.nan, 0.0, 0.0], np.float32)}
+    with EpisodeStore(write_store(tmp_path / "b.h5", [nothing], {})) as store:
+        assert reward_scale(store) == 1.0
+    without = {name: values for name, values in episode(0, 3).items() if name != "reward"}
+    holes = {**episode(0, 3), "reward": np.full(3, np.nan, np.float32)}
+    for bad, says in ((without, "no column 'reward', from which the heads"), (holes, "not finite")):
+        path = write_store(tmp_path / "bad.h5", [bad], {})
+        with EpisodeStore(path) as store, pytest.raises(BadFile, match=says):
+            reward_scale(store)

@@ -14,7 +14,7 @@ import tyro
 
 from worldmodel.cli import common
 from worldmodel.errors import BadFile, BadValue, UnknownName
-from worldmodel.planners.config import AgentConfig
+from worldmodel.planners.config import OBJECTIVES, AgentConfig
 from worldmodel.planners.settings import configured, kinds, parsed
 
 if TYPE_CHECKING:
@@ -193,6 +193,9 @@ def check(options: Options) -> dict[str, Any]:
     """Check every number and name that needs no file; return the options of the agent."""
     with common.option("--planner"):
         known = kinds(options.planner)
+    if options.objective not in OBJECTIVES:
+        with common.option("--objective"):
+            raise UnknownName("objective", options.objective, OBJECTIVES)
     chosen = {name: value for name in NAMES if (value := getattr(options, name)) is not None}
     for name in chosen:
         if name not in known:
