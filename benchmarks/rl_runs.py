@@ -1,0 +1,100 @@
+"""Runs of learners: the same evaluation for all, and one file for each, which ``rl_curves`` joins.
+
+A file holds ``task``, ``arm``, ``seed``, ``settings``, the ``episodes`` of the training with the environment step at
+which each ended, and the ``evaluation`` of the policy that came out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worldmodel.errors import BadFile
+
+EVALUATED_FROM = 10_000  # first of the evaluation's seeds, which no training has begun
+LONG = {"step": "step", "r": "return", "l": "length", "success": "success"}  # Monitor's names, and ours
+
+
+class Uniform:
+    """Draws every action uniformly within the bounds, behind the ``predict`` of Stable-Baselines3."""
+
+    def __init__(self, space: Any, seed: int) -> None:
+        self.space, self.rng = space, np.random.default_rng(seed)
+
+    def predict(self, observation: Any, state: Any = None, *_: Any) -> tuple[np.ndarray, Any]:
+        """Actions for a VecEnv of one environment."""
+        action = self.rng.uniform(self.space.low, self.space.high, (1, *self.space.shape))
+        return action.astype(self.space.dtype), state
+
+
+def evaluate(envs: Any, policy: Any, episodes: int) -> dict[str, list[Any]]:
+    """Return, length and success of episodes of fixed seeds, in a VecEnv of one environment under a Monitor.
+
+    Args:
+        envs: the environment.
+        policy: what acts without noise, by ``predict(observation, state, episode_start, deterministic)``.
+        episodes: how many.
+    """
+    ended, state = [], None
+    for seed in range(EVALUATED_FROM, EVALUATED_FROM + episodes):
+        envs.seed(seed)
+        observation, begins, info = envs.reset(), np.ones(1, bool), {}
+        while "episode" not in info:
+            action, state = policy.predict(observation, state, begins, True)
+            observation, _, begins, (info,) = envs.step(action)
+        ended.append(info["episode"])
+    return columns(ended)
+
+
+def columns(ended: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Monitor's records of episodes as lists, so that the file stays small."""
+    return {name: [row[key] for row in ended] for key, name in LONG.items() if ended and key in ended[0]}
+
+
+def measure_missing(
+    folder: Path,
+    cases: Iterable[tuple[str, str, int]],
+    settings: Mapping[str, Any],
+    measure: Callable[[str, str, int], Mapping[str, Any]],
+    told: Callable[[str], object],
+) -> None:
+    """Measure every (task, arm, seed) whose file is not there, so that several processes can share the work.
+
+    Args:
+        folder: where the files are.
+        cases: what there is to measure.
+        settings: of all of them, which are written with each.
+        measure: task, arm, seed -> the run.
+        told: called with a line for each.
+
+    Raises:
+        BadFile: a file that is there was made with other settings.
+    """
+    from worldmodel.envs.registry import file_name
+    from worldmodel.files import read_json, write_json
+
+    for task, arm, seed in cases:
+        path = folder / f"{file_name(task)}-{arm}-{seed}.json"
+        if path.exists():
+            _require_same(path, read_json(path)["settings"], settings)
+            told(f"{path}: already there")
+            continue
+        found = {"task": task, "arm": arm, "seed": seed, "settings": dict(settings), **measure(task, arm, seed)}
+        write_json(path, found)
+        means = ", ".join(f"{name} {np.mean(x):.3g}" for name, x in found["evaluation"].items())
+        speed = f"; {found['steps'] / found['wall_s']:.0f} steps/s" if found.get("wall_s") else ""
+        told(f"{path}: {means}{speed}")
+
+
+def _require_same(path: Path, its: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    import json
+
+    its, ours = (json.loads(json.dumps(x)) for x in (its, dict(ours)))  # tuples are lists there
+    for name in {**its, **ours}:
+        if its.get(name) != ours.get(name):
+            raise BadFile(
+                f"{path} was made with {name} {its.get(name)}, now {ours.get(name)}: remove it, or use another folder"
+            )
