@@ -11,7 +11,7 @@ from worldmodel.files import replacing
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")  # Okabe and Ito
 MARKS = "osD^vP*"  # one fewer than colours, so that 56 things look different
-ARMS = ("pixels", "latents")  # look the same in every picture
+ARMS = ("pixels", "latents", "plain", "seeded")  # that learn look the same in every picture
 
 
 def speed(cases: Sequence[Mapping[str, Any]], path: Path) -> Path:
@@ -69,7 +69,7 @@ def frontier(found: Mapping[str, Any], path: Path) -> Path:
 
 
 def curves(tasks: Mapping[str, Mapping[str, Any]], path: Path) -> Path:
-    """Learning curves: mean of the seeds with their range as a band, and random actions as a line.
+    """Learning curves: mean of the seeds with their range as a band, and what does not learn as a line.
 
     Args:
         tasks: as ``rl_curves.join`` returns them.
@@ -88,12 +88,13 @@ def curves(tasks: Mapping[str, Mapping[str, Any]], path: Path) -> Path:
         raise BadValue("nothing to draw: no training is there")
     figure, axes = _figure(len(panels), height=4)
     for axis, (task, name, label, scale) in zip(axes, panels):
+        looks = iter(("--", "-.", ":"))
         for arm, found in tasks[task].items():
             count = len(found["seeds"])
             seeds = f"{count} seed{'s' * (count > 1)}"
             if "curve" not in found:
                 level = scale * found["evaluation"][name]
-                axis.axhline(level, color="0.4", linestyle="--", linewidth=1, label=f"{arm}, {seeds}", zorder=0)
+                axis.axhline(level, color="0.4", linestyle=next(looks), linewidth=1, label=f"{arm}, {seeds}", zorder=0)
                 continue
             points = zip(*(found["curve"][column] for column in ("step", name, f"{name}_low", f"{name}_high")))
             x, mean, low, high = zip(*(point for point in points if None not in point))

@@ -129,8 +129,8 @@ class Bench:
         """Train if there is something to train, and evaluate, for JSON."""
         import torch
 
-        from worldmodel.benchmarks.rl_runs import Uniform, columns, evaluate
         from worldmodel.benchmarks.provenance import provenance
+        from worldmodel.benchmarks.rl_runs import Uniform, columns, evaluate
 
         found: dict[str, Any] = {}
         if arm in ("plain", "seeded"):
