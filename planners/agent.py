@@ -22,6 +22,7 @@ from worldmodel.planners.actions import Actions
 from worldmodel.planners.config import AgentConfig
 from worldmodel.planners.deadline import require_time
 from worldmodel.planners.goals import MISSING, as_latents
+from worldmodel.planners.proposals import Proposal
 from worldmodel.planners.replanning import Replanner
 from worldmodel.planners.settings import typed
 from worldmodel.planners.state import AgentState, new_row, restarted
@@ -41,6 +42,7 @@ class Agent(Replanner):
         objective: takes the place of the distance to the goal's latent, as ``Replanner`` takes it.
         env: what draws goals that are given as states.
         goal: of all episodes, as ``set_goal`` takes it.
+        proposal: a policy whose plans are tried too.
 
     Attributes:
         goal: latents (D,) or (B, D) of the goal it was given; None where observations show it.
@@ -55,8 +57,9 @@ class Agent(Replanner):
         objective: Objective | Callable[[Tensor, Tensor], Tensor] | None = None,
         env: Any = None,
         goal: Any = None,
+        proposal: Proposal | None = None,
     ) -> None:
-        super().__init__(model, planner, config, actions, objective)
+        super().__init__(model, planner, config, actions, objective, proposal)
         self.env = env
         self.set_goal(goal)
         if config.deadline_ms is not None:
@@ -146,7 +149,7 @@ class Agent(Replanner):
         """Write the agent, model and goal included, into a folder; whole or not at all.
 
         Raises:
-            BadValue: the objective is the user's own, which no file can hold.
+            BadValue: the objective or the proposal is the user's own, which no file can hold.
         """
         from worldmodel.planners.saving import save_agent
 

@@ -12,6 +12,7 @@ from worldmodel.planners.actions import Actions, actions_of
 from worldmodel.planners.agent import Agent
 from worldmodel.planners.captured import CudaGraphs, Recorded, recordable
 from worldmodel.planners.config import AgentConfig
+from worldmodel.planners.proposals import as_proposal
 from worldmodel.planners.registry import planner_class
 from worldmodel.planners.settings import configured
 
@@ -27,6 +28,7 @@ def make_agent(
     objective: Any = None,
     goal: Any = None,
     actions: Actions | None = None,
+    proposal: Any = None,
     **options: Any,
 ) -> Agent:
     """Build an agent from plain options.
@@ -40,6 +42,8 @@ def make_agent(
             both; a function of (latents, actions) will do.
         goal: of all episodes, as ``Agent.set_goal`` takes it; by default observations show it.
         actions: what the environment takes; by default read off the environment, or the model's.
+        proposal: a ``Proposal``, or a policy to make one of: a function of (latents, goals), or an algorithm of
+            Stable-Baselines3 that was trained on latents. What it would do is tried too.
         options: fields of ``AgentConfig`` and of the planner's own config, such as ``horizon=32, candidates=128``.
 
     Raises:
@@ -60,7 +64,10 @@ def make_agent(
     solver = planner(search, lowest, highest, F)
     if config.graphs and recordable(model.device):
         solver = Recorded(solver, CudaGraphs())
-    return Agent(model, solver, config, actions, objective, env, goal)
+    if proposal is not None:
+        proposal = as_proposal(proposal)
+        proposal.require_fit(model, search)
+    return Agent(model, solver, config, actions, objective, env, goal, proposal)
 
 
 def _require_reach(config: AgentConfig, model: WorldModel) -> None:

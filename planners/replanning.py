@@ -20,6 +20,7 @@ from worldmodel.interfaces import Context, Objective, Planner
 from worldmodel.planners.actions import Actions
 from worldmodel.planners.config import AgentConfig
 from worldmodel.planners.costs import Cost
+from worldmodel.planners.proposals import Proposal
 from worldmodel.planners.sampling import shift_plan
 from worldmodel.planners.scoring import as_objective, make_objective
 from worldmodel.planners.state import Row
@@ -42,6 +43,7 @@ class Replanner:
         actions: what the environment takes; what is queued lies within its bounds.
         objective: takes the place of the distance to the goal's latent; a function of (latents (B, N, H, D), actions
             (B, N, H * F, a) in the environment's units) will do.
+        proposal: a policy whose plans are tried too.
 
     Attributes:
         stats: what planning took.
@@ -54,8 +56,10 @@ class Replanner:
         config: AgentConfig,
         actions: Actions,
         objective: Objective | Callable[[Tensor, Tensor], Tensor] | None = None,
+        proposal: Proposal | None = None,
     ) -> None:
         self.model, self.planner, self.config, self.actions = model.eval(), planner, config, actions
+        self.proposal = proposal
         self.predictor = model.predictor(config.predictor_of(model.predictors))
         self.own_objective = None if objective is None else as_objective(objective, model)
         self.objective = self._objective(0)  # of the first plan
@@ -113,12 +117,17 @@ class Replanner:
         model, H, R = self.model, self.config.horizon, self.execute_steps
         fresh = torch.zeros(H, len(model.low), device=z_goal.device)
         start = torch.stack([self._left_over(row.plan, fresh) for row in rows])
-        proposals = None
+        tried = []
         if self.config.warm_start and rows[0].elites is not None:
-            proposals = torch.stack([self._left_over(row.elites, fresh) for row in rows])
+            tried.append(torch.stack([self._left_over(row.elites, fresh) for row in rows]))
         generators = [row.noise(self.config.seed, z_goal.device) for row in rows]
         context = Context(torch.stack([row.z for row in rows]), torch.stack([row.actions for row in rows]))
+        if self.proposal is not None:
+            goal = z_goal if getattr(objective, "reads_goal", True) else None
+            tried.append(self.proposal.plans(model, self.predictor, context, goal, H, self._bounds(), generators))
+            start = tried[-1][:, 0] if self.proposal.start else start
         cost = Cost(self.predictor, objective, context, z_goal, self.config.chunk)
+        proposals = torch.cat(tried, dim=1) if tried else None
         plan = self.planner.solve(cost, start, generators, proposals, until)
         self.stats.solves.append(plan.stats)
         queue = model.denormalise(plan.actions[:, :R]).reshape(len(rows), R * model.config.action_block, -1)
@@ -144,6 +153,13 @@ class Replanner:
         way = self.config.goal_offset
         left = None if way is None else max(way - steps, 0)
         return make_objective(self.config, self.model, left, self.own_objective)
+
+    def _bounds(self) -> tuple[Tensor, Tensor]:
+        """The least and the largest of a normalised action block, (A,) each."""
+        F, like = self.model.config.action_block, self.model.low
+        both = (torch.from_numpy(np.tile(x, F)).to(like) for x in (self.actions.low, self.actions.high))
+        low, high = map(self.model.normalise, both)
+        return low, high
 
     def _executed(self, row: Row) -> Tensor:
         """Normalise the blocks (R, A) that were executed since the row's last plan; none before the first."""

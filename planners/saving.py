@@ -26,13 +26,14 @@ def save_agent(path: str | Path, agent: Agent) -> None:
     """Write model, options, actions and goal; whole or not at all.
 
     Raises:
-        BadValue: the objective is the user's own, which no file can hold.
+        BadValue: the objective or the proposal is the user's own, which no file can hold.
     """
-    if agent.own_objective is not None:
-        raise BadValue(
-            "objective: one of your own cannot be saved; save an agent without it, and after loading give the "
-            "objective to agent.model.agent(env, objective=...)"
-        )
+    for name, own in (("objective", agent.own_objective), ("proposal", agent.proposal)):
+        if own is not None:
+            raise BadValue(
+                f"{name}: one of your own cannot be saved; save an agent without it, and after loading give the "
+                f"{name} to agent.model.agent(env, {name}=...)"
+            )
     actions, goal = agent.actions, agent.goal
     about = {
         "format": FORMAT,

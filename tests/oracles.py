@@ -192,3 +192,19 @@ def surprise_slow(model: Any, name: str, pictures: list[np.ndarray], actions: li
     context = Context(z[None], torch.stack(blocks)[None, :-1])
     z_hat = slow(model.predictor(name), context, blocks[-1][None, None, None])[0, 0, 0]
     return float(sum((z_hat - latents[now]) ** 2) / len(z_hat))
+
+
+def policy_plan_slow(policy: Any, model: Any, predictor: Any, context: Any, horizon: int) -> torch.Tensor:
+    """What a policy does in the world model, (H, A) normalised, of one environment: a step and an action at a time.
+
+    The latents up to each step are predicted anew from the present, a plan of one candidate.
+    """
+    plan: list[torch.Tensor] = []
+    for step in range(horizon):
+        z = context.z[:, -1]
+        if step:
+            z = predictor.rollout(context, torch.stack(plan)[None, None])[:, 0, step - 1]
+        action = policy(z, None)[0]
+        block = torch.cat([action for _ in range(model.config.action_block)])
+        plan.append(torch.minimum(torch.maximum(model.normalise(block), model.low), model.high))
+    return torch.stack(plan)

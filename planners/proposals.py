@@ -1,0 +1,137 @@
+"""Plans that a policy would make: it acts inside the world model, and the planner tries what it did.
+
+Shapes: B environments, M plans, H horizon (model steps), F action block, a action size, A = F * a, D latent size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from worldmodel.errors import BadValue
+from worldmodel.interfaces import Context, Predictor
+from worldmodel.planners import sb3
+from worldmodel.planners.config import SearchConfig
+from worldmodel.planners.sampling import white_noise
+
+if TYPE_CHECKING:
+    from worldmodel.model import WorldModel
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Proposal:
+    """A policy whose plans are candidates of a search's first iteration, and perhaps where it starts.
+
+    At every model step the policy acts on the latent that the one before led to, and its action is held for the F
+    primitive actions of the block. The first plan is the policy's own, noise is added to the actions of the others.
+    Environments are asked one after another, so that a plan does not depend on their company.
+
+    Attributes:
+        policy: a function (latents (M, D), goals (M, D) or None) -> actions (M, a) in the environment's units; or a
+            policy or algorithm of Stable-Baselines3 that was trained on latents, with the goals' behind them or not.
+        count: M, which must leave at least one candidate to the planner.
+        std: standard deviation of the noise, normalised action units.
+        start: whether the search also starts from the policy's own plan, and not from the rest of its last one.
+
+    Raises:
+        BadValue: no policy, or a number out of range.
+    """
+
+    policy: Callable[[Tensor, Tensor | None], Tensor] | Any
+    count: int = 8
+    std: float = 0.5
+    start: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.policy, type) or not (callable(self.policy) or sb3.policy_of(self.policy)):
+            raise BadValue(
+                "proposal: expected a function of (latents, goals), or a policy of Stable-Baselines3, "
+                f"got {self.policy!r}"
+            )
+        if self.count < 1 or not 0 <= self.std < float("inf"):
+            raise BadValue(f"proposal: expected count >= 1 and a finite std >= 0, got {self.count} and {self.std}")
+
+    def require_fit(self, model: WorldModel, search: SearchConfig) -> None:
+        """Raise ``BadValue`` if the planner has too few candidates, or the policy other spaces than the model."""
+        kept = int(getattr(search, "kept", 0))
+        if self.count + kept >= search.candidates:
+            also = f" and {kept} kept elites" if kept else ""
+            raise BadValue(
+                f"proposal: {self.count} plans{also} leave none of {search.candidates} candidates to the planner"
+            )
+        policy, a = sb3.policy_of(self.policy), model.config.action_dim
+        if policy is not None:
+            sb3.require_width(policy, model.config.latent_dim)
+            if policy.action_space.shape != (a,):
+                raise BadValue(f"proposal: expected a policy with actions ({a},), it has {policy.action_space}")
+
+    @torch.no_grad()
+    def plans(
+        self,
+        model: WorldModel,
+        predictor: Predictor,
+        context: Context,
+        goal: Tensor | None,
+        horizon: int,
+        bounds: tuple[Tensor, Tensor],
+        generators: Sequence[torch.Generator],
+    ) -> Tensor:
+        """Act for H model steps in M copies of each environment.
+
+        Args:
+            model: knows the units of actions.
+            predictor: says what they lead to.
+            context: the encoded present of B environments.
+            goal: encoded goals (B, D); None where the objective looks at none.
+            horizon: H.
+            bounds: the least and the largest of a normalised action block, (A,) each.
+            generators: of the noise, one for each environment.
+
+        Returns:
+            Normalised plans (B, M, H, A).
+
+        Raises:
+            BadValue: the policy's actions have another shape.
+        """
+        M, F = self.count, model.config.action_block
+        B = len(context.z)
+        noise = self.std * white_noise(generators, (M, horizon, model.config.action_dim), like=context.z)
+        noise[:, 0] = 0
+        z, blocks = (x.repeat_interleave(M, dim=0) for x in context)  # (B * M, c, D), (B * M, c - 1, A)
+        plans = []
+        for step in range(horizon):
+            now = z[:, -1].unflatten(0, (B, M))
+            own = torch.stack([self._actions(now[b], None if goal is None else goal[b], model) for b in range(B)])
+            block = model.normalise(own.repeat(1, 1, F)) + noise[:, :, step].repeat(1, 1, F)
+            plans.append(block.nan_to_num(0.0).clamp(*bounds))
+            if step + 1 < horizon:
+                rows = plans[-1].flatten(0, 1)[:, None]
+                after = predictor.arrivals(Context(z, blocks), rows[:, None], (1,))[:, 0]
+                z = torch.cat([z, after.to(z)], dim=1)[:, -model.config.context :]
+                blocks = torch.cat([blocks, rows], dim=1)[:, blocks.shape[1] + 2 - z.shape[1] :]
+        return torch.stack(plans, dim=2)
+
+    def _actions(self, z: Tensor, goal: Tensor | None, model: WorldModel) -> Tensor:
+        """The policy's own, in M copies of one environment."""
+        z, goal = z.clone(), None if goal is None else goal.expand_as(z).clone()  # where kernels find them aligned
+        policy = sb3.policy_of(self.policy)
+        with torch.autocast(z.device.type, enabled=False):
+            actions = self.policy(z, goal) if policy is None else sb3.act(policy, z, goal)
+        expected = (len(z), model.config.action_dim)
+        if not isinstance(actions, Tensor) or actions.shape != expected:
+            got = f"shape {tuple(actions.shape)}" if isinstance(actions, Tensor) else type(actions).__name__
+            raise BadValue(f"proposal: expected actions {expected} of latents {tuple(z.shape)}, got {got}")
+        return actions.to(z)
+
+
+def as_proposal(given: Any) -> Proposal:
+    """A ``Proposal`` as it is, or that of a policy with its defaults.
+
+    Raises:
+        BadValue: no policy.
+    """
+    return given if isinstance(given, Proposal) else Proposal(policy=given)
