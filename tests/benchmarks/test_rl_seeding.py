@@ -53,6 +53,14 @@ def test_both_arms_take_as_many_steps_and_updates(model, tmp_path, capsys, obser
     assert re.search(r"two-room +seeded +-\d", said)
 
 
+def test_planning_for_reward_needs_no_goal(tmp_path):
+    torch.manual_seed(0)
+    save_model(tmp_path / "model", WorldModel(tiny_config(reward=8, value=8)), env="two-room")
+    rl_seeding.compare(options(tmp_path / "model", tmp_path, objective="reward", arms=("seeded", "planner")))
+    run = read_json(tmp_path / "runs" / "two-room-seeded-0.json")
+    assert set(run["evaluation"]) == {"return", "length"} and run["evaluation"]["length"] == [20, 20]
+
+
 def test_what_is_there_is_left_alone_and_other_settings_are_refused(model, tmp_path, capsys):
     rl_seeding.compare(options(model, tmp_path, arms=("plain",)))
     path = tmp_path / "runs" / "two-room-plain-0.json"
