@@ -12,13 +12,13 @@ same two layers of 64. Every policy is evaluated without noise on the same 50 ep
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from worldmodel.benchmarks.rl_runs import Uniform, columns, evaluate, noting
 from worldmodel.cli import common
 from worldmodel.errors import BadValue, MissingExtra, UnknownName
 
@@ -32,7 +32,6 @@ PPO = {  # of both arms
     "gae_lambda": 0.95,
 }
 ENVIRONMENTS = 8  # a rollout is 8 x 256 steps
-EVALUATED_FROM = 10_000  # first of the evaluation's seeds
 
 
 @dataclass(frozen=True)
@@ -109,45 +108,10 @@ def train(envs: Any, steps: int, seed: int, on_latents: bool) -> tuple[Any, dict
     settings: dict[str, Any] = dict(PPO)
     learner = Algorithm(policy, envs, seed=seed, device="cpu", **settings)
     ended: list[dict[str, Any]] = []
-
-    def record(local: dict[str, Any], _: dict[str, Any]) -> bool:
-        now = local["self"].num_timesteps
-        ended.extend({"step": now, **info["episode"]} for info in local["infos"] if "episode" in info)
-        return True
-
     wall, cpu = time.perf_counter(), time.process_time()
-    learner.learn(steps, callback=record)
+    learner.learn(steps, callback=noting(ended))
     took = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu, "steps": learner.num_timesteps}
     return learner, {**took, "episodes": columns(ended)}
-
-
-def evaluate(envs: Any, act: Callable[[Any], Any], episodes: int) -> dict[str, list[Any]]:
-    """Return, length and success of episodes of fixed seeds in a VecEnv of one environment."""
-    ended = []
-    for seed in range(EVALUATED_FROM, EVALUATED_FROM + episodes):
-        envs.seed(seed)
-        observation, finished = envs.reset(), False
-        while not finished:
-            observation, _, (finished,), (info,) = envs.step(act(observation))
-        ended.append(info["episode"])
-    return columns(ended)
-
-
-def uniform(space: Any, seed: int) -> Callable[[Any], Any]:
-    """Act at random within a Box, in one environment."""
-    rng = np.random.default_rng(seed)
-    return lambda _: rng.uniform(space.low, space.high, (1, *space.shape)).astype(np.float32)
-
-
-def greedy(learner: Any) -> Callable[[Any], Any]:
-    """Act as a trained policy does without noise."""
-    return lambda observation: learner.predict(observation, deterministic=True)[0]
-
-
-def columns(ended: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Monitor's records of episodes as lists, so that the file stays small."""
-    long = {"step": "step", "r": "return", "l": "length", "success": "success"}
-    return {name: [row[key] for row in ended] for key, name in long.items() if ended and key in ended[0]}
 
 
 def measure(name: str, arm: str, seed: int, options: Options, model: Any) -> dict[str, Any]:
@@ -161,17 +125,16 @@ def measure(name: str, arm: str, seed: int, options: Options, model: Any) -> dic
     settings = PPO | {"environments": ENVIRONMENTS, "image_size": size, "steps": options.steps}
     found: dict[str, Any] = {"task": name, "arm": arm, "seed": seed, "settings": settings}
     single = make_envs(name, 1, size, model)
-    act = uniform(single.action_space, seed)
+    policy: Any = Uniform(single.action_space, seed)
     if arm != "random":
         envs = make_envs(name, ENVIRONMENTS, size, model)
-        learner, trained = train(envs, options.steps, seed, on_latents=model is not None)
+        policy, trained = train(envs, options.steps, seed, on_latents=model is not None)
         envs.close()
         found |= trained
-        act = greedy(learner)
     if model is not None:
         found["model"] = file_fingerprint(model_folder(str(options.model)) / "model.safetensors")
     begun = time.perf_counter()
-    found["evaluation"] = evaluate(single, act, options.episodes)
+    found["evaluation"] = evaluate(single, policy, options.episodes)
     found["evaluation_wall_s"] = time.perf_counter() - begun
     single.close()
     return found | provenance(torch.device("cpu"))

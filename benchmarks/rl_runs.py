@@ -54,6 +54,17 @@ def columns(ended: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return {name: [row[key] for row in ended] for key, name in LONG.items() if ended and key in ended[0]}
 
 
+def noting(ended: list[dict[str, Any]]) -> Callable[[Any, Any], bool]:
+    """A callback for ``learn``: append Monitor's record of every episode that ends, and the ``step`` it did."""
+
+    def note(local: dict[str, Any], _: Any) -> bool:
+        now = local["self"].num_timesteps
+        ended.extend({"step": now, **info["episode"]} for info in local["infos"] if "episode" in info)
+        return True
+
+    return note
+
+
 def measure_missing(
     folder: Path,
     cases: Iterable[tuple[str, str, int]],

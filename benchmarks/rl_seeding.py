@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from worldmodel.benchmarks.rl_runs import Uniform, columns, evaluate, measure_missing, noting
 from worldmodel.cli import common
 from worldmodel.errors import BadValue, MissingExtra, UnknownName
 
@@ -85,10 +86,10 @@ class Bench:
     def __init__(self, options: Options, env: str, model: WorldModel) -> None:
         self.options, self.env, self.model = options, env, model
         self.goals = options.objective == "goal"
-        from worldmodel.envs import registry
+        from worldmodel.planners.latents import LatentEncoder
 
-        task = registry.make(env, observation="state").unwrapped
-        self.features = getattr(task, "features", np.asarray)
+        self.features = getattr(self._make("state").unwrapped, "features", np.asarray)
+        self.latents = LatentEncoder(model, self._make("pixels").observation_space, goal=self.goals)
         self.mean, self.std, self.largest = self._scales()
 
     def vectorised(self, observation: str, view: View | None = None) -> Any:
@@ -109,12 +110,8 @@ class Bench:
     def view(self, observation: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> np.ndarray:
         """What the learner observes, float32: state or latent, and the goal's if there are goals."""
         if self.options.observation == "latent":
-            import torch
-
-            frames = np.stack([observation[name] for name in ("pixels", "goal")[: 1 + self.goals]])
-            with torch.inference_mode():
-                z = self.model.encode({"pixels": torch.from_numpy(frames)[:, None].to(self.model.device)})
-            return z.flatten().cpu().numpy()
+            latents: np.ndarray = self.latents({name: picture[None] for name, picture in observation.items()})[0]
+            return latents
         return ((self._numbers(info) - self.mean) / self.std).astype(np.float32)
 
     def agent(self, seed: int) -> Any:
@@ -130,7 +127,6 @@ class Bench:
         import torch
 
         from worldmodel.benchmarks.provenance import provenance
-        from worldmodel.benchmarks.rl_runs import Uniform, columns, evaluate
 
         found: dict[str, Any] = {}
         if arm in ("plain", "seeded"):
@@ -166,13 +162,7 @@ class Bench:
             ended += [{"step": step, **info["episode"]} for step, info in filled]
             pixels.close()
             learner.train(seeded - LEARNING_STARTS, BATCH)  # as often as if it had acted itself
-
-        def record(local: dict[str, Any], _: dict[str, Any]) -> bool:
-            now = local["self"].num_timesteps
-            ended.extend({"step": now, **info["episode"]} for info in local["infos"] if "episode" in info)
-            return True
-
-        learner.learn(self.options.steps - seeded, callback=record, reset_num_timesteps=False)
+        learner.learn(self.options.steps - seeded, callback=noting(ended), reset_num_timesteps=False)
         return learner, ended
 
     def _make(self, observation: str) -> Any:
@@ -232,7 +222,7 @@ def compare(options: Options) -> None:
         raise MissingExtra("rl_seeding", "sb3") from error
     import torch
 
-    from worldmodel.benchmarks import plots, rl_curves, rl_runs
+    from worldmodel.benchmarks import plots, rl_curves
     from worldmodel.benchmarks.provenance import file_fingerprint, provenance
     from worldmodel.checkpoint import load_model, model_folder
     from worldmodel.files import write_json
@@ -248,7 +238,7 @@ def compare(options: Options) -> None:
     settings |= {"sac": SAC | {"net_arch": WIDTHS}, "model": file_fingerprint(folder / "model.safetensors")}
     cases = ((env, arm, seed) for seed in options.seeds for arm in options.arms)
     measure = lambda _, arm, seed: bench.measure(arm, seed)  # noqa: E731
-    rl_runs.measure_missing(runs, cases, settings, measure, partial(print, flush=True))
+    measure_missing(runs, cases, settings, measure, partial(print, flush=True))
     tasks = rl_curves.join(runs)
     print(common.aligned(rl_curves.rows(tasks)))
     path = Path(options.json or "benchmarks/results/rl-seeding.json")
