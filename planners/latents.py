@@ -66,6 +66,11 @@ class LatentEncoder:
             self._goals[rows[i]] = goals[i].copy(), latent
         return np.concatenate([z[: len(pixels)], np.stack([self._goals[row][1] for row in rows])], axis=1)
 
+    def view(self, observation: Any, info: Mapping[str, Any] | None = None) -> np.ndarray:
+        """Encode the observation of one environment, as ``worldmodel.planners.replay.fill`` asks: (D,) or (2D,)."""
+        latent: np.ndarray = self(one_row(observation))[0]
+        return latent
+
     @torch.no_grad()
     def encode(self, pictures: np.ndarray) -> np.ndarray:
         """Pictures (B, S, S, 3) uint8 -> latents (B, D) float32. Raises BadValue for others."""
@@ -105,8 +110,7 @@ class LatentObservation(gymnasium.ObservationWrapper[np.ndarray, Any, Any], Reco
 
     def observation(self, observation: Any) -> np.ndarray:
         """Encode one observation."""
-        latent: np.ndarray = self.encoder(one_row(observation))[0]
-        return latent
+        return self.encoder.view(observation)
 
 
 class VectorLatentObservation(gymnasium.vector.VectorWrapper[np.ndarray, Any, Any, Any, Any]):
