@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +17,7 @@ from worldmodel.errors import BadValue
 from worldmodel.interfaces import Context, Predictor
 from worldmodel.planners import sb3
 from worldmodel.planners.config import SearchConfig
-from worldmodel.planners.sampling import white_noise
+from worldmodel.planners.sampling import by_environment, white_noise
 
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
@@ -28,7 +29,6 @@ class Proposal:
 
     At every model step the policy acts on the latent that the one before led to, and its action is held for the F
     primitive actions of the block. The first plan is the policy's own, noise is added to the actions of the others.
-    Environments are asked one after another, so that a plan does not depend on their company.
 
     Attributes:
         policy: a function (latents (M, D), goals (M, D) or None) -> actions (M, a) in the environment's units; or a
@@ -97,15 +97,16 @@ class Proposal:
         Raises:
             BadValue: the policy's actions have another shape.
         """
-        M, F = self.count, model.config.action_block
-        B = len(context.z)
+        B, M, F = len(context.z), self.count, model.config.action_block
         noise = self.std * white_noise(generators, (M, horizon, model.config.action_dim), like=context.z)
         noise[:, 0] = 0
+        read = [] if goal is None else [goal[:, None].expand(-1, M, -1)]
+        ask = partial(self._actions, model.config.action_dim)
         z, blocks = (x.repeat_interleave(M, dim=0) for x in context)  # (B * M, c, D), (B * M, c - 1, A)
         plans = []
         for step in range(horizon):
             now = z[:, -1].unflatten(0, (B, M))
-            own = torch.stack([self._actions(now[b], None if goal is None else goal[b], model) for b in range(B)])
+            own = by_environment(ask, now, *read).to(z)
             block = model.normalise(own.repeat(1, 1, F)) + noise[:, :, step].repeat(1, 1, F)
             plans.append(block.nan_to_num(0.0).clamp(*bounds))
             if step + 1 < horizon:
@@ -115,17 +116,15 @@ class Proposal:
                 blocks = torch.cat([blocks, rows], dim=1)[:, blocks.shape[1] + 2 - z.shape[1] :]
         return torch.stack(plans, dim=2)
 
-    def _actions(self, z: Tensor, goal: Tensor | None, model: WorldModel) -> Tensor:
-        """The policy's own, in M copies of one environment."""
-        z, goal = z.clone(), None if goal is None else goal.expand_as(z).clone()  # where kernels find them aligned
+    def _actions(self, width: int, z: Tensor, goal: Tensor | None = None) -> Tensor:
+        """The policy's own actions (M, a) on latents (M, D)."""
         policy = sb3.policy_of(self.policy)
         with torch.autocast(z.device.type, enabled=False):
             actions = self.policy(z, goal) if policy is None else sb3.act(policy, z, goal)
-        expected = (len(z), model.config.action_dim)
-        if not isinstance(actions, Tensor) or actions.shape != expected:
+        if not isinstance(actions, Tensor) or actions.shape != (len(z), width):
             got = f"shape {tuple(actions.shape)}" if isinstance(actions, Tensor) else type(actions).__name__
-            raise BadValue(f"proposal: expected actions {expected} of latents {tuple(z.shape)}, got {got}")
-        return actions.to(z)
+            raise BadValue(f"proposal: expected actions ({len(z)}, {width}) of latents {tuple(z.shape)}, got {got}")
+        return actions
 
 
 def as_proposal(given: Any) -> Proposal:

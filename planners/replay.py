@@ -5,6 +5,7 @@ Shapes: n environments, a action size.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,12 +22,12 @@ def fill(
     """Act by planning and keep every transition as the learner's own collection would have kept it.
 
     The agent sees the environment's observations, the learner ``view`` of the same moments. The buffer gets actions
-    scaled to [-1, 1]; where an episode ends, the observation that ended it and not the next episode's first; and
-    whether that was a time limit, in ``infos``. Transitions count as the learner's steps, so that ``learning_starts``
-    does not make it act at random afterwards: go on with ``learn(..., reset_num_timesteps=False)``.
+    scaled to [-1, 1], unless they are numbered; where an episode ends, the observation that ended it and not the next
+    episode's first; and whether that was a time limit, in ``infos``. Transitions count as the learner's steps, so that
+    ``learning_starts`` does not make it act at random afterwards: go on with ``learn(..., reset_num_timesteps=False)``.
 
     Args:
-        learner: an off-policy algorithm (SAC, TD3, DDPG, with HER or not), or a replay buffer alone.
+        learner: an off-policy algorithm (SAC, TD3, DDPG, DQN, with HER or not), or a replay buffer alone.
         env: a Stable-Baselines3 ``VecEnv`` of as many environments as the buffer is for, or one Gymnasium environment;
             either is reset.
         agent: what acts, by ``predict(observation, state, episode_start, deterministic)``.
@@ -45,6 +46,7 @@ def fill(
     env = _vectorised(env)
     buffer, n = getattr(learner, "replay_buffer", learner), env.num_envs
     _require_fit(buffer, env, steps)
+    _cut(buffer)
     if seed is not None:
         env.seed(seed)
     seen = env.reset()
@@ -63,8 +65,7 @@ def fill(
             _viewed(view, buffer, _row(seen, i), env.unwrapped.reset_infos[i]) if end else after[i]
             for i, end in enumerate(ended)
         ]
-    if hasattr(buffer, "truncate_last_trajectory") and not ended.all():
-        buffer.truncate_last_trajectory()  # HER looks for goals in the rest of an episode, which will not be there
+    _cut(buffer)
     if learner is not buffer:
         learner.num_timesteps += taken
     return over
@@ -90,6 +91,14 @@ def _require_fit(buffer: Any, env: Any, steps: int) -> None:
         raise BadValue(f"env: the learner's actions are {buffer.action_space}, the environment's {env.action_space}")
 
 
+def _cut(buffer: Any) -> None:
+    """End the episodes that HER believes to go on, since what comes next is not theirs."""
+    if hasattr(buffer, "truncate_last_trajectory"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it does what is wanted
+            buffer.truncate_last_trajectory()
+
+
 def _row(batch: Any, i: int) -> Any:
     return {name: x[i] for name, x in batch.items()} if isinstance(batch, Mapping) else batch[i]
 
@@ -112,5 +121,7 @@ def _viewed(view: View, buffer: Any, observation: Any, info: Mapping[str, Any]) 
 
 
 def _scaled(actions: np.ndarray, space: Any) -> np.ndarray:
-    """Actions (n, a) as buffers keep them: -1 at the lower bound, 1 at the upper."""
+    """Actions (n, a) as buffers keep them: -1 at the lower bound, 1 at the upper; numbered ones (n,) as they are."""
+    if not hasattr(space, "low"):
+        return actions
     return np.asarray(2 * (actions - space.low) / (space.high - space.low) - 1)

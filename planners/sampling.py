@@ -5,7 +5,7 @@ Shapes: B environments, N or n candidates, K elites, H horizon (model steps), F 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -21,6 +21,19 @@ def white_noise(generators: Sequence[torch.Generator], shape: tuple[int, ...], l
     for row, generator in zip(noise, generators, strict=True):
         row.normal_(generator=generator)
     return noise
+
+
+def by_environment(function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
+    """Ask somebody's function of rows (M, ...) about several environments: (B, M, ...) each -> (B, M, ...).
+
+    On a processor it is asked about one environment after another, of newly aligned memory, so that the rounding of its
+    products does not depend on their company.
+    """
+    if rows[0].device.type == "cpu":
+        return torch.stack(
+            [function(*(x.clone(memory_format=torch.contiguous_format) for x in own)) for own in zip(*rows)]
+        )
+    return function(*(x.flatten(0, 1) for x in rows)).unflatten(0, rows[0].shape[:2])
 
 
 def shift_plan(plan: Tensor, steps: int) -> Tensor:

@@ -16,13 +16,12 @@ from worldmodel.blocks import at_least_float32
 from worldmodel.errors import BadValue
 from worldmodel.interfaces import Forecast
 from worldmodel.planners import sb3
+from worldmodel.planners.sampling import by_environment
 
 
 @dataclass(frozen=True)
 class TerminalValue:
     """Minus the value of the latent at the last step, ``-V(z_H)``; a term of a ``Sum`` as a rule.
-
-    Environments are judged one after another on a processor, so that a value does not depend on their company.
 
     Attributes:
         value: a function of latents (N, D) -> (N,), or a policy or algorithm of Stable-Baselines3 that was trained on
@@ -54,18 +53,17 @@ class TerminalValue:
             BadValue: the function returned something else, or the policy does not observe such latents.
         """
         z = at_least_float32(forecast.at(forecast.plans.shape[2])[:, :, 0])
-        goals = at_least_float32(forecast.goal)[:, None].expand_as(z)
+        read = [z, at_least_float32(forecast.goal)[:, None].expand_as(z)] if self.reads_goal else [z]
         with torch.autocast(z.device.type, enabled=False):
-            if z.device.type != "cpu":
-                return -self._of(z.flatten(0, 1), goals.flatten(0, 1)).view(z.shape[:2])
-            return -torch.stack([self._of(one.contiguous(), goal) for one, goal in zip(z, goals)])
+            return -by_environment(self._of, *read)
 
-    def _of(self, z: Tensor, goal: Tensor) -> Tensor:
+    def _of(self, z: Tensor, *goal: Tensor) -> Tensor:
+        """Values (M,) of latents (M, D), and of goals if it reads them."""
         policy = sb3.policy_of(self.value)
         if policy is not None:
             sb3.require_width(policy, z.shape[1], self.reads_goal)
-            return sb3.value(policy, z, goal if self.reads_goal else None)
-        value = self.value(z, goal) if self.reads_goal else self.value(z)
+            return sb3.value(policy, z, *(goal or [None]))
+        value = self.value(z, *goal)
         if not isinstance(value, Tensor) or value.shape != z.shape[:1]:
             got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
             raise BadValue(f"value: expected ({len(z)},) of latents {tuple(z.shape)}, got {got}")

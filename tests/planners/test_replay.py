@@ -147,11 +147,29 @@ def test_a_buffer_alone_and_dictionaries_do():
 
     algorithm = sb3.SAC("MultiInputPolicy", Goals(), replay_buffer_class=sb3.HerReplayBuffer, device="cpu")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the last episode is cut, which is what is wanted
+        warnings.simplefilter("error")
         fill(algorithm, walks(1), Explorer(), 23, lambda *seen: dict.fromkeys(names, view(*seen)), seed=0)
     assert algorithm.replay_buffer.ep_length[:23].all()  # every transition may be learnt from
     assert algorithm.replay_buffer._current_ep_start == [23]  # and the next one begins an episode
     assert algorithm.replay_buffer.sample(8).rewards.shape == (8, 1)
+
+
+def test_numbered_actions_stay_numbers():
+    class Steps(gymnasium.ActionWrapper):
+        action_space = spaces.Discrete(3)
+
+        def action(self, number):
+            return np.array([number, 0], np.float32)
+
+    class Chooser(Explorer):
+        def predict(self, observation, *rest):
+            return self.rng.integers(3, size=len(observation["pixels"])), None
+
+    buffer = ReplayBuffer(40, STATES, spaces.Discrete(3), n_envs=2)
+    fill(buffer, DummyVecEnv([lambda: Steps(TimeLimit(Walk(), 3)) for _ in range(2)]), Chooser(), 20, view)
+    moved = buffer.next_observations[:10] - buffer.observations[:10]
+    np.testing.assert_allclose(moved[..., 0], buffer.actions[:10, :, 0], atol=1e-5)
+    assert set(buffer.actions[:10].flat) == {0, 1, 2}
 
 
 def test_our_agent_fills_it_from_pixels_while_the_learner_sees_the_state():
