@@ -14,8 +14,9 @@ import numpy as np
 
 from worldmodel.datasets.collect import Recipe, drawn_from, make_env, provenance
 from worldmodel.datasets.recording import Recording
+from worldmodel.datasets.store import EpisodeStore
 from worldmodel.datasets.writing import write_store
-from worldmodel.errors import BadValue
+from worldmodel.errors import BadFile, BadValue
 
 NAME = "agent"  # in the column ``policy``
 KEEP = 0.8  # correlation of the noise between consecutive actions: noise that trembles leads nowhere
@@ -71,6 +72,21 @@ def act(
     finally:
         for env in envs:
             env.close()
+
+
+def require_alike(recipe: Recipe, store: EpisodeStore) -> None:
+    """Refuse a dataset to which played episodes could not be appended, before anything is played.
+
+    Raises:
+        BadFile: it has other columns; the message names one.
+    """
+    with make_env(recipe, ["pixels"]) as env:
+        episode = Recording(env, 0, recipe.variation)
+        episode.step(env.action_space.low)
+        ours = episode.columns(NAME).keys() | {"step_idx", "episode_idx"}
+    for name in sorted(ours ^ store.columns.keys()):
+        which = "no column" if name in ours else "a column"
+        raise BadFile(f"{store.path} has {which} {name!r}, other than episodes that are played now: collect it anew")
 
 
 def _lockstep(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worldmodel.cli import common, plan
-from worldmodel.cli.train import learn, open_or_collect
+from worldmodel.cli.train import learn, open_or_collect, refuse
 from worldmodel.cli.train_options import Options
 from worldmodel.errors import BadValue
 from worldmodel.files import read_json, replacing, write_json
@@ -26,6 +26,9 @@ from worldmodel.run import read_config
 if TYPE_CHECKING:
     import torch
 
+    from worldmodel.datasets.collect import Recipe
+    from worldmodel.datasets.store import EpisodeStore
+
 TOGETHER = 20  # episodes in lock-step; as many fill whole chunks of pictures, which are copied as they are
 APART = 10**6  # between the numbers of the first episodes of two rounds
 
@@ -33,10 +36,14 @@ APART = 10**6  # between the numbers of the first episodes of two rounds
 def learn_online(options: Options, env: str, out: Path, device: torch.device) -> None:
     """Train on the initial episodes, then do the rounds; print a line for each.
 
+    The folder may hold a finished run that gathered nothing so far; its model is that of round 0.
+
     Raises:
         BadValue: several processes, or a task that draws no goals and a model that reads no reward.
     """
     from worldmodel import distributed
+    from worldmodel.datasets.acting import require_alike
+    from worldmodel.datasets.store import EpisodeStore
     from worldmodel.envs.registry import make
 
     if distributed.size() > 1:
@@ -45,10 +52,15 @@ def learn_online(options: Options, env: str, out: Path, device: torch.device) ->
         if not (task.unwrapped.restorable or options.model.reward):
             raise BadValue(f"{env} draws no goals to act towards; add --heads reward,value and it acts for reward")
     data, report = out / "episodes.h5", out / "online.json"
-    if not (out / "config.yaml").exists():
+    if data.exists() and (out / "config.yaml").exists():
+        before = read_config(out / "config.yaml")
+        refuse("--resume", {"round": options.round}, {"round": before.round}, out)
+    else:
         with open_or_collect(options, env) as initial, replacing(data) as temporary:
             shutil.copyfile(initial.path, temporary)
     options = replace(options, dataset=str(data))
+    with common.option("--dataset"), EpisodeStore(data) as store:
+        require_alike(_recipe(options, store), store)
     rounds = read_json(report)["rounds"] if report.exists() else []
     print(_line(["round", "episodes", "steps", "return" if options.model.reward else "success", "95 %", "n", "random"]))
     for number in range(options.online + 1):
@@ -69,36 +81,41 @@ def _act(options: Options, env: str, out: Path, number: int, device: torch.devic
     from worldmodel.checkpoint import load_model, read_about
     from worldmodel.datasets.acting import act
     from worldmodel.datasets.append import append
-    from worldmodel.datasets.collect import Recipe, split_of
+    from worldmodel.datasets.collect import split_of
     from worldmodel.datasets.store import EpisodeStore
 
     data, part, count = out / "episodes.h5", out / "part.h5", options.round.episodes
     with EpisodeStore(data) as store:
-        said = store.attrs
-        there = sum(source["episodes"] for source in said.get("sources", []) if source.get("round") == number)
-        steps, size = int(said.get("steps", store.lengths.max() - 1)), store.image_size
+        recipe, sources = _recipe(options, store), store.attrs.get("sources", [])
+    there = sum(source["episodes"] for source in sources if source.get("round") == number)
     if there == count:
         return
-    recipe = Recipe(
-        env=env,
-        steps=steps,
-        seed=options.train.seed,
-        image_size=size,
-        render_preset=said.get("render_preset", "fast"),
-        variation=said.get("variation", ""),
-    )
     split = split_of(count, recipe.seed + number)
     split[split == 2] = 0  # what is tested on are the initial episodes, for all rounds alike
     agent = load_model(out, device).agent(**plan.check(_planning(options, env, out)))
     about = {"round": number, "model_steps": read_about(out)["steps"], "noise": options.round.noise}
-    with common.bar(count * steps, "step", f"act, round {number}") as bar:
-        bar.update(there * steps)
+    with common.bar(count * recipe.steps, "step", f"act, round {number}") as bar:
+        bar.update(there * recipe.steps)
         for first in range(there, count, TOGETHER):
             mine = slice(first, min(first + TOGETHER, count))
             numbers = [number * APART + i for i in range(count)[mine]]
             act(agent, recipe, part, numbers, split[mine].tolist(), options.round.noise, about, bar.update)
             append(data, part)
     part.unlink(missing_ok=True)
+
+
+def _recipe(options: Options, store: EpisodeStore) -> Recipe:
+    """Episodes such as the dataset's own."""
+    from worldmodel.datasets.collect import Recipe
+
+    return Recipe(
+        env=store.env,
+        steps=int(store.attrs.get("steps", store.lengths.max() - 1)),
+        seed=options.train.seed,
+        image_size=store.image_size,
+        render_preset=store.attrs.get("render_preset", "fast"),
+        variation=store.attrs.get("variation", ""),
+    )
 
 
 def _train(options: Options, env: str, out: Path, device: torch.device) -> None:

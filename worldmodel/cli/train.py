@@ -161,7 +161,7 @@ def _same_run(old: RunConfig, new: RunConfig, out: Path) -> RunConfig:
     new = replace(new, learned=old.learned, begin=old.begin)
     train = replace(old.train, **{name: getattr(new.train, name) for name in MAY_CHANGE})
     changed = replace(old, train=train, online=new.online)
-    _refuse("--resume", flat(new), flat(changed), out)
+    refuse("--resume", flat(new), flat(changed), out)
     return changed
 
 
@@ -170,7 +170,7 @@ def _further(old: RunConfig, new: RunConfig, out: Path) -> RunConfig:
     from worldmodel.training import saved_step
 
     same = replace(new, env=old.env, recipe=old.recipe, preset=old.preset, model=old.model)
-    _refuse("--continue", flat(new), flat(same), out)
+    refuse("--continue", flat(new), flat(same), out)
     with common.option("--continue"):
         begin = saved_step(out)
     if not begin:
@@ -179,7 +179,8 @@ def _further(old: RunConfig, new: RunConfig, out: Path) -> RunConfig:
     return replace(new, learned=learned, begin=begin)
 
 
-def _refuse(option: str, asked: Mapping[str, Any], allowed: Mapping[str, Any], out: Path) -> None:
+def refuse(option: str, asked: Mapping[str, Any], allowed: Mapping[str, Any], out: Path) -> None:
+    """Raise BadValue for settings that are not those of a run and would have to be."""
     if names := [name for name in {**asked, **allowed} if asked.get(name) != allowed.get(name)]:
         raise BadValue(
             f"{option}: {', '.join(names)} differ from those of {out}; leave them out, or give another --out"
