@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TASKS, DATA, EXPORT, PLANNING = (ROOT / "docs" / f"{name}.md" for name in ("tasks", "data", "export", "planning"))
+TASKS, DATA, TRAINING, EXPORT, PLANNING = (
+    ROOT / "docs" / f"{name}.md" for name in ("tasks", "data", "training", "export", "planning")
+)
 SMALL = {  # what makes the commands quick
     "wm-train": "--episodes 12 --steps 2 --train.batch 4 --model.image-size 32 --model.encoder.patch 8 --device cpu",
     "wm-plan": "--episodes 2 --candidates 8 --elites 2 --iterations 1 --offset 10 --split train --no-video",
@@ -130,16 +132,32 @@ def test_every_training_command_is_understood(tmp_path: Path, monkeypatch: pytes
     from worldmodel.cli.train_options import parse
 
     monkeypatch.chdir(tmp_path)
-    script = "\n".join(blocks(ROOT / "docs" / "training.md", "sh")).replace("\\\n", "")
+    script = "\n".join(blocks(TRAINING, "sh")).replace("\\\n", "")
     found = re.findall(r"^(.*?)(?:wm-train|worldmodel\.cli\.train) (.*?)(?: &)?(?:#.*)?$", script, flags=re.MULTILINE)
     assert len(found) >= 5
     for launcher, line in found:
-        options = parse([part for part in line.split() if part != "--resume" or "auto" in line])
-        assert options.env == "pusht" or options.out == "runs/pusht"
+        options = parse(
+            [part for part in line.split() if part != "--continue" and (part != "--resume" or "auto" in line)]
+        )
+        assert options.env in ("pusht", "two-room") or options.out in ("runs/pusht", "runs/online")
         counts = re.findall(r"--(?:nnodes|nproc-per-node) \"?(\$?\w+)", launcher)
         processes = math.prod(4 if count == "$SLURM_NNODES" else int(count) for count in counts)
         long, batch = options.train.long_windows, options.train.batch
         assert long % processes == 0 and batch % processes == 0, line
+
+
+@pytest.mark.slow
+def test_training_goes_on_with_more_data_and_with_its_own(tmp_path: Path) -> None:
+    more, own = (block for block in blocks(TRAINING, "sh") if "--continue" in block or "--online" in block)
+    (tmp_path / "data").mkdir()
+    collect = "wm-data collect --env two-room --steps 60 --image-size 32 --workers 1 --out data/two-room.h5 --episodes"
+    run(f"{collect} 6", tmp_path)
+    printed = run(more.replace("--episodes 500", "--episodes 4 --steps 60 --image-size 32 --workers 1"), tmp_path)
+    assert re.match(r"steps +4\n", printed)
+    own = own.replace("--online 3", "--online 1").replace("--online 5", "--online 2")
+    printed = run(own.replace("--round.episodes 60", "--round.episodes 2 --round.pairs 2 --round.offset 10"), tmp_path)
+    rounds = [line.split()[:3] for line in printed.splitlines()[1:-1]]
+    assert rounds == [["0", "10", "2"], ["1", "12", "4"], ["2", "14", "6"]]
 
 
 def test_planning_with_objectives_and_planners_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,6 +126,35 @@ def test_an_interrupted_run_goes_on_where_it_stopped_and_comes_to_the_same(
             np.testing.assert_array_equal(one.read(column, 0, one.rows), other.read(column, 0, other.rows))
 
 
+def test_a_finished_run_learns_online_from_then_on_even_from_another_ones_episodes(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = LINE.replace("--dataset {data}", f"--dataset {whole / 'episodes.h5'}")
+    assert wm_train(monkeypatch, line + " --out plain") == 0
+    more = "--resume --online 1 --round.episodes 1 --out plain --steps 3 --round.pairs 2 --round.offset 10"
+    assert wm_train(monkeypatch, more) == 0
+    rounds = json.loads(Path("plain/online.json").read_text())["rounds"]
+    assert [(x["episodes"], x["step"]) for x in rounds] == [(9, 3), (10, 6)]
+    assert wm_train(monkeypatch, "--continue --out plain --steps 1") == 0  # and goes on as a plain one, on its episodes
+    config = read_config(Path("plain/config.yaml"))
+    assert (config.online, config.begin, config.dataset) == (0, 6, "plain/episodes.h5")
+
+
+def test_without_goals_it_acts_for_reward(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    env = "gym/tests.envs.test_gym_task:tests/Line-box-v0"  # whose episodes end by themselves, too
+    collect_with_bar(env, Path("line.h5"), 12, steps=30, workers=1, image_size=16)
+    line = SMALL.replace("--env two-room --dataset {data}", "--dataset line.h5 --model.image-size 16")
+    line += " --model.encoder.patch 4 --model.action-block 2 --heads reward,value --steps 2"
+    assert wm_train(monkeypatch, line + " --online 1 --round.episodes 2 --round.pairs 2 --out run") == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].split()[3] == "return" and len(out) == 4
+    assert [x["episodes"] for x in json.loads(Path("run/online.json").read_text())["rounds"]] == [12, 14]
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
@@ -135,7 +164,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped_and_comes_to_the_same(
         ("--online 1 --continue --out {whole}", "--continue: --online continues after every round by itself"),
         ("--online 1 --env gym/Pendulum-v1", "gym/Pendulum-v1 draws no goals to act towards; add --heads reward,value"),
         ("--online 1 --out {whole}", "already holds a run; add --resume"),
-        ("--resume --out {whole} --round.noise 0.1", "--resume: round differ from those of"),
+        ("--resume --out {whole} --round.noise 0.1", "--resume: round.noise differ from those of"),
     ],
 )
 def test_mistakes_are_one_line(

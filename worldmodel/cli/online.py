@@ -1,8 +1,7 @@
 """``wm-train --online N``: the agent acts, what it saw joins the data, the model is trained further; and again.
 
-What is done is read from the run folder, so an interrupted run goes on where it stopped: ``episodes.h5`` lists in its
-``sources`` how many episodes of which round it holds, ``model/`` on which data it was trained, and ``online.json`` the
-rounds that were judged.
+What is done is read from the run folder, so an interrupted run goes on where it stopped: ``episodes.h5`` shows how many
+episodes were played, ``model/`` on which data it was trained, and ``online.json`` the rounds that were judged.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import io
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +42,6 @@ def learn_online(options: Options, env: str, out: Path, device: torch.device) ->
     """
     from worldmodel import distributed
     from worldmodel.datasets.acting import require_alike
-    from worldmodel.datasets.store import EpisodeStore
     from worldmodel.envs.registry import make
 
     if distributed.size() > 1:
@@ -52,32 +50,34 @@ def learn_online(options: Options, env: str, out: Path, device: torch.device) ->
         if not (task.unwrapped.restorable or options.model.reward):
             raise BadValue(f"{env} draws no goals to act towards; add --heads reward,value and it acts for reward")
     data, report = out / "episodes.h5", out / "online.json"
-    if data.exists() and (out / "config.yaml").exists():
-        before = read_config(out / "config.yaml")
-        refuse("--resume", {"round": options.round}, {"round": before.round}, out)
+    settings = {f"round.{name}": value for name, value in asdict(options.round).items()}
+    if report.exists() and (out / "config.yaml").exists():
+        so_far = read_json(report)
+        refuse("--resume", settings, so_far["settings"], out)
     else:
         with open_or_collect(options, env) as initial, replacing(data) as temporary:
+            require_alike(_recipe(options, initial), initial)
             shutil.copyfile(initial.path, temporary)
+            so_far = {"env": env, "initial": len(initial), "settings": settings, "rounds": []}
+        write_json(report, so_far)
     options = replace(options, dataset=str(data))
-    with common.option("--dataset"), EpisodeStore(data) as store:
-        require_alike(_recipe(options, store), store)
-    rounds = read_json(report)["rounds"] if report.exists() else []
+    rounds = so_far["rounds"]
     print(_line(["round", "episodes", "steps", "return" if options.model.reward else "success", "95 %", "n", "random"]))
     for number in range(options.online + 1):
         if number == len(rounds):
             if number:
-                _act(options, env, out, number, device)
+                _act(options, env, out, number, so_far["initial"] + (number - 1) * options.round.episodes, device)
             _train(options, env, out, device)
             rounds.append(_judge(options, env, out, number))
-            write_json(report, {"env": env, "rounds": rounds})
+            write_json(report, so_far)
             with open(out / "metrics.jsonl", "a") as file:
                 file.write(json.dumps(rounds[-1]) + "\n")
         print(_line(_cells(rounds[number])), flush=True)
     print(f"next: wm-plan --env {env} --model {out}")
 
 
-def _act(options: Options, env: str, out: Path, number: int, device: torch.device) -> None:
-    """Let the agent of the model act, and append what it saw, so many episodes at a time; what is there stays."""
+def _act(options: Options, env: str, out: Path, number: int, before: int, device: torch.device) -> None:
+    """Let the agent of the model act and append what it saw to the episodes of ``before``; what is there stays."""
     from worldmodel.checkpoint import load_model, read_about
     from worldmodel.datasets.acting import act
     from worldmodel.datasets.append import append
@@ -86,8 +86,7 @@ def _act(options: Options, env: str, out: Path, number: int, device: torch.devic
 
     data, part, count = out / "episodes.h5", out / "part.h5", options.round.episodes
     with EpisodeStore(data) as store:
-        recipe, sources = _recipe(options, store), store.attrs.get("sources", [])
-    there = sum(source["episodes"] for source in sources if source.get("round") == number)
+        recipe, there = _recipe(options, store), len(store) - before
     if there == count:
         return
     split = split_of(count, recipe.seed + number)
