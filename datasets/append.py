@@ -33,10 +33,11 @@ def append(path: str | Path, more: str | Path, progress: Callable[[int, int], No
         BadFile: one is damaged, they do not fit together (one line says in what), both hold the same episode, another
             process is adding to ``path``, or the disk is full.
     """
-    path = Path(path)
+    real = Path(path).resolve()  # a link goes on being one
     busy = f"another process is adding to {path}: try again when it is done"
-    with locked(path.with_name(f".{path.name}.lock"), busy):
-        return join([path, more], path, progress, _grown_from)
+    with locked(real.with_name(f".{real.name}.lock"), busy):
+        join([path, more], real, progress, _grown_from)
+    return Path(path)
 
 
 def _grown_from(old: EpisodeStore) -> dict[str, Any]:

@@ -71,13 +71,16 @@ def test_every_round_adds_episodes_trains_further_and_is_judged(
         np.testing.assert_array_equal(store.split[:6], initial.split)
         assert 2 not in store.split[6:]  # tested is on the initial episodes only
         assert store.attrs["policies"] == {"agent": 6, "door": 6}
-        sources = [(x["episodes"], x.get("round"), x.get("model_steps")) for x in store.attrs["sources"]]
-        assert sources == [(6, None, None), (2, 1, 3), (1, 1, 3), (2, 2, 6), (1, 2, 6)]
+        sources = [(x["file"], x["episodes"], x.get("round"), x.get("model_steps")) for x in store.attrs["sources"]]
+        assert sources == [
+            ("episodes.h5", 6, None, None), ("round-1.h5", 2, 1, 3), ("round-1.h5", 1, 1, 3),
+            ("round-2.h5", 2, 2, 6), ("round-2.h5", 1, 2, 6),
+        ]  # fmt: skip
         assert read_about(out)["dataset"]["fingerprint"] == store.fingerprint
         assert (store.lengths == 61).all()
     config = read_config(out / "config.yaml")
     assert (config.begin, config.train.steps, config.online, len(config.learned)) == (6, 3, 2, 2)
-    assert not (out / "part.h5").exists()
+    assert [file.name for file in out.glob("*.h5")] == ["episodes.h5"]
 
 
 def stop_at(call: int, function: Callable[..., Any], after: bool) -> Callable[..., Any]:

@@ -63,6 +63,14 @@ def test_old_rows_stay_in_place_and_the_provenance_lists_what_came(tmp_path: Pat
         assert "grown_from" not in store.attrs  # its rows are others
 
 
+def test_what_a_link_points_to_grows(tmp_path: Path) -> None:
+    path, link = make(tmp_path / "a.h5", range(3)), tmp_path / "link.h5"
+    link.symlink_to(path)
+    append(link, make(tmp_path / "b.h5", range(3, 6)))
+    assert link.is_symlink()
+    holds(path, range(6))
+
+
 def test_no_window_crosses_from_old_to_new(tmp_path: Path) -> None:
     path = append(make(tmp_path / "a.h5", range(3)), make(tmp_path / "b.h5", range(3, 6)))
     with EpisodeStore(path) as store:

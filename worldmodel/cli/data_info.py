@@ -89,8 +89,11 @@ def show(store: EpisodeStore) -> None:
 def _text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{item} {key}" for key, item in value.items())
-    if isinstance(value, list) and value and all(isinstance(item, dict) and "file" in item for item in value):
-        return ", ".join(f"{item['file']} ({item.get('episodes', '?')} episodes)" for item in value)
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        if all("file" in item for item in value):  # of sources
+            return ", ".join(f"{item['file']} ({item.get('episodes', '?')} episodes)" for item in value)
+        if all("rows" in item for item in value):  # of what a dataset has grown from
+            return ", ".join(f"{item['rows']} rows" for item in value)
     return str(value)
 
 

@@ -84,7 +84,7 @@ def _act(options: Options, env: str, out: Path, number: int, before: int, device
     from worldmodel.datasets.collect import split_of
     from worldmodel.datasets.store import EpisodeStore
 
-    data, part, count = out / "episodes.h5", out / "part.h5", options.round.episodes
+    data, part, count = out / "episodes.h5", out / f"round-{number}.h5", options.round.episodes
     with EpisodeStore(data) as store:
         recipe, there = _recipe(options, store), len(store) - before
     if there == count:
