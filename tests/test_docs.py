@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TASKS, DATA, TRAINING, EXPORT, PLANNING = (
-    ROOT / "docs" / f"{name}.md" for name in ("tasks", "data", "training", "export", "planning")
+TASKS, DATA, TRAINING, EXPORT, PLANNING, RL = (
+    ROOT / "docs" / f"{name}.md" for name in ("tasks", "data", "training", "export", "planning", "rl")
 )
 SMALL = {  # what makes the commands quick
     "wm-train": "--episodes 12 --steps 2 --train.batch 4 --model.image-size 32 --model.encoder.patch 8 --device cpu",
@@ -28,8 +28,11 @@ if not TASKS.exists():
     pytest.skip("docs/ is in the checkout only, and this run has the tests alone", allow_module_level=True)
 
 
-def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL)
+def blocks(page: Path, language: str, section: str = "") -> list[str]:
+    text = page.read_text()
+    if section:
+        (text,) = re.findall(rf"^## {section}\n(.*?)(?=^## |\Z)", text, flags=re.DOTALL | re.MULTILINE)
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
 def run(lines: str, folder: Path) -> str:
@@ -205,3 +208,60 @@ def test_the_planning_page_knows_every_planner_and_its_options(monkeypatch: pyte
     assert all(f"`{f.name}`" in text for f in fields(ObjectiveConfig))
     for line in blocks(PLANNING, "sh")[0].splitlines():
         check(common.parse(Options, line.split()[1:]))
+
+
+def test_the_agent_in_loops_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("stable_baselines3")
+    import torch
+
+    from worldmodel.checkpoint import save_model
+    from worldmodel.model import WorldModel
+    from worldmodel.recipes import settings
+
+    monkeypatch.chdir(tmp_path)
+    run("wm-data collect --env two-room --episodes 4 --steps 12 --image-size 64", tmp_path)
+    torch.manual_seed(0)
+    save_model("runs/two-room/model", WorldModel(settings("wm", "nano")[0]), env="two-room")
+    names: dict[str, Any] = {}
+    for section in ("Load and act", "Your SB3 agent on our latents", "Our planner inside your SB3 training"):
+        for source in blocks(RL, "python", section):
+            exec(source, names)
+    assert -np.inf < names["mean_return"] < 0 and names["actions"].shape == (4, 2)
+    assert names["learner"].num_timesteps == 120 and names["learner"].replay_buffer.size() == 30
+    assert names["action"].shape == (2,) and (tmp_path / "agents" / "door").is_dir()
+
+
+@pytest.mark.slow
+def test_robot_data_to_a_plan_and_to_a_fixed_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    write, *plan = blocks(RL, "python", "Your own robot data to a plan")
+    names: dict[str, Any] = {}
+    exec(write, names)
+    train, *_ = blocks(RL, "sh", "Your own robot data to a plan")
+    run(train.replace("--env robot", "--env robot --image-size 32"), tmp_path)
+    for source in plan:
+        exec(source.replace("64, 64", "32, 32"), names)
+    assert names["action"].shape == (7,)
+    with_torch, without = blocks(RL, "python", "A robot at a fixed rate")
+    exec(with_torch, names)
+    assert names["report"].ticks > 0 and names["report"].plans > 0
+    run(blocks(RL, "sh", "A robot at a fixed rate")[0], tmp_path)
+    exec(without, names)
+    assert names["report"].plans > 0 and type(names["agent"]).__name__ == "OnnxAgent"
+
+
+def test_every_command_of_the_page_on_loops_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parsed, not run: others run them, or they take hours."""
+    from worldmodel.cli import common
+    from worldmodel.cli.plan import Options, check
+    from worldmodel.cli.train import parse
+    from worldmodel.run import RunConfig, write_config
+
+    monkeypatch.chdir(tmp_path)
+    lines = [line.split("#")[0].split() for block in blocks(RL, "sh") for line in block.splitlines()]
+    trained = [parse(options) for name, *options in lines if name == "wm-train"]
+    assert trained[0].heads and len(trained) == 4
+    for name, *options in lines:
+        if name == "wm-plan":
+            check(common.parse(Options, options))

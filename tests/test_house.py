@@ -237,12 +237,13 @@ def test_every_module_imports(module: str) -> None:
         "docs/training.md",
         "docs/models.md",
         "docs/planning.md",
+        "docs/rl.md",
     ],
 )
 def test_pages_name_files_that_exist(page: str) -> None:
     text = (ROOT / page).read_text()
     named = set(re.findall(r"`((?:worldmodel|planners|envs|datasets|benchmarks|tests)/[\w/]*(?:\.py)?)`", text))
-    links = set(re.findall(r"\]\(([\w/.]+)\)", text))
+    links = set(re.findall(r"\]\(([\w/.]+)(?:#[\w-]+)?\)", text))
     assert named or links
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
     assert [link for link in sorted(links) if not (ROOT / page).parent.joinpath(link).exists()] == []
