@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 import types
@@ -238,8 +239,10 @@ def test_robot_data_to_a_plan_and_to_a_fixed_rate(tmp_path: Path, monkeypatch: p
     write, *plan = blocks(RL, "python", "Your own robot data to a plan")
     names: dict[str, Any] = {}
     exec(write, names)
-    train, *_ = blocks(RL, "sh", "Your own robot data to a plan")
+    train, again = blocks(RL, "sh", "Your own robot data to a plan")
     run(train.replace("--env robot", "--env robot --image-size 32"), tmp_path)
+    shutil.copy("data/robot.h5", "more.h5")
+    run(again[: again.index("wm-train --env two-room")], tmp_path)
     for source in plan:
         exec(source.replace("64, 64", "32, 32"), names)
     assert names["action"].shape == (7,)
@@ -251,17 +254,17 @@ def test_robot_data_to_a_plan_and_to_a_fixed_rate(tmp_path: Path, monkeypatch: p
     assert names["report"].plans > 0 and type(names["agent"]).__name__ == "OnnxAgent"
 
 
-def test_every_command_of_the_page_on_loops_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parsed, not run: others run them, or they take hours."""
+def test_commands_on_rewards_and_rounds_are_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parsed, not run: they take hours."""
     from worldmodel.cli import common
     from worldmodel.cli.plan import Options, check
     from worldmodel.cli.train import parse
-    from worldmodel.run import RunConfig, write_config
 
     monkeypatch.chdir(tmp_path)
-    lines = [line.split("#")[0].split() for block in blocks(RL, "sh") for line in block.splitlines()]
-    trained = [parse(options) for name, *options in lines if name == "wm-train"]
-    assert trained[0].heads and len(trained) == 4
-    for name, *options in lines:
-        if name == "wm-plan":
-            check(common.parse(Options, options))
+    (reward,) = blocks(RL, "sh", "Load and act")
+    *_, more = blocks(RL, "sh", "Your own robot data to a plan")
+    train, plan, *_, online = (line.split("#")[0].split()[1:] for line in (reward + more).splitlines())
+    assert parse(train).heads == ("reward,value",) and parse(online).online == 5
+    options = common.parse(Options, plan)
+    check(options)
+    assert options.objective == "reward"
