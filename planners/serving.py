@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -71,7 +72,8 @@ class Controller:
     Args:
         agent: what plans: an ``Agent``, an ``OnnxAgent``, or anything with the four names of ``Planning``.
         hz: ticks in a second; a primitive action of the model takes one.
-        goal: what to reach, such as a picture (S, S, 3); ``aim`` changes it.
+        goal: what to reach: for an ``Agent`` whatever its ``set_goal`` takes, by default what it was made for; for an
+            ``OnnxAgent`` a picture (S, S, 3) or a latent (D,). ``aim`` changes it.
         every: ticks from the beginning of a solve to that of the next, at least; a model step (F) by default.
         safe: action (a,) where there is no plan or its actions are used up, and at the end of ``run``; by default the
             last one is held, as suits positions but not velocities.
@@ -113,7 +115,7 @@ class Controller:
         self.safe = None if safe is None else np.array(safe, np.float32)
         if self.safe is not None and (self.safe.shape != (self.agent.action_dim,) or not np.isfinite(self.safe).all()):
             raise BadValue(f"safe: expected an action of {self.agent.action_dim} finite numbers, got {safe!r}")
-        self.hz, self.goal, self.every = hz, goal, every or self.agent.action_block
+        self.hz, self.goal, self.every = hz, copy(goal), every or self.agent.action_block
         self.clock, self.sleep, self._make_worker = clock, sleep, worker
         self.counts = Counts()
         self._kept = (self.agent.context - 1) * self.agent.action_block  # ticks that a plan looks back
@@ -132,7 +134,7 @@ class Controller:
         """
         if afresh:
             self._forget()
-        self.goal, self._aim, self._due = goal, self._aim + 1, self._time + 1
+        self.goal, self._aim, self._due = copy(goal), self._aim + 1, self._time + 1
 
     def tick(self, pixels: Array, passed: int = 1) -> Array:
         """Return the action (a,) for now, at once; only the very first one waits for its plan.

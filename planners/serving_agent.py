@@ -15,6 +15,7 @@ import torch
 
 from worldmodel.planners.agent import Agent
 from worldmodel.planners.state import AgentState
+from worldmodel.planners.stats import Stats
 
 
 class ServedAgent:
@@ -27,7 +28,7 @@ class ServedAgent:
     def __init__(self, agent: Agent) -> None:
         self.agent = copy(agent)
         self.agent.execute_steps = 1  # a plan starts from the last one without its first model step
-        self.goal: Any = None
+        self.goal: Any = None  # that this one was given; None is the agent's own
         config = agent.model.config
         self.context, self.action_block, self.action_dim = config.context, config.action_block, config.action_dim
 
@@ -44,20 +45,15 @@ class ServedAgent:
             queue=sent,
             executed=len(sent),
         )
-        observation = {"pixels": pictures[-1]}
-        if goal is not None and hasattr(agent, "set_goal"):
-            if goal is not self.goal:
-                agent.set_goal(goal)  # encoded once
-                self.goal = goal
-        elif goal is not None:
-            observation["goal"] = goal
-        agent.stats = type(agent.stats)()  # which would grow for as long as the robot runs; a controller counts itself
-        _, state = agent.predict(observation, AgentState((row,)))
+        if goal is not self.goal:
+            agent.set_goal(goal)  # encoded once
+            self.goal = goal
+        agent.stats = Stats()  # a robot runs for long, and a controller counts itself
+        _, state = agent.predict(pictures[-1], AgentState((row,)))
         found = state.rows[0].plan
         assert found is not None
         actions = agent.model.denormalise(found).cpu().numpy().reshape(-1, self.action_dim)
-        bounds = getattr(agent, "actions", agent)
-        return np.clip(actions, bounds.low, bounds.high)
+        return np.clip(actions, agent.actions.low, agent.actions.high)
 
     def _shifted(self, rest: np.ndarray) -> torch.Tensor:
         """What is left of a plan, one model step later: the agent drops the first step. Mean actions fill it up."""

@@ -296,6 +296,19 @@ def test_an_agent_is_served_as_it_plans():
     np.testing.assert_allclose(left[7:], np.tile([0.1, -0.2], (5, 1)), atol=1e-6)
 
 
+def test_an_agent_is_given_goals_of_every_kind_and_keeps_its_own():
+    goal = np.zeros((4, 4, 3), np.uint8)
+    goal[0, 0, :2] = 40
+    none = np.empty((0, 2), np.float32)
+    agent = torch_agent(goal=goal)
+    served = Controller(agent).agent
+    own = served.plan([goal], none, None, none, 0)
+    given = served.plan([goal], none, {"latent": [0.0, 0.0]}, none, 0)
+    assert np.abs(own - given).max() > 0.1
+    np.testing.assert_array_equal(served.plan([goal], none, goal, none, 0), own)
+    np.testing.assert_array_equal(agent.goal, [40, 40])
+
+
 def test_mistakes_are_one_line():
     with pytest.raises(BadValue, match="agent: expected what model.agent.. makes, or an OnnxAgent, got dict"):
         Controller({})
