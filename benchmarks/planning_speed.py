@@ -28,9 +28,9 @@ from worldmodel.benchmarks import loading
 from worldmodel.benchmarks.clocks import ceiling, count, extra, times
 from worldmodel.benchmarks.planning_cases import Case, Ratio, names
 from worldmodel.benchmarks.planning_solver import Solver
-from worldmodel.config import to_dict
 from worldmodel.errors import BadValue
 from worldmodel.interfaces import Plan
+from worldmodel.plain import to_dict
 from worldmodel.published import write_published
 
 Found = dict[str, Any]

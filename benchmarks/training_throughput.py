@@ -24,9 +24,10 @@ from typing import Any
 
 from worldmodel.benchmarks import loading, training_throughput_peer
 from worldmodel.cli import common
-from worldmodel.config import EncoderConfig, ModelConfig, TrainConfig, to_dict
+from worldmodel.config import EncoderConfig, ModelConfig, TrainConfig
 from worldmodel.errors import BadValue, UnknownName
 from worldmodel.files import write_json
+from worldmodel.plain import to_dict
 from worldmodel.recipes import PRESETS, settings
 from worldmodel.run import RunConfig
 

@@ -79,9 +79,9 @@ def ours(given: dict[str, Any]) -> dict[str, Any]:
 
     from worldmodel.cli import common
     from worldmodel.cli.batches import Batches, ahead
-    from worldmodel.config import from_dict
     from worldmodel.datasets.store import EpisodeStore
     from worldmodel.model import WorldModel
+    from worldmodel.plain import from_dict
     from worldmodel.run import RunConfig
     from worldmodel.terms import Loss
 

@@ -10,10 +10,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 import worldmodel
-from worldmodel.config import ModelConfig, from_dict, to_dict
+from worldmodel.config import ModelConfig
 from worldmodel.errors import BadFile, WorldModelError
 from worldmodel.files import read_json, replacing, write_json
 from worldmodel.model import WorldModel
+from worldmodel.plain import from_dict, to_dict
 
 FORMAT = 3  # raised when a folder written today could not be read by yesterday's code
 

@@ -19,10 +19,11 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from worldmodel.config import ModelConfig, flat
+from worldmodel.config import ModelConfig
 from worldmodel.errors import BadFile, BadValue, WorldModelError
 from worldmodel.files import replacing
 from worldmodel.model import WorldModel
+from worldmodel.plain import flat
 from worldmodel.recipes import settings
 
 _TRAINING_ONLY = {"env", "dropout", "every_start", "shapes_encoder", "imagines"}  # settings that weights do not hold

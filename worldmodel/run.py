@@ -12,9 +12,10 @@ from typing import Any
 
 import yaml
 
-from worldmodel.config import LossConfig, ModelConfig, RoundConfig, TrainConfig, from_dict, to_dict
+from worldmodel.config import LossConfig, ModelConfig, RoundConfig, TrainConfig
 from worldmodel.errors import BadFile
 from worldmodel.files import replacing
+from worldmodel.plain import from_dict, to_dict
 
 
 @dataclass(frozen=True, kw_only=True)

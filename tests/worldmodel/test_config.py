@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worldmodel.config import LossConfig, ModelConfig, OneStepConfig, PrefixConfig, TrainConfig, from_dict, to_dict
+from worldmodel.config import LossConfig, ModelConfig, OneStepConfig, PrefixConfig, TrainConfig
 from worldmodel.errors import BadFile, BadValue, UnknownName
+from worldmodel.plain import from_dict, to_dict
 from worldmodel.run import RunConfig, read_config, write_config
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worldmodel.cli import common
-from worldmodel.config import to_dict
 from worldmodel.errors import MissingExtra
 from worldmodel.files import replacing
+from worldmodel.plain import to_dict
 from worldmodel.run import RunConfig
 
 if TYPE_CHECKING:
