@@ -33,6 +33,7 @@ def append(path: str | Path, more: str | Path, progress: Callable[[int, int], No
         BadFile: one is damaged, they do not fit together (one line says in what), both hold the same episode, another
             process is adding to ``path``, or the disk is full.
     """
+    EpisodeStore(path).close()  # or one line, before anything is written
     real = Path(path).resolve()  # a link goes on being one
     busy = f"another process is adding to {path}: try again when it is done"
     with locked(real.with_name(f".{real.name}.lock"), busy):

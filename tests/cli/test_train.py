@@ -115,7 +115,9 @@ def test_a_run_is_not_resumed_on_other_data(
     collect_with_bar("two-room", other, 4, steps=70, seed=1, workers=1)
     capsys.readouterr()
     assert wm_train(monkeypatch, "--resume --out run --steps 3") == 2
-    assert "--resume: fingerprint differ" in capsys.readouterr().err
+    assert (
+        "--resume: fingerprint differ from those of run; --continue learns from other data" in capsys.readouterr().err
+    )
 
 
 def test_a_finished_model_is_trained_further_on_data_that_have_grown_and_on_others(

@@ -183,9 +183,8 @@ def _further(old: RunConfig, new: RunConfig, out: Path) -> RunConfig:
 def refuse(option: str, asked: Mapping[str, Any], allowed: Mapping[str, Any], out: Path) -> None:
     """Raise BadValue for settings that are not those of a run and would have to be."""
     if names := [name for name in {**asked, **allowed} if asked.get(name) != allowed.get(name)]:
-        raise BadValue(
-            f"{option}: {', '.join(names)} differ from those of {out}; leave them out, or give another --out"
-        )
+        way = "--continue learns from other data" if "fingerprint" in names else "leave them out, or give another --out"
+        raise BadValue(f"{option}: {', '.join(names)} differ from those of {out}; {way}")
 
 
 if __name__ == "__main__":
