@@ -31,7 +31,7 @@ class Earnings:
 
 
 def beginnings(n: int, seed: int) -> list[int]:
-    """Seeds of n episodes; such large ones that no collection is likely to have used them."""
+    """Seeds of n episodes, of 2^30: that a collection has used one of them is unlikely."""
     return np.random.default_rng((seed, n)).integers(2**30, 2**31, n).tolist()
 
 
@@ -120,24 +120,38 @@ def floors(task: str, seeds: list[int], budget: int, seed: int) -> dict[str, Ear
     return {name: earn(policy, task, seeds, budget, observation="state") for name, policy in policies.items()}
 
 
+def usual_budget(store: EpisodeStore) -> int:
+    """Environment steps over which all of a dataset's episodes can be compared with others.
+
+    Raises:
+        BadFile: it has no rewards.
+    """
+    steps, ended = store.lengths - 1, _ended(store)
+    return int(steps.max() if ended.all() else steps[~ended].min())
+
+
 def recorded(store: EpisodeStore, budget: int) -> np.ndarray:
     """Returns (E,) of a dataset's own episodes over their first ``budget`` steps: what its behaviour earns.
 
     Raises:
-        BadFile: it has no rewards, or no episode that is that long or ended by itself.
+        BadFile: it has no rewards, or episodes that were cut short before; only those that fell over would be left.
     """
+    steps, ended = store.lengths - 1, _ended(store)
+    if (short := steps[~ended & (steps < budget)]).size:
+        raise BadFile(
+            f"{store.path}: {short.size} of its episodes were cut after {int(short.min())} steps or later, before the "
+            f"budget of {budget}; give --budget {usual_budget(store)}, or collect with --steps {budget}"
+        )
+    rewards = store.read("reward", 0, store.rows).astype(np.float64)
+    return np.asarray([rewards[a + 1 : a + 1 + min(n, budget)].sum() for a, n in zip(store.offsets, steps)])
+
+
+def _ended(store: EpisodeStore) -> np.ndarray:
+    """Whether each episode (E,) ended by itself, and not because its time was up."""
     for name in ("reward", "terminated"):
         if name not in store.columns:
             raise BadFile(f"{store.path} has no column {name!r}, by which returns are counted")
-    rewards, ended = store.read("reward", 0, store.rows), store.read("terminated", 0, store.rows)
-    spans = [(int(first), int(first + length)) for first, length in zip(store.offsets, store.lengths)]
-    whole = [(a, b) for a, b in spans if b - a > budget or ended[b - 1]]
-    if not whole:
-        raise BadFile(
-            f"{store.path}: its episodes of at most {int(store.lengths.max()) - 1} steps are shorter than the budget "
-            f"of {budget}; give a smaller --budget, or collect with --steps {budget}"
-        )
-    return np.asarray([rewards[a + 1 : min(b, a + 1 + budget)].sum(dtype=np.float64) for a, b in whole])
+    return np.asarray(store.read("terminated", 0, store.rows)[store.offsets + store.lengths - 1], bool)
 
 
 def average(returns: np.ndarray) -> dict[str, Any]:
@@ -179,4 +193,5 @@ def rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _mean(part: Mapping[str, Any]) -> str:
-    return f"{part['return']:8.1f}  [{part['low']:.1f}, {part['high']:.1f}]  n = {part['n']}"
+    mean, low, high = (f"{part[name]:.{1 if abs(part['return']) >= 10 else 4}f}" for name in ("return", "low", "high"))
+    return f"{mean:>8}  [{low}, {high}]  n = {part['n']}"

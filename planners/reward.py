@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from worldmodel.blocks import at_least_float32
 from worldmodel.errors import BadValue
 from worldmodel.interfaces import Forecast
 
@@ -52,8 +51,8 @@ class Reward:
         now = forecast.context.z[:, -1:].to(z)[:, None].expand(-1, z.shape[1], -1, -1)
         before = torch.cat([now, z[:, :, :-1]], dim=2)
         g, F = model.config.discount**model.config.action_block, model.config.action_block
-        earned = at_least_float32(model.reward(before, forecast.plans.to(z), z)).unbind(dim=2)
+        earned = model.reward(before, forecast.plans.to(z), z).unbind(dim=2)
         total = sum((g**k * reward for k, reward in enumerate(earned)), torch.zeros_like(earned[0]))
         if model.value is not None:
-            total = total + g**H * at_least_float32(model.value(before[:, :, -1], z[:, :, -1]))
+            total = total + g**H * model.value(before[:, :, -1], z[:, :, -1])
         return -F * model.reward_scale * total

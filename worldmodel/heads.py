@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from worldmodel.blocks import padded_rows
+from worldmodel.blocks import at_least_float32, padded_rows
 from worldmodel.interfaces import Prediction
 from worldmodel.products import Linear
 
@@ -22,9 +22,10 @@ class Head(nn.Sequential):
 
     def read(self, *parts: Tensor) -> Tensor:
         """Read from the parts (..., width_i), side by side."""
-        x = torch.cat(parts, dim=-1)
+        x = at_least_float32(torch.cat(parts, dim=-1))
         rows, real = padded_rows(x.flatten(0, -2))
-        return self(rows)[:real, 0].unflatten(0, x.shape[:-1])
+        with torch.autocast(x.device.type, enabled=False):  # in half precision plans that are nearly as good would tie
+            return self(rows)[:real, 0].unflatten(0, x.shape[:-1])
 
 
 class RewardHead(nn.Module):
@@ -89,7 +90,7 @@ class ValueHead(nn.Module):
             follows = self.discount * self.average.read(z[:, 1:-1], z[:, 2:])
             follows = torch.where(terminated[:, 1:], torch.zeros_like(follows), follows)
             target = (1 - self.discount) * reward[:, 1:] + follows
-            weight = torch.where(target > hat, self.expectile, 1 - self.expectile)
+            weight = 2 * torch.where(target > hat, self.expectile, 1 - self.expectile)
         return Prediction(hat.flatten()[:, None], target.flatten()[:, None], weight.flatten())
 
     @torch.no_grad()

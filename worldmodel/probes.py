@@ -86,7 +86,7 @@ def linear_probe(z: Tensor, y: Tensor, z_test: Tensor, y_test: Tensor) -> Tensor
         z_test: held-out latents, of other episodes.
         y_test: what to read from those.
     """
-    return _r2(fit_linear(z, y)(z_test), y_test)
+    return explained(fit_linear(z, y)(z_test), y_test)
 
 
 def mlp_probe(z: Tensor, y: Tensor, z_test: Tensor, y_test: Tensor, seed: int = 0) -> Tensor:
@@ -99,7 +99,7 @@ def mlp_probe(z: Tensor, y: Tensor, z_test: Tensor, y_test: Tensor, seed: int = 
         y_test: what to read from those.
         seed: of the network's first weights.
     """
-    return _r2(fit_mlp(z, y, seed)(z_test), y_test)
+    return explained(fit_mlp(z, y, seed)(z_test), y_test)
 
 
 def _fitted(x: Tensor, y: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -154,6 +154,7 @@ def _placed(probe: Probe, device: torch.device) -> Probe:
     return Probe(centre, mean, std, weight, (hidden[0], hidden[1], hidden[2]) if hidden else None)
 
 
-def _r2(read: Tensor, y: Tensor) -> Tensor:
+def explained(read: Tensor, y: Tensor) -> Tensor:
+    """R^2 (Y,) of what was read (M, Y) against what was there: 1 is perfect, 0 no better than the mean."""
     read, y = read.cpu().double(), y.cpu().double()
     return 1 - (read - y).square().sum(dim=0) / (y - y.mean(dim=0)).square().sum(dim=0).clamp(min=1e-12)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from worldmodel.config import EncoderConfig, LossConfig, ModelConfig, OneStepConfig, PrefixConfig, TrainConfig
+from worldmodel.config import HEADS, EncoderConfig, LossConfig, ModelConfig, OneStepConfig, PrefixConfig, TrainConfig
 from worldmodel.errors import UnknownName
 
 
@@ -114,8 +115,6 @@ class Both(Recipe):
 
 RECIPES: dict[str, Recipe] = {"lewm": LeWM(), "fast-lewm": FastLeWM(), "wm": Both()}
 
-VALUED = ("reward", "value")  # heads that make tasks without goals plannable
-
 PRESETS = {
     "nano": Preset(
         model=ModelConfig(),
@@ -201,17 +200,15 @@ def settings(recipe: str, preset: str) -> tuple[ModelConfig, LossConfig, TrainCo
 
 
 def with_heads(model: ModelConfig, loss: LossConfig, heads: Sequence[str]) -> tuple[ModelConfig, LossConfig]:
-    """Add heads that read the reward, and the rewards to come, from latents; those that are there stay as they are.
+    """Add heads that read from neighbouring latents; those that are there stay as they are.
 
     Raises:
         UnknownName: no such head.
+        BadValue: a value without a reward.
     """
     for name in heads:
-        if name not in VALUED:
-            raise UnknownName("head", name, VALUED)
-    width = 4 * model.latent_dim
-    if "reward" in heads:
-        model, loss = replace(model, reward=model.reward or width), replace(loss, reward=loss.reward or 1.0)
-    if "value" in heads:
-        model, loss = replace(model, value=model.value or width), replace(loss, value=loss.value or 1.0)
-    return model, loss
+        if name not in HEADS:
+            raise UnknownName("head", name, HEADS)
+    width: dict[str, Any] = {name: getattr(model, name) or 4 * model.latent_dim for name in heads}
+    weight: dict[str, Any] = {name: getattr(loss, name) or 1.0 for name in heads}
+    return replace(model, **width), replace(loss, **weight)

@@ -38,6 +38,16 @@ def prediction_error(prediction: Prediction) -> Tensor:
     return error.mean() if prediction.weight is None else (error * prediction.weight).sum() / prediction.weight.sum()
 
 
+def expectile_error(prediction: Prediction) -> Tensor:
+    """Squared error times its weight, averaged over predictions; the weights say which errors count more (2110.06169).
+
+    They are not made to sum to one: what a prediction counts does not depend on which others are in its batch.
+    """
+    assert prediction.weight is not None
+    gap = at_least_float32(prediction.hat) - at_least_float32(prediction.target)
+    return (gap.square().flatten(1).mean(dim=1) * prediction.weight).mean()
+
+
 def joined(predictions: Sequence[Prediction]) -> Prediction:
     """Predictions of several groups of windows as one.
 
@@ -80,7 +90,7 @@ class Loss(nn.Module):
             "imagined": lambda step, generator: prediction_error(_present(step, "imagined")),
             "inverse": lambda step, generator: prediction_error(_present(step, "inverse")),
             "reward": lambda step, generator: prediction_error(_present(step, "reward")),
-            "value": lambda step, generator: prediction_error(_present(step, "value")),
+            "value": lambda step, generator: expectile_error(_present(step, "value")),
         }
         self.regulariser = regulariser
         self.weights = {name: getattr(config, name) for name in terms if getattr(config, name) != 0}

@@ -244,7 +244,10 @@ def test_other_dataset_is_noted(command, tmp_path, workplace):
         ("--objective money", "--objective: unknown objective 'money': choose from goal, reward"),
         ("--objective reward", "--objective: 'reward' needs a model with a reward head"),
         ("--objective reward --offset 5", "--offset: has no effect"),
-        ("--objective reward --model others/heads --budget 90", "--dataset: data/two-room.h5: its episodes of at most"),
+        (
+            "--objective reward --model others/heads --budget 90",
+            "--dataset: data/two-room.h5: 6 of its episodes were cut",
+        ),
         ("--json text.h5/numbers.json", "--json: text.h5/numbers.json cannot be written"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from tests.datasets.episodes import episode
 from worldmodel.benchmarks.intervals import bootstrap_mean
 from worldmodel.benchmarks.policies import RandomPolicy
-from worldmodel.benchmarks.returns import average, beginnings, earn, floors, recorded
+from worldmodel.benchmarks.returns import average, beginnings, earn, floors, recorded, usual_budget
 from worldmodel.datasets.store import EpisodeStore, write_store
 from worldmodel.envs import registry
 from worldmodel.errors import BadFile, BadValue
@@ -56,11 +56,14 @@ def test_beginnings_are_fixed_and_differ() -> None:
 def test_recorded_returns(tmp_path: Path) -> None:
     episodes = [episode(0, 6), episode(1, 4), {**episode(2, 3), "terminated": np.array([False, False, True])}]
     with EpisodeStore(write_store(tmp_path / "a.h5", episodes, {"env": "two-room"})) as store:
-        np.testing.assert_array_equal(recorded(store, 3), [-6.0, -6.0, -3.0])  # rewards -1, -2, ...
-        np.testing.assert_array_equal(recorded(store, 5), [-15.0, -3.0])  # the second is too short to say
-    path = write_store(tmp_path / "b.h5", episodes[:2], {"env": "two-room"})
-    with EpisodeStore(path) as store, pytest.raises(BadFile, match="shorter than the budget of 9"):
-        recorded(store, 9)
+        assert usual_budget(store) == 3
+        np.testing.assert_array_equal(recorded(store, 3), [-6.0, -6.0, -3.0])  # rewards -1, -2, ...; the last fell over
+        np.testing.assert_array_equal(recorded(store, 2), [-3.0, -3.0, -3.0])
+        with pytest.raises(BadFile, match="1 of its episodes were cut after 3 steps or later, before the budget of 5"):
+            recorded(store, 5)
+    path = write_store(tmp_path / "b.h5", episodes[2:], {"env": "two-room"})
+    with EpisodeStore(path) as store:
+        assert usual_budget(store) == 2 and recorded(store, 9).tolist() == [-3.0]
 
 
 def test_mean_and_its_interval() -> None:

@@ -76,6 +76,8 @@ def test_heads_are_learned_and_saved(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert wm_train(monkeypatch, SMALL + " --steps 2 --out run --heads reward,value", data) == 0
+    out = capsys.readouterr().out
+    assert "reward        read from two latents" in out and out.splitlines()[-1].endswith("--objective reward")
     lines = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
     assert all(line["reward"] > 0 and line["value"] > 0 for line in lines if "loss" in line)
     model = load_model("run")

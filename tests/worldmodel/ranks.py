@@ -42,8 +42,10 @@ def tiny(name: str) -> tuple[ModelConfig, LossConfig]:
         one_step=replace(sizes.one_step, dropout=0.0) if what.one_step else None,
         prefix=prefix if what.prefix else None,
         inverse=16 if what.loss.inverse else 0,
+        reward=16,
+        value=16,
     )
-    return config, replace(what.loss, projections=32)
+    return config, replace(what.loss, projections=32, reward=1.0, value=1.0)
 
 
 def step(name: str) -> dict[str, torch.Tensor]:
@@ -57,6 +59,9 @@ def step(name: str) -> dict[str, torch.Tensor]:
     whole = [dot_batch(0, windows=32)]
     if RECIPES[name].long_share < 1:
         whole.append(dot_batch(1, windows=32, length=config.context + 1))
+    for group in whole:
+        group["reward"] = group["action"].sum(dim=-1)
+        group["terminated"] = group["reward"] > 1.5
     groups = [{key: values[mine] for key, values in group.items()} for group in whole]
     objective = distributed.averaging(_Objective(model, loss, TRAIN))
     total, parts = objective(groups, torch.Generator().manual_seed(1))

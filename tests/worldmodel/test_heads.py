@@ -10,7 +10,7 @@ from worldmodel.config import ModelConfig, TrainConfig, check
 from worldmodel.errors import BadValue, UnknownName
 from worldmodel.heads import RewardHead, ValueHead
 from worldmodel.recipes import settings, with_heads
-from worldmodel.terms import prediction_error
+from worldmodel.terms import expectile_error, prediction_error
 
 D, LAST = 4, 5
 
@@ -24,7 +24,7 @@ def fit(head: ValueHead, z: torch.Tensor, reward: torch.Tensor, terminated: torc
     head.pace = 0.1
     optimizer = torch.optim.Adam(head.head.parameters(), lr=3e-3)
     for _ in range(steps):
-        loss = prediction_error(head.predict_windows(z, reward, terminated))
+        loss = expectile_error(head.predict_windows(z, reward, terminated))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -61,7 +61,7 @@ def test_the_encoder_learns_from_rewards_and_not_from_values() -> None:
     z, actions = torch.randn(3, 4, D, requires_grad=True), torch.randn(3, 3, 6)
     reward, terminated = torch.randn(3, 3), torch.zeros(3, 3, dtype=torch.bool)
     value = ValueHead(8, D, 0.9, 0.7)
-    prediction_error(value.predict_windows(z, reward, terminated)).backward()
+    expectile_error(value.predict_windows(z, reward, terminated)).backward()
     assert z.grad is None and all(p.grad is None for p in value.average.parameters())
     prediction_error(RewardHead(8, D, 6).predict_windows(z, actions, reward)).backward()
     assert z.grad is not None and bool((z.grad != 0).all())

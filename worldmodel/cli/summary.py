@@ -29,6 +29,8 @@ def summary(out: Path, model: WorldModel, steps: int, report: Mapping[str, float
         if known and f"{name}_sensitivity_{known[0]}" in report:
             times = ", ".join(f"{report[f'{name}_sensitivity_{h}']:.1f}" for h in known)
             rows.append(("", f"with shuffled actions {times} times that"))
+    if "reward_r2" in report:
+        rows.append(("reward", f"read from two latents and the actions between them, R^2 {report['reward_r2']:.3f}"))
     for kind in ("linear", "mlp"):
         if f"probe_{kind}" in report:
             r2, pixels, random = (report[f"probe_{control}{kind}"] for control in ("", "pixels_", "random_"))
@@ -38,7 +40,8 @@ def summary(out: Path, model: WorldModel, steps: int, report: Mapping[str, float
     lines = [common.aligned(rows)]
     try:
         common.short_name(config.env)
-        lines.append(f"next: wm-plan --env {config.env} --model {out}")
+        what = " --objective reward" if config.model.reward else ""
+        lines.append(f"next: wm-plan --env {config.env} --model {out}{what}")
     except UnknownName:  # somebody's robot: nothing here simulates it
         lines.append(f"next: worldmodel.load({str(out)!r}).agent() plans from pictures of {config.env}")
     return "\n".join(lines)

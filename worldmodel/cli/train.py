@@ -94,13 +94,15 @@ def learn(options: Options, env: str, out: Path, old: RunConfig | None, device: 
         )
         if old is not None:
             config = _further(old, config, out) if options.continues else _same_run(old, config, out)
+        with common.option("--dataset"):
+            scale = reward_scale(store) if config.model.reward else 1.0
         batches = Batches(store, config, device)
 
     torch.manual_seed(config.train.seed)
     model = WorldModel(config.model)
     model.set_actions(*action_statistics(store), *action_bounds(store))
     if config.model.reward:
-        model.reward_scale.fill_(reward_scale(store))
+        model.reward_scale.fill_(scale)
     model.to(device)
     loss = Loss(config.loss, config.model.predictions).to(device)
     validate = Validation(store, config.model) if first else None

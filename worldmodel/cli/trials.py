@@ -73,8 +73,8 @@ class Rewards:
     def __init__(self, options: Options, env: str, task: Any, store: EpisodeStore, look: Mapping[str, Any]) -> None:
         self.env, self.seed, self.look = env, options.seed, look
         self.seeds = returns.beginnings(options.episodes, options.seed)
-        self.budget = options.budget or int(store.lengths.max()) - 1
         with common.option("--dataset"):
+            self.budget = options.budget or returns.usual_budget(store)
             self.behaviour = returns.recorded(store, self.budget)
         self.agent_options: dict[str, Any] = {}
         self.start: dict[str, Any] = {}

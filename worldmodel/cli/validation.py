@@ -28,7 +28,7 @@ from worldmodel.diagnostics import (
 )
 from worldmodel.interfaces import Context
 from worldmodel.model import WorldModel
-from worldmodel.probes import linear_probe, mlp_probe
+from worldmodel.probes import explained, linear_probe, mlp_probe
 
 HORIZONS = (1, 5, 10)  # model steps ahead at which predictions are judged
 WINDOWS = 256  # B, at most
@@ -48,6 +48,7 @@ class Validation:
     - ``std``, ``rank``: spread and effective rank of the latents;
     - ``<predictor>_error_<h>``: open-loop error over that of copying the last latent (`open_loop_error`);
     - ``<predictor>_sensitivity_<h>``: how many times as large shuffled actions make it (`action_sensitivity`);
+    - ``reward_r2``: R^2 of the reward head, where the model has one;
     - ``probe_linear``, ``probe_mlp``: R^2 of reading what was recorded of the state (`recorded_numbers`) from the
       latent of one frame, averaged over numbers; ``probe_linear_<number>``, ``probe_mlp_<number>`` of each;
     - ``probe_pixels_...``, ``probe_random_...``: the same from the frame itself, averaged down to 8 x 8 pixels, and
@@ -72,11 +73,13 @@ class Validation:
         stride, context = config.action_block, config.context
         longest = int(store.lengths[store.episodes("validation")].max(initial=1))
         self.furthest = max((h for h in HORIZONS if (context + h - 1) * stride < longest), default=min(HORIZONS))
-        held_out = Windows(store, "validation", context + self.furthest, stride)
+        columns = ("pixels", "action", *(("reward",) if config.reward else ()))
+        held_out = Windows(store, "validation", context + self.furthest, stride, columns)
         rng = np.random.default_rng(0)
         chosen = rng.choice(len(held_out), min(WINDOWS, len(held_out)), replace=False)
         batch = held_out.batch(chosen)
         self.frames, self.actions = batch["pixels"], torch.from_numpy(batch["action"])
+        self.rewards = torch.from_numpy(batch["reward"]) if config.reward else None
 
         training = Windows(store, "train", 1, stride, columns=("pixels",))
         fit = np.sort(rng.choice(len(training), min(FIT, len(training)), replace=False))
@@ -111,6 +114,9 @@ class Validation:
                 values |= {f"{name}_sensitivity_{h}": float(sensitivity[h - 1]) for h in HORIZONS if h <= self.furthest}
                 ignored.append(action_warning(name, error, sensitivity))
             paths[name] = path[:SHOWN]
+        if model.reward is not None and self.rewards is not None:
+            read = model.reward(z[:, :-1], actions, z[:, 1:]).flatten() * model.reward_scale
+            values["reward_r2"] = float(explained(read[:, None], self.rewards.flatten()[:, None]).clamp(min=FLOOR))
         if self.names:
             self.controls = self.controls or self._controls(model)
             ends = torch.cat([z[:, 0], z[:, -1]])
