@@ -13,6 +13,7 @@ METRICS = ("l2", "cosine")
 SCORES = ("auto", "last", "best", "weighted", "executed")
 LARGEST = 3.4e38  # of float32: what is beyond is not finite there
 MOST = {"candidates": 1_000_000, "iterations": 100_000}  # more is a typing error
+SAFETY = 1.15  # under a deadline: how much longer than the slowest so far an iteration may take
 
 
 @dataclass(frozen=True, kw_only=True)

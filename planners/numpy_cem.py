@@ -11,10 +11,9 @@ from collections.abc import Callable
 import numpy as np
 
 from worldmodel.errors import WorldModelError
-from worldmodel.planners.config import CEMConfig
+from worldmodel.planners.config import SAFETY, CEMConfig
 
 Array = np.ndarray
-SAFETY = 1.15  # how much longer than the slowest so far an iteration may take
 
 
 def cem(

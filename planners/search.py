@@ -16,11 +16,9 @@ from torch import Tensor
 
 from worldmodel.errors import BadValue
 from worldmodel.interfaces import CostFn, Plan, PlannerStats
-from worldmodel.planners.config import SearchConfig
+from worldmodel.planners.config import SAFETY, SearchConfig
 from worldmodel.planners.problem import Problem, require_finite
 from worldmodel.planners.sampling import white_noise
-
-SAFETY = 1.15  # how much longer than the slowest so far an iteration may take
 
 State = TypeVar("State", bound=tuple[Any, ...])  # a NamedTuple of tensors, each (B, ...)
 
