@@ -78,7 +78,7 @@ class LatentExtractor(BaseFeaturesExtractor):
             self.model.encoder.requires_grad_(True)
             self.model.projector.requires_grad_(True)
         self.in_dict, self.pictures, self.numbers = isinstance(observation_space, spaces.Dict), pictures, numbers
-        self.scale, self.seen = 255.0 if normalize_images else 1.0, False
+        self.scale, self.checked = 255.0 if normalize_images else 1.0, False
 
     def forward(self, observations: Any) -> Tensor:
         """Features (B, features_dim) of what Stable-Baselines3 hands over: pictures (B, 3, S, S) float32.
@@ -89,13 +89,13 @@ class LatentExtractor(BaseFeaturesExtractor):
         entries = observations if self.in_dict else {"pixels": observations}
         values = self.scale * torch.cat([entries[name] for name in self.pictures])
         frames = values.round()
-        if not self.seen:
+        if not self.checked:
             if frames.max() > 255 or (values - frames).abs().max() > 0.01:
                 raise BadValue(
                     f"pictures are{' not' * (self.scale != 1)} divided by 255: give policy and extractor the same "
                     "normalize_images"
                 )
-            self.seen = True
+            self.checked = True
         pixels = frames.to(torch.uint8).permute(0, 2, 3, 1)
         z = self.model.encode({"pixels": pixels[:, None]})[:, 0]
         return torch.cat([*z.chunk(len(self.pictures)), *(entries[name].flatten(1) for name in self.numbers)], dim=1)

@@ -51,13 +51,13 @@ class Planning(Protocol):
 
 class _Plan(NamedTuple):
     begin: int  # tick of its first action
-    aim: int  # number of its goal
+    goal_number: int
     actions: Array  # (L, a)
 
 
 class _Solve(NamedTuple):
     begin: int
-    aim: int
+    goal_number: int
     future: Future[tuple[Array, float]]
 
 
@@ -121,7 +121,7 @@ class Controller:
         self._kept = (self.agent.context - 1) * self.agent.action_block  # ticks that a plan looks back
         self._worker: Any = None
         self._last: Array | None = None  # action given
-        self._begun = self._aim = 0  # plans, goals
+        self._begun = self._goal_number = 0  # plans, goals
         self._forget()
 
     def aim(self, goal: Any, afresh: bool = False) -> None:
@@ -134,7 +134,7 @@ class Controller:
         """
         if afresh:
             self._forget()
-        self.goal, self._aim, self._due = copy(goal), self._aim + 1, self._time + 1
+        self.goal, self._goal_number, self._due = copy(goal), self._goal_number + 1, self._time + 1
 
     def tick(self, pixels: Array, passed: int = 1) -> Array:
         """Return the action (a,) for now, at once; only the very first one waits for its plan.
@@ -225,11 +225,11 @@ class Controller:
             self._worker = self._make_worker()
         pictures, sent = spaced(self._seen, self._sent, self.agent.action_block, self.agent.action_dim)
         rest = np.empty((0, self.agent.action_dim), np.float32)
-        if self._plan is not None and self._plan.aim == self._aim:
+        if self._plan is not None and self._plan.goal_number == self._goal_number:
             rest = self._plan.actions[self._time - self._plan.begin :]
         future = self._worker.submit(self._timed, pictures, sent, self.goal, rest, self._begun, self.clock())
         self._begun, self._due, self._is_late = self._begun + 1, self._time + self.every, False
-        return _Solve(self._time, self._aim, future)
+        return _Solve(self._time, self._goal_number, future)
 
     def _timed(self, *question: Any) -> tuple[Array, float]:
         *arguments, asked = question
@@ -240,8 +240,8 @@ class Controller:
         self._solve = None
         actions, seconds = solve.future.result()
         self.counts.latency.append(seconds)
-        if solve.aim == self._aim:
-            self._plan = _Plan(solve.begin, solve.aim, actions)
+        if solve.goal_number == self._goal_number:
+            self._plan = _Plan(solve.begin, solve.goal_number, actions)
             self.counts.plans += 1
 
     def _action(self) -> Array:
