@@ -116,10 +116,10 @@ class Replanner:
         """Search for the rows' plans together, each with its own noise, and queue the steps to execute."""
         model, H, R = self.model, self.config.horizon, self.execute_steps
         fresh = torch.zeros(H, len(model.low), device=z_goal.device)
-        start = torch.stack([self._left_over(row.plan, fresh) for row in rows])
+        start = torch.stack([self._left_over(row.plan, row.passed, fresh) for row in rows])
         tried = []
         if self.config.warm_start and rows[0].elites is not None:
-            tried.append(torch.stack([self._left_over(row.elites, fresh) for row in rows]))
+            tried.append(torch.stack([self._left_over(row.elites, row.passed, fresh) for row in rows]))
         generators = [row.noise(self.config.seed, z_goal.device) for row in rows]
         context = Context(torch.stack([row.z for row in rows]), torch.stack([row.actions for row in rows]))
         if self.proposal is not None:
@@ -137,6 +137,7 @@ class Replanner:
                 row,
                 plans=row.plans + 1,
                 plan=plan.actions[i],
+                passed=R,
                 elites=None if plan.elites is None else plan.elites[i],
                 queue=queue[i],
                 executed=0,
@@ -144,9 +145,9 @@ class Replanner:
             for i, row in enumerate(rows)
         ]
 
-    def _left_over(self, plans: Tensor | None, fresh: Tensor) -> Tensor:
-        """What the last solve found (..., H, A), without the steps executed since; mean actions at first."""
-        return fresh if plans is None or not self.config.warm_start else shift_plan(plans.to(fresh), self.execute_steps)
+    def _left_over(self, plans: Tensor | None, passed: int, fresh: Tensor) -> Tensor:
+        """What the last solve found (..., H, A), without the steps that are over; mean actions at first."""
+        return fresh if plans is None or not self.config.warm_start else shift_plan(plans.to(fresh), passed)
 
     def _objective(self, steps: int) -> Objective:
         """What makes a plan good after so many steps of the episode: the way to the goal has become shorter by them."""

@@ -27,7 +27,6 @@ class ServedAgent:
 
     def __init__(self, agent: Agent) -> None:
         self.agent = copy(agent)
-        self.agent.execute_steps = 1  # a plan starts from the last one without its first model step
         self.goal: Any = None  # that this one was given; None is the agent's own
         config = agent.model.config
         self.context, self.action_block, self.action_dim = config.context, config.action_block, config.action_dim
@@ -40,7 +39,7 @@ class ServedAgent:
         row = replace(
             row,
             plans=number,
-            plan=self._shifted(rest) if len(rest) else None,
+            plan=self._filled(rest) if len(rest) else None,
             frames=tuple(pictures[:-1]),
             queue=sent,
             executed=len(sent),
@@ -55,10 +54,10 @@ class ServedAgent:
         actions = agent.model.denormalise(found).cpu().numpy().reshape(-1, self.action_dim)
         return np.clip(actions, agent.actions.low, agent.actions.high)
 
-    def _shifted(self, rest: np.ndarray) -> torch.Tensor:
-        """What is left of a plan, one model step later: the agent drops the first step. Mean actions fill it up."""
-        model, F = self.agent.model, self.action_block
+    def _filled(self, rest: np.ndarray) -> torch.Tensor:
+        """What is left of a plan, (H, A) normalised; mean actions fill it up."""
+        model = self.agent.model
         plan = model.denormalise(torch.zeros(self.agent.config.horizon, len(model.low), device=model.device))
-        later = plan.view(-1, self.action_dim)[F:]
-        later[: len(rest)] = torch.from_numpy(rest[: len(later)]).to(later)
+        actions = plan.view(-1, self.action_dim)
+        actions[: len(rest)] = torch.from_numpy(rest[: len(actions)]).to(actions)
         return model.normalise(plan)

@@ -286,6 +286,9 @@ def test_an_agent_is_served_as_it_plans():
         return solve(cost, start, *others)
 
     served.agent.planner.solve = noted
+    served.plan([picture], sent[:0], goal, plan[1:], 1)  # less than a model step after the plan before
+    left = model.denormalise(starts[-1])[0].reshape(-1, 2).numpy()
+    np.testing.assert_allclose(left, [*plan[1:], [0.1, -0.2]], atol=1e-6)
     served.plan([picture, picture], sent, goal, plan[5:], 1)
     np.testing.assert_allclose(
         model.contexts[-1].actions[0, 0], model.normalise(torch.from_numpy(sent.reshape(-1))), atol=1e-6
