@@ -19,7 +19,7 @@ from worldmodel.files import read_json
 from worldmodel.planners.arrivals import arrival_steps
 from worldmodel.planners.config import AgentConfig, CEMConfig
 from worldmodel.planners.numpy_cem import cem
-from worldmodel.planners.serving import spaced
+from worldmodel.planners.past import spaced
 from worldmodel.planners.settings import configured
 
 Array = np.ndarray

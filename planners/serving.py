@@ -21,7 +21,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from worldmodel.errors import BadValue
+from worldmodel.planners.past import spaced
 from worldmodel.planners.serving_report import Counts, Report
+from worldmodel.planners.settings import typed
 
 Array = np.ndarray
 
@@ -108,13 +110,11 @@ class Controller:
         worker: Callable[[], Any] = one_thread,
     ) -> None:
         self.agent = _planning(agent)
-        if not 0 < hz < math.inf:
+        if not 0 < typed("hz", "float", hz) < math.inf:
             raise BadValue(f"hz: expected a finite number above 0, got {hz}")
-        if every is not None and every < 1:
+        if every is not None and typed("every", "int", every) < 1:
             raise BadValue(f"every: expected 1 tick or more, got {every}")
-        self.safe = None if safe is None else np.array(safe, np.float32)
-        if self.safe is not None and (self.safe.shape != (self.agent.action_dim,) or not np.isfinite(self.safe).all()):
-            raise BadValue(f"safe: expected an action of {self.agent.action_dim} finite numbers, got {safe!r}")
+        self.safe = None if safe is None else _safe(safe, self.agent.action_dim)
         self.hz, self.goal, self.every = hz, copy(goal), every or self.agent.action_block
         self.clock, self.sleep, self._make_worker = clock, sleep, worker
         self.counts = Counts()
@@ -128,7 +128,7 @@ class Controller:
         """Change the goal, from the thread that ticks; the plan in hand goes on until there is one for the new goal.
 
         Args:
-            goal: what to reach from now on.
+            goal: what to reach from now on; for an ``Agent`` None is what it was made for.
             afresh: the robot was put elsewhere. What was seen is forgotten and the plan dropped: until there is
                 another, the robot gets the safe action, or its last one.
         """
@@ -144,8 +144,11 @@ class Controller:
             passed: ticks since the last call; during those left out the robot went on with its last action.
 
         Raises:
+            BadValue: ``passed`` is below 1 or no whole number.
             WorldModelError: the planner's, from the solve that has just ended.
         """
+        if typed("passed", "int", passed) < 1:
+            raise BadValue(f"passed: expected 1 tick or more, got {passed}")
         for _ in range(min(passed - 1, self._kept)):
             self._seen.append(None)
             self._sent.append(self._last)
@@ -180,8 +183,11 @@ class Controller:
             seconds: how long, from the first action, which waits for its plan.
 
         Raises:
+            BadValue: ``seconds`` is no number of 0 or more; nothing has been sent then.
             Exception: what the robot's functions or the planner raised.
         """
+        if not typed("seconds", "float", seconds) >= 0:
+            raise BadValue(f"seconds: expected 0 or more, got {seconds}")
         begin: float | None = None
         slot, passed = 0, 1
         try:
@@ -255,27 +261,15 @@ class Controller:
         return held
 
 
-def spaced(
-    seen: Sequence[Array | None], sent: Sequence[Array | None], action_block: int, action_dim: int
-) -> tuple[list[Array], Array]:
-    """Pictures F ticks apart, as far back as there are, and the actions in between.
-
-    Args:
-        seen: of every tick, oldest first; None where there was none.
-        sent: of every tick but the last.
-        action_block: F.
-        action_dim: a.
-
-    Returns:
-        c pictures, oldest first, and actions ((c - 1) * F, a).
-    """
-    pictures: list[Array] = []
-    for picture in list(seen)[::-action_block]:
-        if picture is None:
-            break
-        pictures.insert(0, picture)
-    past = list(sent)[len(sent) - (len(pictures) - 1) * action_block :]
-    return pictures, np.array(past, np.float32).reshape(-1, action_dim)
+def _safe(value: Any, action_dim: int) -> Array:
+    """A safe action as an array of its own."""
+    try:
+        action = np.array(value, np.float32)
+    except (TypeError, ValueError):
+        action = np.empty(0, np.float32)
+    if action.shape != (action_dim,) or not np.isfinite(action).all():
+        raise BadValue(f"safe: expected an action of {action_dim} finite numbers, got {value!r}")
+    return action
 
 
 def _planning(agent: Any) -> Planning:

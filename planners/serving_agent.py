@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from worldmodel.errors import BadValue
 from worldmodel.planners.agent import Agent
 from worldmodel.planners.state import AgentState
 from worldmodel.planners.stats import Stats
@@ -23,10 +24,18 @@ class ServedAgent:
 
     Args:
         agent: it is not changed; its objects are shared.
+
+    Raises:
+        BadValue: an agent of numbered actions, or one that counts the steps to its goal.
     """
 
     def __init__(self, agent: Agent) -> None:
+        if agent.actions.first is not None:
+            raise BadValue("agent: its environment numbers its actions, expected one that takes the model's numbers")
+        if agent.config.goal_offset is not None:
+            raise BadValue("goal_offset: a robot is served without end, expected an agent without it")
         self.agent = copy(agent)
+        self.own = agent.goal
         self.goal: Any = None  # that this one was given; None is the agent's own
         config = agent.model.config
         self.context, self.action_block, self.action_dim = config.context, config.action_block, config.action_dim
@@ -44,9 +53,11 @@ class ServedAgent:
             queue=sent,
             executed=len(sent),
         )
-        if goal is not self.goal:
+        if goal is None:
+            agent.goal = self.own
+        elif goal is not self.goal:
             agent.set_goal(goal)  # encoded once
-            self.goal = goal
+        self.goal = goal
         agent.stats = Stats()  # a robot runs for long, and a controller counts itself
         _, state = agent.predict(pictures[-1], AgentState((row,)))
         found = state.rows[0].plan

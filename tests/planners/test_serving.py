@@ -8,15 +8,18 @@ import sys
 import threading
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from tests.planners.test_agent import agent as torch_agent
+from tests.planners.toys import FakeModel
 from worldmodel.errors import BadValue, WorldModelError
 from worldmodel.planners import serving_report
-from worldmodel.planners.serving import Controller, spaced
+from worldmodel.planners.past import spaced
+from worldmodel.planners.serving import Controller
 
 ROOT = Path(__file__).parent.parent.parent
 HZ, F, L = 10, 3, 12  # ticks in a second, action block, actions of a plan
@@ -262,8 +265,6 @@ def test_with_a_real_thread_a_plan_that_hangs_does_not_keep_an_action_waiting():
 
 def test_an_agent_is_served_as_it_plans():
     """From the same pictures and actions, its plan is that of ``predict``; from what is left it goes on."""
-    from tests.planners.toys import FakeModel
-
     model = FakeModel(context=2)
     agent = torch_agent(model, horizon=4, execute_steps=4)
     served = Controller(agent).agent
@@ -309,6 +310,11 @@ def test_an_agent_is_given_goals_of_every_kind_and_keeps_its_own():
     given = served.plan([goal], none, {"latent": [0.0, 0.0]}, none, 0)
     assert np.abs(own - given).max() > 0.1
     np.testing.assert_array_equal(served.plan([goal], none, goal, none, 0), own)
+    served.plan([goal], none, {"latent": [0.0, 0.0]}, none, 0)
+    np.testing.assert_array_equal(served.plan([goal], none, None, none, 0), own)
+    with pytest.raises(BadValue, match="goal 'latent'"):
+        served.plan([goal], none, {"latent": [0.0]}, none, 0)
+    np.testing.assert_array_equal(served.plan([goal], none, None, none, 0), own)
     np.testing.assert_array_equal(agent.goal, [40, 40])
 
 
@@ -319,9 +325,30 @@ def test_mistakes_are_one_line():
         Controller(Planner(), hz=0)
     with pytest.raises(BadValue, match="every: expected 1 tick or more, got 0"):
         Controller(Planner(), every=0)
-    for safe in ([1.0, 2.0], [math.nan]):
+    for wrong in (dict(hz="x"), dict(hz=None), dict(every="x"), dict(every=2.5)):
+        with pytest.raises(BadValue, match=f"{[*wrong][0]}: expected (float|int), got {[*wrong.values()][0]!r}"):
+            Controller(Planner(), **wrong)
+    for passed in (0, -1, 1.5):
+        with pytest.raises(BadValue, match=f"passed: expected .*, got {passed}"):
+            Controller(Planner()).tick(np.zeros((2, 2, 3), np.uint8), passed)
+    for seconds in ("x", -1, math.nan):
+        with pytest.raises(BadValue, match=f"seconds: expected .*, got {seconds!r}"):
+            Controller(Planner(), safe=[0.0]).run(None, None, seconds)  # neither is asked
+    for safe in ([1.0, 2.0], [math.nan], "x", {}, [[1.0], [2.0, 3.0]]):
         with pytest.raises(BadValue, match="safe: expected an action of 1 finite numbers"):
             Controller(Planner(), safe=safe)
+
+
+def test_an_agent_that_cannot_be_served_is_refused():
+    from gymnasium.spaces import Discrete
+
+    model = FakeModel()
+    model.action_low = torch.zeros(2)
+    choosing = torch_agent(model, SimpleNamespace(action_space=Discrete(2)))
+    with pytest.raises(BadValue, match="agent: its environment numbers its actions"):
+        Controller(choosing)
+    with pytest.raises(BadValue, match="goal_offset: a robot is served without end"):
+        Controller(torch_agent(goal_offset=18))
 
 
 def test_a_report_before_anything_happened(monkeypatch):
