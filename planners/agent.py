@@ -150,6 +150,7 @@ class Agent(Replanner):
 
         Raises:
             BadValue: the objective or the proposal is the user's own, which no file can hold.
+            BadFile: something else than an agent stands there, which would be replaced.
         """
         from worldmodel.planners.saving import save_agent
 

@@ -27,7 +27,11 @@ def save_agent(path: str | Path, agent: Agent) -> None:
 
     Raises:
         BadValue: the objective or the proposal is the user's own, which no file can hold.
+        BadFile: something else than an agent stands there, which would be replaced.
     """
+    folder = Path(path)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / FILE).is_file():
+        raise BadFile(f"{path} holds something else than an agent; choose a new folder")
     for name, own in (("objective", agent.own_objective), ("proposal", agent.proposal)):
         if own is not None:
             raise BadValue(

@@ -110,6 +110,18 @@ def test_what_cannot_be_saved_says_so_and_leaves_nothing(tmp_path):
     assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
 
 
+def test_a_folder_of_something_else_is_left_alone(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    agent = tiny_model().agent(**OPTIONS)
+    agent.save(tmp_path / "run")  # empty
+    (tmp_path / "run" / "agent.json").unlink()
+    monkeypatch.chdir(tmp_path / "run")
+    for path in (tmp_path / "run", "."):
+        with pytest.raises(BadFile, match="holds something else than an agent; choose a new folder"):
+            agent.save(path)
+    assert read_about(".")
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
