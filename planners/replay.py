@@ -68,15 +68,19 @@ def fill(
     _cut(buffer)
     if learner is not buffer:
         learner.num_timesteps += taken
+        learner._last_obs = None  # of an episode that is cut: learning begins another
     return over
 
 
 def _vectorised(env: Any) -> Any:
     """A ``VecEnv`` as it is, a Gymnasium environment as one of its own."""
     try:
+        import gymnasium
         from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
     except ModuleNotFoundError as error:
         raise MissingExtra("filling a replay buffer", "sb3") from error
+    if not isinstance(env, VecEnv | gymnasium.Env):
+        raise BadValue(f"env: expected a VecEnv (make_vec_env) or one environment, got {type(env).__name__}")
     return env if isinstance(env, VecEnv) else DummyVecEnv([lambda: env])
 
 
@@ -92,11 +96,15 @@ def _require_fit(buffer: Any, env: Any, steps: int) -> None:
 
 
 def _cut(buffer: Any) -> None:
-    """End the episodes that HER believes to go on, since what comes next is not theirs."""
+    """End the episodes that HER and n-step returns believe to go on, since what comes next is not theirs."""
     if hasattr(buffer, "truncate_last_trajectory"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it does what is wanted
             buffer.truncate_last_trajectory()
+    elif getattr(buffer, "handle_timeout_termination", False) and (buffer.pos or buffer.full):
+        buffer.timeouts[buffer.pos - 1][buffer.dones[buffer.pos - 1] == 0] = (
+            1  # alone it changes nothing that is learnt
+        )
 
 
 def _row(batch: Any, i: int) -> Any:
@@ -110,13 +118,16 @@ def _stacked(rows: Sequence[Any]) -> Any:
 
 
 def _viewed(view: View, buffer: Any, observation: Any, info: Mapping[str, Any]) -> Any:
-    """What the learner observes, as arrays of the shape that the buffer keeps."""
+    """What the learner observes, as arrays of the shape that the buffer keeps, whose numbers it can hold."""
     seen, space = view(observation, info), buffer.observation_space
     rows = {name: np.asarray(x) for name, x in seen.items()} if isinstance(seen, Mapping) else np.asarray(seen)
     got = {name: x.shape for name, x in rows.items()} if isinstance(rows, dict) else rows.shape
     expected = {name: x.shape for name, x in space.items()} if isinstance(space, Mapping) else space.shape
     if got != expected:
         raise BadValue(f"view: the learner observes {expected}, got {got}")
+    for x, kept in ((rows[name], space[name]) for name in rows) if isinstance(rows, dict) else [(rows, space)]:
+        if not np.can_cast(x.dtype, kept.dtype, "same_kind"):
+            raise BadValue(f"view: the learner observes {kept.dtype}, got {x.dtype}")
     return rows
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from gymnasium.vector import SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
 
 from tests.worldmodel.tiny import tiny_config
@@ -18,7 +19,7 @@ from worldmodel.model import WorldModel
 from worldmodel.planners.replay import fill
 
 sb3 = pytest.importorskip("stable_baselines3", reason="Stable-Baselines3 is in the extra sb3")
-from stable_baselines3.common.buffers import ReplayBuffer  # noqa: E402
+from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer  # noqa: E402
 from stable_baselines3.common.vec_env import DummyVecEnv  # noqa: E402
 
 LOW, HIGH = np.array([0.0, -3.0], np.float32), np.array([2.0, 1.0], np.float32)
@@ -58,6 +59,15 @@ class Explorer:
         return self.rng.uniform(LOW, HIGH, (len(episode_start), 2)).astype(np.float32), (state or 0) + 1
 
 
+class Positions(gymnasium.ObservationWrapper):
+    """Shows what the learner observes."""
+
+    observation_space = STATES
+
+    def observation(self, observation):
+        return self.unwrapped.position.astype(np.float32)
+
+
 def view(observation, info):
     assert int(observation["pixels"][0, 0, 0]) == info["step"]  # both of the same moment
     return info["position"].astype(np.float32)
@@ -89,7 +99,8 @@ def test_every_transition_replays(n):
     np.testing.assert_allclose(buffer.rewards[kept], after.sum(-1), atol=1e-5)
     ended, timeout = buffer.dones[kept].astype(bool), buffer.timeouts[kept].astype(bool)
     arrived = after[..., 0] > 3
-    assert (ended & ~timeout == arrived).all() and arrived.any() and (timeout & ended == timeout).all()
+    assert (ended & ~timeout == arrived).all() and arrived.any()
+    assert (ended | ~timeout)[:-1].all() and (ended | timeout)[-1].all()  # the last one is cut
     assert timeout.any() and not (timeout & arrived).any()
     goes_on = ~ended[:-1]
     assert (after[:-1][goes_on] == before[1:][goes_on]).all()
@@ -120,16 +131,33 @@ def test_a_seed_gives_the_same_and_learning_goes_on_from_there():
         buffers.append(algorithm.replay_buffer.observations[:41])
     np.testing.assert_array_equal(*buffers)
 
-    class Positions(gymnasium.ObservationWrapper):
-        observation_space = STATES
-
-        def observation(self, observation):
-            return self.unwrapped.position.astype(np.float32)
-
     algorithm = sb3.SAC("MlpPolicy", Positions(TimeLimit(Walk(), 5)), seed=0, device="cpu", learning_starts=20)
     fill(algorithm, TimeLimit(Walk(), 5), Explorer(), 40, view, seed=3)
     algorithm.learn(10, reset_num_timesteps=False)
     assert algorithm.num_timesteps == 50 and algorithm._n_updates == 10  # no more random steps
+
+
+def test_learning_begins_an_episode_after_others_were_filled_in():
+    env = Positions(TimeLimit(Walk(), 50))
+    algorithm = sb3.SAC("MlpPolicy", env, seed=0, device="cpu", learning_starts=100)
+    algorithm.learn(1)
+    fill(algorithm, TimeLimit(Walk(), 5), Explorer(), 10, view, seed=3)
+    algorithm.learn(1, reset_num_timesteps=False)
+    assert env.unwrapped.steps == 1
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_returns_of_several_steps_end_where_the_experience_does(n):
+    buffer = NStepReplayBuffer(40, STATES, Walk.action_space, n_envs=n, n_steps=3, gamma=1.0, device="cpu")
+    for seed in (0, 1):
+        fill(buffer, walks(n, limit=50), Explorer(), 2 * n, view, seed=seed)  # nobody arrives
+    assert not buffer.dones[:4].any()
+    sample = buffer._get_samples(np.array([0, 1]))
+    rewards, after = buffer.rewards[:2], buffer.next_observations[1]
+    for row, expected in enumerate((rewards.sum(0), rewards[1])):
+        assert float(sample.rewards[row, 0]) in expected
+        assert sample.next_observations[row].tolist() in after.tolist()
+    assert not sample.dones.any()
 
 
 def test_a_buffer_alone_and_dictionaries_do():
@@ -200,8 +228,13 @@ def test_mistakes_are_one_line():
         (walks(1), 4, lambda *_: np.zeros(3), r"view: the learner observes \(2,\), got \(3,\)"),
         (walks(1), 4, lambda *_: {"x": np.zeros(3)}, r"view: the learner observes \(2,\), got \{'x': \(3,\)\}"),
         (registry.make("two-room", image_size=16), 4, view, "env: the learner's actions are Box"),
+        (SyncVectorEnv([Walk]), 4, view, r"env: expected a VecEnv \(make_vec_env\) or one environment, got SyncVector"),
+        (walks(1), 4, lambda *_: np.array(["a", "b"]), "view: the learner observes float32, got <U1"),
     ]:
         with pytest.raises(BadValue, match=message):
             fill(algorithm, env, Explorer(), steps, seen)
+    buffer = DictReplayBuffer(9, spaces.Dict(x=spaces.Box(0, 255, (2,), np.uint8)), Walk.action_space)
+    with pytest.raises(BadValue, match="view: the learner observes uint8, got float32"):
+        fill(buffer, walks(1), Explorer(), 4, lambda *seen: {"x": view(*seen)})
     with pytest.raises(BadValue, match="learner: expected an off-policy algorithm or its replay buffer, got PPO"):
         fill(sb3.PPO("MlpPolicy", "Pendulum-v1", device="cpu"), walks(1), Explorer(), 4, view)
