@@ -14,7 +14,17 @@ from worldmodel.errors import BadValue
 
 
 def policy_of(given: Any) -> Any:
-    """The policy of an algorithm, or the policy itself; None for what is neither."""
+    """The policy of an algorithm, or the policy itself; None for what is neither.
+
+    Raises:
+        BadValue: an algorithm that learnt from observations which ``VecNormalize`` had changed.
+    """
+    normalised = given.get_vec_normalize_env() if hasattr(given, "get_vec_normalize_env") else None
+    if getattr(normalised, "norm_obs", False):
+        raise BadValue(
+            f"{type(given).__name__}: it learnt from latents that VecNormalize had changed, and is asked on plain "
+            "ones; train it with VecNormalize(norm_obs=False)"
+        )
     policy = getattr(given, "policy", given)
     return policy if hasattr(policy, "_predict") and hasattr(policy, "observation_space") else None
 
@@ -26,8 +36,11 @@ def require_width(policy: Any, width: int, goal: bool | None = None) -> None:
     """
     space = policy.observation_space
     allowed = [(width * n,) for n in ((1, 2) if goal is None else (1 + goal,))]
-    shapes = [x.shape for x in space.values()] if hasattr(space, "values") else [space.shape]
-    if not (shapes == [(width,)] * len(shapes) if hasattr(space, "values") else shapes[0] in allowed):
+    if hasattr(space, "values"):
+        fits = {x.shape for x in space.values()} == {(width,)} and not (goal is False and "desired_goal" in [*space])
+    else:
+        fits = space.shape in allowed
+    if not fits:
         expected = " or ".join(map(str, allowed))
         raise BadValue(f"{type(policy).__name__}: expected one that observes latents {expected}, it observes {space}")
 
@@ -36,12 +49,13 @@ def observed(policy: Any, z: Tensor, goal: Tensor | None) -> Any:
     """What the policy observes of latents (M, D) and, if it looks at them, of goals (M, D)."""
     z = z.to(policy.device, torch.float32)
     space = policy.observation_space
-    if hasattr(space, "values"):
-        return {name: z if name != "desired_goal" or goal is None else goal.to(z) for name in space}
-    if space.shape == (z.shape[1],):
-        return z
+    names = [*space] if hasattr(space, "values") else []
+    if not ("desired_goal" in names if names else space.shape != (z.shape[1],)):
+        return dict.fromkeys(names, z) if names else z
     if goal is None:
         raise BadValue(f"{type(policy).__name__}: it observes goals too, and the objective looks at none")
+    if names:
+        return dict.fromkeys(names, z) | {"desired_goal": goal.to(z)}
     return torch.cat([z, goal.to(z)], dim=1)
 
 

@@ -130,6 +130,19 @@ def test_plans_by_policy_and_value_are_a_rows_own(name, planner):
             np.testing.assert_array_equal(alone, together[one])
 
 
+@pytest.mark.parametrize("changes", [True, False])
+def test_policies_of_changed_latents_are_refused(changes):
+    envs = sb3_package.common.vec_env.DummyVecEnv([lambda: Latents(box(D))])
+    normalised = sb3_package.common.vec_env.VecNormalize(envs, norm_obs=changes)
+    algorithm = sb3_package.PPO("MlpPolicy", normalised, device="cpu", policy_kwargs={"net_arch": [32]})
+    for use in (lambda: Proposal(policy=algorithm), lambda: TerminalValue(algorithm)):
+        if changes:
+            with pytest.raises(BadValue, match="PPO: it learnt from latents that VecNormalize had changed"):
+                use()
+        else:
+            use()
+
+
 def test_mistakes_are_one_line():
     model = WorldModel(tiny_config())
     with pytest.raises(
@@ -144,8 +157,12 @@ def test_mistakes_are_one_line():
         TerminalValue(learner("SAC"))(forecast())
     with pytest.raises(BadValue, match=r"expected one that observes latents \(32,\)"):
         TerminalValue(learner("SAC", box(D)), reads_goal=True)(forecast())
-    with pytest.raises(BadValue, match="observes goals too, and the objective looks at none"):
-        sb3.act(learner("SAC").policy, rows()[0], None)
+    hindsight = learner("SAC", spaces.Dict({name: box(D) for name in ("achieved_goal", "desired_goal", "observation")}))
+    for algorithm in (learner("SAC"), hindsight):
+        with pytest.raises(BadValue, match="observes goals too, and the objective looks at none"):
+            sb3.act(algorithm.policy, rows()[0], None)
+    with pytest.raises(BadValue, match=r"expected one that observes latents \(16,\), it observes Dict"):
+        TerminalValue(hindsight)(forecast())
     with pytest.raises(BadValue, match="value: expected a function of latents or a policy with critics"):
         TerminalValue(3)
     for wrong, got in ((lambda z: z, r"\(5, 16\)"), (lambda z: 0.0, "float")):
