@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from worldmodel.errors import BadValue
+
 
 class EpisodeStarts:
     """The ``episode_start`` of ``predict``, kept from step to step.
@@ -23,9 +25,17 @@ class EpisodeStarts:
 
     Attributes:
         mask: (B,) bool, for the next call of ``predict``.
+
+    Raises:
+        BadValue: no vector environment.
     """
 
     def __init__(self, envs: Any) -> None:
+        if not hasattr(envs, "num_envs"):
+            raise BadValue(
+                f"envs: expected a vector environment, got {type(envs).__name__}; of a single one the next "
+                "episode_start is terminated or truncated"
+            )
         mode = (getattr(envs, "metadata", None) or {}).get("autoreset_mode")
         self._late = getattr(mode, "value", mode) == "NextStep"
         self.mask = np.ones(envs.num_envs, bool)

@@ -5,6 +5,7 @@ Shapes: B transitions, D latent size.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -29,14 +30,17 @@ class LatentGoalEnv(gymnasium.Wrapper[dict[str, np.ndarray], Any, Any, Any], Rec
 
     Args:
         env: observes a Dict with the pictures ``pixels`` and ``goal``.
-        model: the trained model, which is not changed.
+        model: the trained model, which is not changed, or its run or model folder.
         threshold: None rewards -d.
 
     Raises:
-        BadValue: no pictures, or of another size than the model was trained on; a threshold of 0 or less.
+        BadValue: no pictures, or of another size than the model was trained on; a threshold of 0 or less; a black goal,
+            which a task without goals shows.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], model: WorldModel, threshold: float | None = None) -> None:
+    def __init__(
+        self, env: gymnasium.Env[Any, Any], model: WorldModel | str | Path, threshold: float | None = None
+    ) -> None:
         RecordConstructorArgs.__init__(self, _disable_deepcopy=True, model=model, threshold=threshold)
         gymnasium.Wrapper.__init__(self, env)
         if threshold is not None and not threshold > 0:
@@ -45,7 +49,7 @@ class LatentGoalEnv(gymnasium.Wrapper[dict[str, np.ndarray], Any, Any, Any], Rec
         if not self._encoder.with_goal:
             raise BadValue("observation space: no 'goal' picture, which goals as latents need")
         self.threshold, self._goal = threshold, np.empty(0, np.float32)
-        latent = spaces.Box(-np.inf, np.inf, (model.config.latent_dim,), np.float32)
+        latent = spaces.Box(-np.inf, np.inf, (self._encoder.model.config.latent_dim,), np.float32)
         names = ("observation", "achieved_goal", "desired_goal")
         self.observation_space = spaces.Dict({name: latent for name in names})  # type: ignore[assignment]
 
@@ -72,5 +76,7 @@ class LatentGoalEnv(gymnasium.Wrapper[dict[str, np.ndarray], Any, Any, Any], Rec
         return np.asarray(reward, np.float32)
 
     def _goals(self, observation: Any) -> dict[str, np.ndarray]:
+        if not np.any(observation["goal"]):
+            raise BadValue("observation 'goal': the picture is black, this task has no goal to be paid for")
         now, goal = np.split(self._encoder(one_row(observation))[0], 2)
         return {"observation": now, "achieved_goal": now.copy(), "desired_goal": goal}

@@ -9,6 +9,7 @@ Shapes: B environments, S pixels, D latent size.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -18,6 +19,7 @@ from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector.utils import batch_space
 
+from worldmodel.checkpoint import load_model
 from worldmodel.errors import BadValue
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ class LatentEncoder:
     """Turns observations with pictures into latents; that of a goal is kept for as long as its picture stays the same.
 
     Args:
-        model: whose encoder is asked; it goes into evaluation mode.
+        model: whose encoder is asked, or its run or model folder; it goes into evaluation mode.
         space: of a single observation: pictures (S, S, 3) uint8, or a Dict of them with ``pixels``, perhaps ``goal``,
             and whatever else, which is left out.
         goal: append the goal's latent where the space has a goal.
@@ -38,10 +40,11 @@ class LatentEncoder:
 
     Raises:
         BadValue: no pictures, or of another size than the model was trained on.
+        BadFile: no such folder.
     """
 
-    def __init__(self, model: WorldModel, space: spaces.Space[Any], goal: bool = True) -> None:
-        self.model = model.eval()
+    def __init__(self, model: WorldModel | str | Path, space: spaces.Space[Any], goal: bool = True) -> None:
+        self.model = model = (load_model(model) if isinstance(model, str | Path) else model).eval()
         self.in_dict = isinstance(space, spaces.Dict)
         entries = dict(space) if isinstance(space, spaces.Dict) else {"pixels": space}
         self.with_goal = goal and "goal" in entries
@@ -93,14 +96,15 @@ class LatentObservation(gymnasium.ObservationWrapper[np.ndarray, Any, Any], Reco
 
     Args:
         env: observes a picture, or a Dict with ``pixels`` and perhaps ``goal``.
-        model: the trained model, which is not changed.
+        model: the trained model, which is not changed, or its run or model folder.
         goal: append the goal's latent where there is a goal; it is encoded once an episode.
 
     Raises:
-        BadValue: no pictures, or of another size than the model was trained on.
+        BadValue: no pictures, or of another size than the model was trained on; another kind of environment.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], model: WorldModel, goal: bool = True) -> None:
+    def __init__(self, env: gymnasium.Env[Any, Any], model: WorldModel | str | Path, goal: bool = True) -> None:
+        require_kind(env, gymnasium.Env)
         RecordConstructorArgs.__init__(
             self, _disable_deepcopy=True, model=model, goal=goal
         )  # so that the spec holds it
@@ -120,14 +124,17 @@ class VectorLatentObservation(gymnasium.vector.VectorWrapper[np.ndarray, Any, An
 
     Args:
         env: vector environment.
-        model: the trained model, which is not changed.
+        model: the trained model, which is not changed, or its run or model folder.
         goal: append the goal's latent where there is a goal; it is encoded once an episode.
 
     Raises:
-        BadValue: no pictures, or of another size than the model was trained on.
+        BadValue: no pictures, or of another size than the model was trained on; another kind of environment.
     """
 
-    def __init__(self, env: gymnasium.vector.VectorEnv[Any, Any, Any], model: WorldModel, goal: bool = True) -> None:
+    def __init__(
+        self, env: gymnasium.vector.VectorEnv[Any, Any, Any], model: WorldModel | str | Path, goal: bool = True
+    ) -> None:
+        require_kind(env, gymnasium.vector.VectorEnv)
         super().__init__(env)
         self.encoder = LatentEncoder(model, env.single_observation_space, goal)
         self.single_observation_space = self.encoder.space
@@ -148,6 +155,16 @@ class VectorLatentObservation(gymnasium.vector.VectorWrapper[np.ndarray, Any, An
                 final[row] = self.encoder(one_row(info["final_obs"][row]), [int(row)])[0]
             info = {**info, "final_obs": final}
         return self.encoder(observations), rewards, terminated, truncated, info
+
+
+def require_kind(env: Any, kind: type) -> None:
+    """Raise ``BadValue``, which says what wraps what, unless the environment is of this kind."""
+    if not isinstance(env, kind):
+        raise BadValue(
+            f"env: expected a {kind.__module__.split('.')[0]} {kind.__name__}, got {type(env).__name__}: "
+            "LatentObservation wraps one environment, VectorLatentObservation a vector of gymnasium.vector, "
+            "VecLatentObservation of worldmodel.planners.latents_sb3 a VecEnv"
+        )
 
 
 def one_row(observation: Any) -> Any:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from worldmodel.errors import MissingExtra
-from worldmodel.planners.latents import LatentEncoder, one_row
+from worldmodel.planners.latents import LatentEncoder, one_row, require_kind
 
 try:
     from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
@@ -26,14 +27,15 @@ class VecLatentObservation(VecEnvWrapper):
 
     Args:
         venv: observes pictures (S, S, 3), or a Dict with ``pixels`` and perhaps ``goal``.
-        model: the trained model, which is not changed.
+        model: the trained model, which is not changed, or its run or model folder.
         goal: append the goals' latents where there are goals.
 
     Raises:
-        BadValue: no pictures, or of another size than the model was trained on.
+        BadValue: no pictures, or of another size than the model was trained on; another kind of environment.
     """
 
-    def __init__(self, venv: VecEnv, model: WorldModel, goal: bool = True) -> None:
+    def __init__(self, venv: VecEnv, model: WorldModel | str | Path, goal: bool = True) -> None:
+        require_kind(venv, VecEnv)
         self.encoder = LatentEncoder(model, venv.observation_space, goal)
         super().__init__(venv, observation_space=self.encoder.space)
 

@@ -6,6 +6,7 @@ Shapes: D latent size, C context frames, F action block, a action size, A = F * 
 from __future__ import annotations
 
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -26,12 +27,12 @@ class SurpriseReward(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArg
 
     ``error = |z_hat - z|^2 / D`` at every environment step, z the latent of the present picture and z_hat the model's
     prediction of it, one model step ahead of the C latents F steps apart that end F steps ago. It is 0 in the first
-    C * F steps of an episode, where these are not known. ``info["surprise"]`` is it before it is weighted. Follows the
-    prediction error of 1705.05363, with a model that is trained already and does not learn meanwhile.
+    C * F - 1 steps of an episode, where these are not known. ``info["surprise"]`` is it before it is weighted. Follows
+    the prediction error of 1705.05363, with a model that is trained already and does not learn meanwhile.
 
     Args:
         env: observes a picture, or a Dict with ``pixels``; observations pass unchanged.
-        model: the trained model, which is not changed.
+        model: the trained model, which is not changed, or its run or model folder.
         weight: of the surprise, in units of the reward.
         replace: leave the environment's own reward out.
         predictor: ``"one-step"`` or ``"prefix"``; the model's first by default.
@@ -44,7 +45,7 @@ class SurpriseReward(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArg
     def __init__(
         self,
         env: gymnasium.Env[Any, Any],
-        model: WorldModel,
+        model: WorldModel | str | Path,
         weight: float = 1.0,
         replace: bool = False,
         predictor: str | None = None,
@@ -52,12 +53,13 @@ class SurpriseReward(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArg
         options = {"weight": weight, "replace": replace, "predictor": predictor}
         RecordConstructorArgs.__init__(self, _disable_deepcopy=True, model=model, **options)
         gymnasium.Wrapper.__init__(self, env)
+        self._encoder = LatentEncoder(model, env.observation_space, goal=False)
+        self.model = model = self._encoder.model
         a, shape = model.config.action_dim, env.action_space.shape
         if shape != (a,):
             raise BadValue(f"action space: expected ({a},), as the model was trained on, got {shape}")
-        self.model, self.weight, self.replace = model, weight, replace
+        self.weight, self.replace = weight, replace
         self.predictor = model.predictor(predictor or model.predictors[0])
-        self._encoder = LatentEncoder(model, env.observation_space, goal=False)
         past = model.config.context * model.config.action_block
         self._latents: deque[np.ndarray] = deque(maxlen=past + 1)
         self._actions: deque[np.ndarray] = deque(maxlen=past)

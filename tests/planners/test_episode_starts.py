@@ -8,6 +8,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from tests.planners.toys import FakeModel
+from worldmodel.errors import BadValue
 from worldmodel.planners.episode_starts import EpisodeStarts
 from worldmodel.planners.options import make_agent
 
@@ -80,6 +81,11 @@ def test_a_vector_environment_acts_as_single_ones(mode):
     for row in range(ROWS):
         for done, expected in zip(episodes[row], alone(row)):
             np.testing.assert_array_equal(np.stack(done), expected)
+
+
+def test_a_single_environment_is_named():
+    with pytest.raises(BadValue, match="envs: expected a vector environment, got Walk; of a single one"):
+        EpisodeStarts(Walk(0))
 
 
 def test_wrappers_and_stable_baselines():

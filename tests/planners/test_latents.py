@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -17,9 +18,12 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import FilterObservation, TransformObservation
 
 from tests.worldmodel.tiny import tiny_model
+from worldmodel.checkpoint import save_model
 from worldmodel.envs.registry import make
-from worldmodel.errors import BadValue, MissingExtra
+from worldmodel.errors import BadFile, BadValue, MissingExtra
+from worldmodel.planners.goal_env import LatentGoalEnv
 from worldmodel.planners.latents import LatentEncoder, LatentObservation, VectorLatentObservation
+from worldmodel.planners.surprise import SurpriseReward
 
 NEEDS = "Stable-Baselines3 is in the extra sb3"
 STEPS = 4
@@ -159,6 +163,32 @@ def test_ppo_learns_on_latents() -> None:
 def test_other_observations_are_refused(space: spaces.Space[Any], message: str) -> None:
     with pytest.raises(BadValue, match=message):
         LatentEncoder(tiny_model(), space)
+
+
+def test_a_folder_is_a_model_everywhere(tmp_path: Path) -> None:
+    save_model(tmp_path / "model", tiny_model())
+    for wrapper in (LatentObservation, LatentGoalEnv, SurpriseReward):
+        for env in (wrapper(two_room(), str(tmp_path / "model")), wrapper(two_room(), tmp_path / "model")):
+            seen, known = env.reset(seed=0)[0], wrapper(two_room(), tiny_model()).reset(seed=0)[0]
+            assert isinstance(seen, np.ndarray | dict) and repr(seen) == repr(known)
+    with pytest.raises(BadFile, match="no such model or run folder"):
+        LatentObservation(two_room(), tmp_path / "nowhere")
+
+
+def test_the_wrapper_for_another_kind_of_environment_is_named() -> None:
+    vectors = pytest.importorskip("stable_baselines3.common.vec_env", reason=NEEDS)
+    from worldmodel.planners.latents_sb3 import VecLatentObservation
+
+    kinds = {
+        LatentObservation: two_room(),
+        VectorLatentObservation: SyncVectorEnv([two_room]),
+        VecLatentObservation: vectors.DummyVecEnv([two_room]),
+    }
+    for wrapper in kinds:
+        for right, env in kinds.items():
+            if right is not wrapper:
+                with pytest.raises(BadValue, match=f"env: expected a .*, got {type(env).__name__}: .*{right.__name__}"):
+                    wrapper(env, tiny_model())
 
 
 @pytest.mark.parametrize("name", ["latents_sb3", "extractor"])
