@@ -113,6 +113,8 @@ class Agent(Replanner):
         for i, row in enumerate(rows):
             if not row.waiting:
                 rows[i] = row.watched(pixels[i], block, context)
+        if waiting and goal is not None and not goal[waiting].any(axis=(1, 2, 3)).all():
+            raise BadValue(f"{MISSING} (the picture of this one is black)")
         if waiting:
             planned = self.replan([rows[i] for i in waiting], pixels[waiting], goals[waiting], self.config.deadline_ms)
             for i, row in zip(waiting, planned):
@@ -157,20 +159,22 @@ class Agent(Replanner):
         save_agent(path, self)
 
     @classmethod
-    def load(cls, path: str | Path, env: Any = None, device: str | torch.device = "cpu") -> Agent:
+    def load(cls, path: str | Path, env: Any = None, device: str | torch.device = "cpu", **options: Any) -> Agent:
         """Load an agent that acts as the saved one did; nothing in the folder is ever executed.
 
         Args:
             path: its folder.
             env: what to act in, checked as by ``model.agent``; None for the same actions as before.
             device: where to put the model.
+            options: take the place of those that were saved, such as ``deadline_ms=None`` on a slower machine.
 
         Raises:
             BadFile: the folder is missing, damaged or holds no agent.
+            BadValue: an environment of other actions, or a ``deadline_ms`` that this machine is too slow for.
         """
         from worldmodel.planners.saving import load_agent
 
-        return load_agent(path, env, device)
+        return load_agent(path, env, device, **options)
 
     @property
     def reads_goal(self) -> bool:

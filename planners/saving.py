@@ -50,17 +50,18 @@ def save_agent(path: str | Path, agent: Agent) -> None:
         write_json(temporary / FILE, about)
 
 
-def load_agent(path: str | Path, env: Any = None, device: str | torch.device = "cpu") -> Agent:
+def load_agent(path: str | Path, env: Any = None, device: str | torch.device = "cpu", **options: Any) -> Agent:
     """Load what ``save_agent`` wrote.
 
     Args:
         path: the folder.
         env: what to act in; None for the actions that were saved.
         device: where to put the model.
+        options: take the place of those that were saved.
 
     Raises:
         BadFile: the folder is missing, damaged or holds no agent.
-        BadValue: an environment of other actions.
+        BadValue: an environment of other actions, or a ``deadline_ms`` that this machine is too slow for.
     """
     file = Path(path) / FILE
     if not file.is_file():
@@ -69,13 +70,13 @@ def load_agent(path: str | Path, env: Any = None, device: str | torch.device = "
     if not isinstance(about, dict) or not isinstance(about.get("format"), int) or about["format"] > FORMAT:
         raise BadFile(f"{file} does not describe an agent, or one of a newer version: upgrade worldmodel")
     try:
-        actions = _actions(about["actions"]) if env is None else actions_of(model, env)
+        actions = _actions(about["actions"], model.config.action_dim) if env is None else actions_of(model, env)
         goal = None if about["goal"] is None else {"latent": about["goal"]}
-        return make_agent(model, env, goal=goal, actions=actions, **about["options"])
+        return make_agent(model, env, goal=goal, actions=actions, **about["options"] | options)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadFile(f"{file} is damaged: {type(error).__name__} {error}") from error
 
 
-def _actions(saved: dict[str, Any]) -> Actions:
-    low, high = (np.array(saved[name], np.float32) for name in ("low", "high"))
+def _actions(saved: dict[str, Any], width: int) -> Actions:
+    low, high = (np.array(saved[name], np.float32).reshape(width) for name in ("low", "high"))
     return Actions(low=low, high=high, shape=tuple(saved["shape"]), first=saved["first"])

@@ -16,7 +16,7 @@ import torch
 import worldmodel
 from tests.worldmodel.tiny import tiny_model
 from worldmodel.checkpoint import load_model, read_about, save_model
-from worldmodel.errors import BadFile, BadValue
+from worldmodel.errors import BadFile, BadValue, UnknownName
 from worldmodel.planners.agent import Agent
 
 OPTIONS = dict(horizon=3, execute_steps=1, candidates=12, elites=3, iterations=2)
@@ -83,6 +83,14 @@ def test_an_environment_is_looked_at_again(tmp_path):
         Agent.load(tmp_path / "agent", SimpleNamespace(action_space=gymnasium.spaces.Discrete(2)))
 
 
+def test_options_take_the_place_of_those_saved(tmp_path):
+    tiny_model().agent(deadline_ms=60_000, seed=3, **OPTIONS).save(tmp_path / "agent")
+    loaded = Agent.load(tmp_path / "agent", deadline_ms=None, horizon=4)
+    assert (loaded.config.deadline_ms, loaded.config.horizon, loaded.config.seed) == (None, 4, 3)
+    with pytest.raises(UnknownName, match="did you mean 'horizon'"):
+        Agent.load(tmp_path / "agent", horizn=4)
+
+
 def test_numbered_actions_stay_numbered(tmp_path):
     model = tiny_model()
     model.set_actions([0.5, 0.5], [0.5, 0.5], [0, 0], [1, 1])
@@ -131,6 +139,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, monkeypatch):
         (lambda file: file.write_text('{"format": 99}'), "newer version"),
         (lambda file: file.write_text('{"format": 1}'), "is damaged"),
         (lambda file: file.write_text(json.dumps({**json.loads(file.read_text()), "options": 3})), "is damaged"),
+        (lambda file: file.write_text(file.read_text().replace('"low": [', '"low": [-1.0,')), "is damaged"),
         (lambda file: (file.parent / "model.safetensors").unlink(), "lacks model.safetensors"),
     ],
 )
