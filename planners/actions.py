@@ -58,7 +58,15 @@ def actions_of(model: WorldModel, env: Any = None) -> Actions:
     shape = getattr(space, "shape", None)
     if shape is None or prod(shape) != a or not hasattr(space, "low"):
         raise BadValue(f"env: expected a Box action space of shape ({a},) as the model was trained on, got {space}")
-    low, high = np.maximum(low, space.low.reshape(-1)), np.minimum(high, space.high.reshape(-1))
+    low, high = np.maximum(low, _inwards(space.low, np.inf)), np.minimum(high, _inwards(space.high, -np.inf))
     if (low > high).any():
         raise BadValue(f"env: no action of {space} lies within the bounds the model was trained with")
     return Actions(low=low, high=high, shape=shape)
+
+
+def _inwards(bounds: np.ndarray, way: float) -> np.ndarray:
+    """Bounds (a,) in float32, towards ``way`` where the nearest number would lie beyond them."""
+    exact = bounds.reshape(-1)
+    near = exact.astype(np.float32)
+    beyond = near < exact if way > 0 else near > exact
+    return np.where(beyond, np.nextafter(near, np.float32(way)), near)

@@ -29,7 +29,7 @@ def choosing():
 def test_a_box_of_another_shape_is_filled():
     space = Box(-0.5, 0.5, (2, 1))
     a = make_agent(FakeModel(), env(space), candidates=8, elites=2, iterations=1)
-    images = np.zeros((3, 4, 4, 3), np.uint8)
+    images = np.ones((3, 4, 4, 3), np.uint8)
     many, _ = a.predict({"pixels": images, "goal": images})
     one, _ = a.predict({"pixels": images[0], "goal": images[0]})
     assert many.shape == (3, 2, 1) and one in space and all(action in space for action in many)
@@ -37,10 +37,18 @@ def test_a_box_of_another_shape_is_filled():
     assert narrow.low.tolist() == [-0.25, -1] and narrow.high.tolist() == [0.5, 1] and narrow.shape == (1, 2)
 
 
+def test_bounds_are_rounded_inwards():
+    exact = np.array([0.1, 0.3])  # float32 is more than both
+    space = Box(-exact, exact, dtype=np.float64)
+    found = actions_of(FakeModel(), env(space))
+    assert found.low in space and found.high in space and found.low.dtype == found.high.dtype == np.float32
+    assert np.nextafter(found.high, np.float32(1)) not in space
+
+
 def test_numbered_actions_are_numbers():
     space = Discrete(2, start=5)
     a = make_agent(choosing(), env(space), candidates=8, elites=2, iterations=1)
-    images = np.zeros((3, 4, 4, 3), np.uint8)
+    images = np.ones((3, 4, 4, 3), np.uint8)
     many, state = a.predict({"pixels": images, "goal": images})
     one, _ = a.predict({"pixels": images[0], "goal": images[0]})
     assert many.shape == (3,) and many.dtype == np.int64 and one in space and all(action in space for action in many)

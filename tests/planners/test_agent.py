@@ -64,11 +64,13 @@ def test_actions_are_the_denormalised_plan_within_the_bounds():
 
 
 def test_plans_are_searched_within_the_environments_bounds():
-    env = type("Env", (), {"action_space": gymnasium.spaces.Box(-0.5, np.array([2.0, 0.25]), dtype=np.float64)})
+    env = type("Env", (), {"action_space": gymnasium.spaces.Box(-0.1, np.array([2.0, 0.3]), dtype=np.float64)})
     a = agent(env=env, horizon=2)
-    _, state = run(a, 1)
+    actions, state = run(a, 6)
+    assert all(action in env.action_space for action in actions[:, 0])  # 0.3 is more in float32, -0.1 less
+    assert a.actions.low.dtype == a.actions.high.dtype == np.float32
     plan = a.model.denormalise(state.rows[0].plan).reshape(-1, 2)
-    assert (plan >= -0.5 - 1e-6).all() and (plan <= torch.tensor([1.0, 0.25]) + 1e-6).all()  # the model's end at 1
+    assert (plan >= -0.1 - 1e-6).all() and (plan <= torch.tensor([1.0, 0.3]) + 1e-6).all()  # the model's end at 1
     assert (plan[:, 1] > 0.2).any()  # the goal lies beyond the bound
     elsewhere = type("Env", (), {"action_space": gymnasium.spaces.Box(2.0, 3.0, (2,))})
     with pytest.raises(BadValue, match="no action of Box"):
@@ -227,6 +229,8 @@ def test_other_mistakes_are_named():
     _, state = a.predict(frame(0, 2))
     with pytest.raises(BadValue, match="made for 2 environments, the observation has 1"):
         a.predict(frame(0), state)
+    with pytest.raises(BadValue, match="goal: there is none: .*the picture of this one is black"):
+        a.predict(observe([(1, 2), (3, 4)], goal=[(40, 60), (0, 0)]))
     with pytest.raises(BadValue, match="episode_start"):
         a.predict(frame(0, 2), state, [True])
     with pytest.raises(UnknownName, match="did you mean 'horizon'"):
