@@ -67,7 +67,10 @@ def drawn(state: Any, env: Any) -> np.ndarray:
     if not hasattr(task, "draw"):
         got = "no environment was given to the agent" if env is None else f"{type(task).__name__} has no draw(state)"
         raise BadValue(f"goal 'state': {got}; give an image or a frame of a dataset instead")
-    states = np.asarray(state, np.float64)
+    try:
+        states = np.asarray(state, np.float64)
+    except (TypeError, ValueError):
+        raise BadValue(f"goal 'state': expected numbers (n,) or (B, n), got {state!r}") from None
     count = getattr(task, "state_dim", states.shape[-1] if states.ndim else 0)
     if states.ndim not in (1, 2) or states.shape[-1] != count or not states.size or not np.isfinite(states).all():
         raise BadValue(f"goal 'state': expected {count} finite numbers, or (B, {count}), got shape {states.shape}")

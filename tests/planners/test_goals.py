@@ -98,6 +98,9 @@ def test_the_task_draws_states():
     for bad in ([1, 2, 3], [np.nan, 1], 5, [], [[[1, 2]]]):
         with pytest.raises(BadValue, match="goal 'state': expected 2 finite numbers"):
             a.set_goal({"state": bad})
+    for bad in ("ab", [[1, 2], [3]], {}):
+        with pytest.raises(BadValue, match="goal 'state': expected numbers"):
+            a.set_goal({"state": bad})
     larger = model.agent(registry.make("two-room", image_size=32), **SEARCH)
     with pytest.raises(BadValue, match=r"goal 'state': .* \(16, 16, 3\).* got \(32, 32, 3\)"):
         larger.set_goal({"state": info["goal_state"]})
