@@ -18,6 +18,7 @@ from worldmodel.interfaces import Context, Predictor
 from worldmodel.planners import sb3
 from worldmodel.planners.config import SearchConfig
 from worldmodel.planners.sampling import by_environment, white_noise
+from worldmodel.planners.settings import require_arguments
 
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
@@ -52,6 +53,8 @@ class Proposal:
                 "proposal: expected a function of (latents, goals), or a policy of Stable-Baselines3, "
                 f"got {self.policy!r}"
             )
+        if sb3.policy_of(self.policy) is None:
+            require_arguments("proposal", self.policy, "latents, goals")
         if self.count < 1 or not 0 <= self.std < float("inf"):
             raise BadValue(f"proposal: expected count >= 1 and a finite std >= 0, got {self.count} and {self.std}")
 

@@ -14,6 +14,7 @@ from worldmodel.planners.config import AgentConfig, ObjectiveConfig
 from worldmodel.planners.objectives import Function, GoalDistance, PathDistance, Sum
 from worldmodel.planners.penalties import Effort, SelfConsistency, Smoothness
 from worldmodel.planners.reward import Reward
+from worldmodel.planners.settings import require_arguments
 
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
@@ -58,7 +59,7 @@ def as_objective(objective: Objective | Callable[[Tensor, Tensor], Tensor], mode
     """An objective as it is, or one that calls a function of latents and actions (``Function``).
 
     Raises:
-        BadValue: neither, or something that cannot be a key of what belongs to it.
+        BadValue: neither, a function of other arguments, or something that cannot be a key of what belongs to it.
     """
     if not callable(objective) or isinstance(objective, type):
         raise BadValue(f"objective: expected an Objective or a function of (latents, actions), got {objective!r}")
@@ -67,7 +68,10 @@ def as_objective(objective: Objective | Callable[[Tensor, Tensor], Tensor], mode
     except TypeError as error:
         kind, why = type(objective).__name__, str(error)
         raise BadValue(f"objective: {kind} has no hash ({why}), expected a frozen dataclass or plain class") from error
-    return cast(Objective, objective) if hasattr(objective, "steps") else Function(cast(Any, objective), model)
+    if hasattr(objective, "steps"):
+        return cast(Objective, objective)
+    require_arguments("objective", objective, "latents, actions")
+    return Function(cast(Any, objective), model)
 
 
 def _require_defaults(config: AgentConfig, *names: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from numbers import Integral, Real
@@ -63,6 +64,18 @@ def typed(name: str, kind: str, value: Any) -> Any:
     if (kind == "bool" and isinstance(value, bool)) or (kind == "str" and isinstance(value, str)):
         return value
     raise BadValue(f"{name}: expected {kind}, got {value!r}")
+
+
+def require_arguments(name: str, function: Any, arguments: str) -> None:
+    """Raise ``BadValue`` unless a function can be called with so many, such as ``"latents, actions"``."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some that are not written in Python do not tell
+        return
+    try:
+        signature.bind(*arguments.split(", "))
+    except TypeError as error:
+        raise BadValue(f"{name}: expected a function of ({arguments}), {error}") from error
 
 
 def _is_int(value: Any) -> bool:

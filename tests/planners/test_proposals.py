@@ -186,6 +186,7 @@ def test_mistakes_are_one_line(tmp_path):
     for proposal, message in [
         (3, "proposal: expected a function"),
         (Proposal, "proposal: expected a function"),
+        (lambda z: z, r"proposal: expected a function of \(latents, goals\), too many positional arguments"),
         (Proposal(policy=perfect, count=16), "proposal: 16 plans leave none of 16 candidates"),
     ]:
         with pytest.raises(BadValue, match=message):

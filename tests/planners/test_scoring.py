@@ -249,6 +249,7 @@ class Reads:
     [
         (3, {}, "objective: expected an Objective or a function .* got 3"),
         (GoalDistance, {}, "objective: expected an Objective .* got <class"),
+        (lambda z: z[:, :, -1, 0], {}, r"objective: expected a function of \(latents, actions\), too many positional"),
         (Effort(FakeModel()), {}, r"got \(\)"),
         (Unhashable(), {}, "objective: Unhashable has no hash"),
         (Sum([(1.0, Unhashable())]), {}, "objective: Sum has no hash .*Unhashable"),
