@@ -80,9 +80,10 @@ def images(name: str, value: Any, size: int, advice: str = ADVICE) -> np.ndarray
     if image.shape[-3:] == (3, size, size):  # as Stable-Baselines3 turns them
         image = np.moveaxis(image, -3, -1)
     if image.ndim > 4 or image.shape[-3:] != (size, size, 3) or not len(image):
+        advice = f"; gymnasium.wrappers.ResizeObservation(env, ({size}, {size})) changes it"
         raise BadValue(
             f"{name}: expected uint8 ({size}, {size}, 3) or (B, {size}, {size}, 3), the size the model was trained on, "
-            f"got {image.shape}; gymnasium.wrappers.ResizeObservation(env, ({size}, {size})) changes it"
+            f"got {image.shape}{advice if image.shape[-1] == 3 else ''}"
         )
     return image
 

@@ -37,7 +37,8 @@ def make_agent(
         model: the world model.
         env: optional environment (or vector environment) to act in. Plans are searched within its action bounds where
             they are narrower than those the model was trained with. Actions come in its shape; it may number its
-            actions (``Discrete``) if the model was trained on as many numbers between 0 and 1.
+            actions (``Discrete``) if the model was trained on as many numbers between 0 and 1, of which the largest
+            chose, as those of our ``gym/`` tasks: the history holds the numbers that were planned, not the choice.
         objective: ``"goal"``, ``"reward"`` (what the model's reward head expects to earn), or what takes the place of
             both; a function of (latents, actions) will do.
         goal: of all episodes, as ``Agent.set_goal`` takes it; by default observations show it.
