@@ -21,6 +21,7 @@ from worldmodel.datasets.verify import verify
 from worldmodel.run import read_config
 
 LINE = SMALL + " --steps 3 --round.pairs 3 --round.offset 10 --round.horizon 2 --train.validate-every 100"
+FEW = "--env two-room --dataset {whole}/episodes.h5 --online 1 --out never "
 
 
 @pytest.fixture(scope="module")
@@ -127,16 +128,24 @@ def test_an_interrupted_run_goes_on_where_it_stopped_and_comes_to_the_same(
     with EpisodeStore(out / "episodes.h5") as one, EpisodeStore(whole / "episodes.h5") as other:
         for column in one.columns:
             np.testing.assert_array_equal(one.read(column, 0, one.rows), other.read(column, 0, other.rows))
+    assert [file.name for file in out.glob("*.h5")] == ["episodes.h5"]
 
 
 def test_a_finished_run_learns_online_from_then_on_even_from_another_ones_episodes(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     line = LINE.replace("--dataset {data}", f"--dataset {whole / 'episodes.h5'}")
     assert wm_train(monkeypatch, line + " --out plain") == 0
     more = "--resume --online 1 --round.episodes 1 --out plain --steps 3 --round.pairs 2 --round.offset 10"
-    assert wm_train(monkeypatch, more) == 0
+    shutil.copytree("plain", "half", ignore=shutil.ignore_patterns("model"))  # as if training had been interrupted
+    assert wm_train(monkeypatch, more.replace("plain", "half")) == 2
+    assert "--online: half holds a run that is not finished: finish it with --resume first" in capsys.readouterr().err
+    assert not list(Path("half").glob("*.h5")) and not Path("half/online.json").exists()
+    with pytest.MonkeyPatch.context() as interrupted:
+        interrupted.setattr(acting, "act", stop_at(1, acting.act, after=False))
+        assert wm_train(interrupted, more) == 130
+    assert wm_train(monkeypatch, "--resume --out plain") == 0  # the round was asked for
     rounds = json.loads(Path("plain/online.json").read_text())["rounds"]
     assert [(x["episodes"], x["step"]) for x in rounds] == [(9, 3), (10, 6)]
     assert wm_train(monkeypatch, "--continue --out plain --steps 1") == 0  # and goes on as a plain one, on its episodes
@@ -156,6 +165,8 @@ def test_without_goals_it_acts_for_reward(
     out = capsys.readouterr().out.splitlines()
     assert out[0].split()[3] == "return" and len(out) == 4
     assert [x["episodes"] for x in json.loads(Path("run/online.json").read_text())["rounds"]] == [12, 14]
+    files = [json.loads(Path(f"run/rounds/00{i}.json").read_text()) for i in range(2)]
+    assert ["data" in file for file in files] == [True, False]  # what behaviour earns, which is not the agent's
 
 
 @pytest.mark.parametrize(
@@ -166,6 +177,8 @@ def test_without_goals_it_acts_for_reward(
         ("--online 1 --round.episodes 0", "--round.episodes: expected at least 1, got 0"),
         ("--online 1 --continue --out {whole}", "--continue: --online continues after every round by itself"),
         ("--online 1 --env gym/Pendulum-v1", "gym/Pendulum-v1 draws no goals to act towards; add --heads reward,value"),
+        (FEW + "--round.pairs 9999", "--round.pairs: 9999 pairs are more than the"),
+        (FEW + "--round.offset 99", "--round.offset: 99 steps do not fit into the 1 test episodes of"),
         ("--online 1 --out {whole}", "already holds a run; add --resume"),
         ("--resume --out {whole} --round.noise 0.1", "--resume: round.noise differ from those of"),
     ],

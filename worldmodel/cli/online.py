@@ -20,7 +20,7 @@ from worldmodel.cli.train import learn, open_or_collect, refuse
 from worldmodel.cli.train_options import Options
 from worldmodel.errors import BadValue
 from worldmodel.files import read_json, replacing, write_json
-from worldmodel.run import read_config
+from worldmodel.run import read_config, write_config
 
 if TYPE_CHECKING:
     import torch
@@ -38,7 +38,8 @@ def learn_online(options: Options, env: str, out: Path, device: torch.device) ->
     The folder may hold a finished run that gathered nothing so far; its model is that of round 0.
 
     Raises:
-        BadValue: several processes, or a task that draws no goals and a model that reads no reward.
+        BadValue: several processes, a task that draws no goals and a model that reads no reward, a run that was not
+            finished before, or too few held-out episodes to judge by.
     """
     from worldmodel import distributed
     from worldmodel.datasets.acting import require_alike
@@ -51,15 +52,22 @@ def learn_online(options: Options, env: str, out: Path, device: torch.device) ->
             raise BadValue(f"{env} draws no goals to act towards; add --heads reward,value and it acts for reward")
     data, report = out / "episodes.h5", out / "online.json"
     settings = {f"round.{name}": value for name, value in asdict(options.round).items()}
-    if report.exists() and (out / "config.yaml").exists():
+    old = read_config(out / "config.yaml") if (out / "config.yaml").exists() else None
+    if report.exists() and old is not None:
         so_far = read_json(report)
         refuse("--resume", settings, so_far["settings"], out)
     else:
-        with open_or_collect(options, env) as initial, replacing(data) as temporary:
+        if old is not None and _trained_on(out) != old.fingerprint:
+            raise BadValue(f"--online: {out} holds a run that is not finished: finish it with --resume first")
+        with open_or_collect(options, env) as initial:
             require_alike(_recipe(options, initial), initial)
-            shutil.copyfile(initial.path, temporary)
+            _require_pairs(options, env, out, initial)
+            with replacing(data) as temporary:
+                shutil.copyfile(initial.path, temporary)
             so_far = {"env": env, "initial": len(initial), "settings": settings, "rounds": []}
-        write_json(report, so_far)
+    if old is not None:  # from now on --resume alone does the rounds, also before the first of them is trained
+        write_config(out / "config.yaml", replace(old, online=options.online, round=options.round))
+    write_json(report, so_far)
     options = replace(options, dataset=str(data))
     rounds = so_far["rounds"]
     print(_line(["round", "episodes", "steps", "return" if options.model.reward else "success", "95 %", "n", "random"]))
@@ -76,6 +84,28 @@ def learn_online(options: Options, env: str, out: Path, device: torch.device) ->
     print(f"next: wm-plan --env {env} --model {out}")
 
 
+def _trained_on(out: Path) -> str | None:
+    """Fingerprint of the data that the run's model has learned from; None if there is no model yet."""
+    from worldmodel.checkpoint import read_about
+
+    return str(read_about(out)["dataset"]["fingerprint"]) if (out / "model").exists() else None
+
+
+def _require_pairs(options: Options, env: str, out: Path, store: EpisodeStore) -> None:
+    """Choose what every round is judged by, as judging will, so that a slip is told before anything is trained."""
+    from worldmodel.cli.trials import TRIALS
+    from worldmodel.envs.registry import make
+
+    judging = _judging(options, env, out)
+    named = {"offset": "--round.offset", "episodes": "--round.pairs", "split": "--dataset"}
+    try:
+        with contextlib.closing(make(env, observation="state")) as task:
+            TRIALS[judging.objective](judging, env, task.unwrapped, store, {})
+    except BadValue as error:
+        name, colon, rest = str(error).partition(":")
+        raise BadValue(f"{named.get(name, name)}{colon}{rest}") from error
+
+
 def _act(options: Options, env: str, out: Path, number: int, before: int, device: torch.device) -> None:
     """Let the agent of the model act and append what it saw to the episodes of ``before``; what is there stays."""
     from worldmodel.checkpoint import load_model, read_about
@@ -88,6 +118,7 @@ def _act(options: Options, env: str, out: Path, number: int, before: int, device
     with EpisodeStore(data) as store:
         recipe, there = _recipe(options, store), len(store) - before
     if there == count:
+        part.unlink(missing_ok=True)
         return
     split = split_of(count, recipe.seed + number)
     split[split == 2] = 0  # what is tested on are the initial episodes, for all rounds alike
@@ -119,12 +150,11 @@ def _recipe(options: Options, store: EpisodeStore) -> Recipe:
 
 def _train(options: Options, env: str, out: Path, device: torch.device) -> None:
     """Train on the data as they are now, unless that is done; go on where such a training was interrupted."""
-    from worldmodel.checkpoint import read_about
     from worldmodel.datasets.store import EpisodeStore
 
     with EpisodeStore(out / "episodes.h5") as store:
         now = store.fingerprint
-    if (out / "model").exists() and read_about(out)["dataset"]["fingerprint"] == now:
+    if _trained_on(out) == now:
         return
     old = read_config(out / "config.yaml") if (out / "config.yaml").exists() else None
     learn(replace(options, continues=old is not None and old.fingerprint != now), env, out, old, device)
@@ -137,8 +167,10 @@ def _judge(options: Options, env: str, out: Path, number: int) -> dict[str, Any]
 
     file = out / "rounds" / f"{number:03d}.json"
     with contextlib.redirect_stdout(io.StringIO()):
-        plan.plan(replace(_planning(options, env, out), episodes=options.round.pairs, json=str(file)))
+        plan.plan(replace(_judging(options, env, out), json=str(file)))
     found = read_json(file)
+    if number and found.pop("data", None):  # of the agent's own episodes too, by now; round 0 says what behaviour earns
+        write_json(file, found)
     what = "return" if options.model.reward else "success"
     random = found["random"]["return"] if options.model.reward else found["random"]
     with EpisodeStore(out / "episodes.h5") as store:
@@ -158,6 +190,10 @@ def _planning(options: Options, env: str, out: Path) -> plan.Options:
         device=options.device,
         no_video=True,
     )
+
+
+def _judging(options: Options, env: str, out: Path) -> plan.Options:
+    return replace(_planning(options, env, out), episodes=options.round.pairs)
 
 
 def _line(cells: Sequence[object]) -> str:
