@@ -26,10 +26,13 @@ class Actor(Protocol):
     """What plays; an ``Agent`` does."""
 
     def begin(self, rows: Sequence[int]) -> Any:
-        """Return the state at the beginning of episodes with these numbers, which has an entry of ``rows`` for each."""
+        """Return the state at the beginning of episodes with these numbers.
 
-    def predict(self, observation: Mapping[str, Any], state: Any, episode_start: Any) -> tuple[np.ndarray, Any]:
-        """Return actions (B, a) and the new state; rows with ``episode_start`` (B,) have a new goal."""
+        It has an entry of ``rows`` for each, with a method ``aimed`` that returns the entry for another goal.
+        """
+
+    def predict(self, observation: Mapping[str, Any], state: Any) -> tuple[np.ndarray, Any]:
+        """Return actions (B, a) and the new state."""
 
 
 def act(
@@ -102,20 +105,20 @@ def _lockstep(
     low, high = envs[0].action_space.low, envs[0].action_space.high
     wander = np.stack([rng.standard_normal(low.shape) for _, rng in drawn])  # (B, a)
     state, running = actor.begin(numbers), list(range(len(numbers)))
-    starts = np.ones(len(numbers), bool)
     for step in range(1, recipe.steps + 1):
         seen = {name: np.stack([episodes[i].obs[name] for i in running]) for name in ("pixels", "goal")}
-        actions, state = actor.predict(seen, state, starts[running])
-        starts[:] = False
-        for i, action in zip(running, actions):
+        actions, state = actor.predict(seen, state)
+        rows = []
+        for i, action, row in zip(running, actions, state.rows):
             episodes[i].step(np.clip(action + noise * (high - low) / 2 * wander[i], low, high))
             fresh = drawn[i][1].standard_normal(low.shape)
             wander[i] = KEEP * wander[i] + np.sqrt(1 - KEEP**2) * fresh
-            starts[i] = _aims_elsewhere(episodes[i], drawn[i][1])
-        over = [episodes[i].over for i in running]
-        progress(len(running) + sum(over) * (recipe.steps - step))
-        state = replace(state, rows=tuple(row for row, ended in zip(state.rows, over) if not ended))
-        running = [i for i, ended in zip(running, over) if not ended]
+            aims_elsewhere = _aims_elsewhere(episodes[i], drawn[i][1])
+            if not episodes[i].over:
+                rows.append(row.aimed() if aims_elsewhere else row)
+        progress(len(running) + (len(running) - len(rows)) * (recipe.steps - step))
+        state = replace(state, rows=tuple(rows))
+        running = [i for i in running if not episodes[i].over]
         if not running:
             break
     return episodes

@@ -26,7 +26,7 @@ class Row:
     elites: Tensor | None = None  # (M, H, A) further plans that its search liked, if the planner keeps any
     queue: np.ndarray  # (R * F, a) float32 primitive actions of the last plan, environment units
     executed: int = 0  # how many of the queue were executed
-    steps: int = 0  # environment steps acted since the episode began
+    steps: int = 0  # environment steps acted towards the episode's goal
     frames: tuple[np.ndarray, ...] = ()  # uint8 images seen since the last plan, at every F-th step, not yet encoded
     z: Tensor  # (c, D) latents up to the last plan, one model step apart, oldest first, c <= C
     actions: Tensor  # (c - 1, A) normalised blocks executed between them
@@ -60,6 +60,18 @@ class Row:
         z = torch.cat([self.z.to(z), z])[-context:]
         actions = torch.cat([self.actions.to(z), blocks])
         return replace(self, z=z, actions=actions[len(actions) - (len(z) - 1) :], frames=())
+
+    def aimed(self) -> Row:
+        """Forget the plan, because the episode has another goal now; the next one is made from nothing.
+
+        History and numbers stay. The block that is being executed is finished first, so that what is seen then lies a
+        whole model step after what is remembered.
+        """
+        if self.plan is None:
+            return self
+        block = self.plan.shape[-1] // self.queue.shape[-1]
+        begun = -(-self.executed // block) * block
+        return replace(self, plan=None, elites=None, queue=self.queue[:begun], steps=0)
 
 
 @dataclass(frozen=True)
@@ -98,6 +110,6 @@ def restarted(state: Any, episode_start: Any, count: int, device: torch.device) 
     if begins.shape != (count,):
         raise BadValue(f"episode_start: expected {count} booleans, got shape {begins.shape}")
     return [
-        new_row(row.number + count * (row.plan is not None), device) if begin else row
+        new_row(row.number + count * (row.plans > 0), device) if begin else row
         for row, begin in zip(state.rows, begins)
     ]

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.datasets.collecting import collect_here
 from tests.datasets.episodes import episode
+from worldmodel.config import EncoderConfig, ModelConfig
+from worldmodel.datasets import acting
 from worldmodel.datasets.acting import act, require_alike
 from worldmodel.datasets.append import append
 from worldmodel.datasets.collect import Recipe
 from worldmodel.datasets.store import EpisodeStore, write_store
 from worldmodel.datasets.verify import verify
 from worldmodel.errors import BadFile, BadValue
+from worldmodel.model import WorldModel
 
 ROOMS = Recipe(env="two-room", steps=40, seed=3, image_size=32)
 LINE = Recipe(env="gym/tests.envs.test_gym_task:tests/Line-box-v0", steps=25, seed=0, image_size=16)
+
+
+@dataclass(frozen=True)
+class Row:
+    number: int
+    goals: int = 0
+
+    def aimed(self) -> Row:
+        return replace(self, goals=self.goals + 1)
 
 
 @dataclass(frozen=True)
@@ -33,17 +46,16 @@ class Walker:
 
     def __init__(self, size: int = 2) -> None:
         self.size = size
-        self.starts: list[np.ndarray] = []
+        self.goals: tuple[int, ...] = ()
 
     def begin(self, rows: Sequence[int]) -> Memory:
-        return Memory(tuple((row, 0) for row in rows))
+        return Memory(tuple(map(Row, rows)))
 
-    def predict(self, observation: Any, state: Memory, starts: np.ndarray) -> tuple[np.ndarray, Memory]:
-        assert len(observation["pixels"]) == len(observation["goal"]) == len(state.rows) == len(starts)
-        self.starts.append(starts.copy())
-        rows = tuple((row, goals + bool(start)) for (row, goals), start in zip(state.rows, starts))
-        ways = [np.random.default_rng(row).uniform(-1, 1, self.size).astype(np.float32) for row in rows]
-        return np.stack(ways), Memory(rows)
+    def predict(self, observation: Any, state: Memory) -> tuple[np.ndarray, Memory]:
+        assert len(observation["pixels"]) == len(observation["goal"]) == len(state.rows)
+        self.goals = tuple(row.goals for row in state.rows)
+        generators = [np.random.default_rng((row.number, row.goals)) for row in state.rows]
+        return np.stack([rng.uniform(-1, 1, self.size).astype(np.float32) for rng in generators]), state
 
 
 def play(path: Path, numbers: Sequence[int], recipe: Recipe = ROOMS, **options: Any) -> EpisodeStore:
@@ -88,7 +100,33 @@ def test_a_goal_that_is_reached_gives_way_to_another(tmp_path: Path) -> None:
     walker = Walker()
     recipe = Recipe(env="two-room", steps=200, seed=0, image_size=16)
     act(walker, recipe, tmp_path / "a.h5", range(12), [0] * 12, noise=1.0)
-    assert walker.starts[0].all() and 0 < np.sum(walker.starts[1:]) < 60
+    assert 0 < sum(walker.goals) < 60
+
+
+def test_episodes_of_an_agent_with_new_goals_are_the_same_in_any_company(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three episodes with a new goal at other steps each; neither noise nor history of one depends on the others."""
+    aims_elsewhere, goals = acting._aims_elsewhere, []
+
+    def often(episode: Any, rng: np.random.Generator) -> bool:
+        steps = len(episode._actions)
+        episode.info = {**episode.info, "success": steps % (7 + episode.seed % 3) == 0}
+        goals.append(aims_elsewhere(episode, rng))
+        return goals[-1]
+
+    monkeypatch.setattr(acting, "_aims_elsewhere", often)
+    torch.manual_seed(0)
+    encoder = EncoderConfig(width=8, projector=32)
+    model = WorldModel(ModelConfig(action_dim=2, image_size=32, latent_dim=16, encoder=encoder, action_block=4))
+    model.set_actions(torch.zeros(2), torch.ones(2), -torch.ones(2), torch.ones(2))
+    search = dict(candidates=6, elites=2, iterations=2, horizon=3, execute_steps=2)
+    for name, numbers in {"all.h5": [4, 5, 6], "one.h5": [5]}.items():
+        act(model.agent(**search), ROOMS, tmp_path / name, numbers, [0] * len(numbers))
+    assert sum(goals) >= 8
+    with verify(tmp_path / "all.h5") as together, verify(tmp_path / "one.h5") as alone:
+        for name in sorted(together.columns.keys() - {"episode_idx"}):
+            np.testing.assert_array_equal(together.read_episode(name, 1), alone.read_episode(name, 0))
 
 
 def test_what_was_played_can_be_appended_to_what_was_collected(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from tests.planners.toys import FakeModel
 from worldmodel.errors import BadValue, UnknownName
 from worldmodel.planners.options import make_agent
+from worldmodel.planners.state import AgentState
 
 SEARCH = dict(candidates=16, elites=4, iterations=2)
 
@@ -166,6 +167,21 @@ def test_rows_of_different_age_see_what_each_of_them_has():
     assert list(a.stats.rows) == [2, 2, 2]
     seen = [context.z[:, :, 0].tolist() for context in model.contexts]
     assert seen == [[[0], [0]], [[0, 3]], [[3]], [[0, 3, 6]], [[3, 6]]]
+
+
+def test_another_goal_in_an_episode_is_planned_for_after_the_block_with_history_and_noise_of_its_own():
+    model = FakeModel(context=3)
+    a = agent(model, horizon=4, execute_steps=3)  # F = 3: without another goal it plans at 0 and at 9
+    state = None
+    for t in range(8):
+        _, state = a.predict(frame(t), state)
+        if t == 4:
+            state = AgentState(tuple(row.aimed().aimed() for row in state.rows))
+    assert [context.z[0, :, 0].tolist() for context in model.contexts] == [[0], [0, 3, 6]]
+    (row,) = state.rows
+    assert (row.number, row.plans, row.steps) == (0, 2, 3)
+    (restarted,) = a.predict(frame(0), AgentState((row.aimed(),)), True)[1].rows
+    assert restarted.number == 1
 
 
 def test_the_way_to_the_goal_becomes_shorter():
