@@ -127,7 +127,7 @@ def _provenance(stores: Sequence[EpisodeStore]) -> dict[str, Any]:
 
 def _sources(store: EpisodeStore, agreed: set[str]) -> list[dict[str, Any]]:
     """What each run of the store's episodes came from: the files that it was itself made of, or the store."""
-    its_own = {key: value for key, value in store.attrs.items() if key not in agreed | {"format"}}
+    its_own = {key: value for key, value in store.attrs.items() if key not in agreed | {"format", "created"}}
     parts = store.attrs.get("sources", [])
     if sum(part["episodes"] for part in parts) == len(store):
         return [{key: value for key, value in its_own.items() if key not in OWN} | part for part in parts]

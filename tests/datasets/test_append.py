@@ -82,6 +82,18 @@ def test_no_window_crosses_from_old_to_new(tmp_path: Path) -> None:
     assert np.isfinite(batch["action"]).all()
 
 
+def test_equal_data_that_grew_have_equal_fingerprints(tmp_path: Path) -> None:
+    prints = []
+    for day in ("monday", "tuesday"):
+        (tmp_path / day).mkdir()
+        path = make(tmp_path / day / "a.h5", range(3), created=f"{day} morning")
+        for number in (1, 2):
+            append(path, make(tmp_path / "b.h5", range(3 * number, 3 * number + 3), created=f"{day} evening {number}"))
+        with EpisodeStore(path) as store:
+            prints.append(store.fingerprint)
+    assert prints[0] == prints[1]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be replaced")
 @pytest.mark.parametrize("cache", [True, False])
 def test_who_reads_is_not_disturbed(cache: bool, tmp_path: Path) -> None:
