@@ -58,9 +58,10 @@ class FrameCache:
             frames = _open(home / name, *kind)
             if frames is None:
                 raise BadFile(f"{home / name} changed while it was being made: run again")
-            for stale in home.glob(f"{column}-*.npy"):
-                if stale.name != name:
-                    stale.unlink(missing_ok=True)
+            if _is_newest(store):  # else another process may already have decoded what the dataset is now
+                for stale in home.glob(f"{column}-*.npy"):
+                    if stale.name != name:
+                        stale.unlink(missing_ok=True)
         self.frames: np.ndarray = frames
 
 
@@ -87,6 +88,12 @@ def memory() -> float:
     return min(known)
 
 
+def _is_newest(store: EpisodeStore) -> bool:
+    """Whether the dataset was not replaced since it was opened."""
+    with EpisodeStore(store.path) as now:
+        return now.fingerprint == store.fingerprint
+
+
 def _home(store: EpisodeStore) -> Path:
     return store.path.with_name(store.path.name + ".cache")
 
@@ -106,9 +113,9 @@ def _open(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarra
 
 
 def _build(path: Path, store: EpisodeStore, column: str, progress: Callable[[int, int], None] | None) -> None:
-    if _grow(path, store, column):
-        return
     shape, dtype = store.columns[column]
+    if _grow(path, store, column) or _open(path, shape, dtype) is not None:
+        return
     with replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(_header(shape, dtype))
         for start, stop in row_blocks(store.rows, shape[1:]):

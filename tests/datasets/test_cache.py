@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,38 @@ def test_of_a_dataset_that_has_grown_only_what_is_new_is_decoded(
     cached.write_bytes(cached.read_bytes().replace(b"(75,", b"(25,"))  # as if killed between name and header
     np.testing.assert_array_equal(frames(path), after)
     assert decoded == [(25, 75), (0, 75)]
+
+
+def test_who_decodes_an_older_dataset_late_leaves_the_newer_ones_frames(tmp_path: Path) -> None:
+    path = write_store(tmp_path / "a.h5", [episode(0, 25)], {})
+    with EpisodeStore(path) as old:
+        append(path, write_store(tmp_path / "more.h5", [episode(1, 25)], {}))
+        frames(path)
+        (cached,) = (tmp_path / "a.h5.cache").iterdir()
+        np.testing.assert_array_equal(FrameCache(old).frames, episode(0, 25)["pixels"])
+    assert cached.exists()
+
+
+def test_who_finds_that_another_has_grown_the_frames_does_not_decode_them_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_store(tmp_path / "a.h5", [episode(0, 25)], {})
+    frames(path)
+    append(path, write_store(tmp_path / "more.h5", [episode(1, 25)], {}))
+    replace, written = os.replace, []
+
+    def faster(old: Path, new: Path) -> None:
+        """Another process does all of it just before this one would."""
+        monkeypatch.setattr(os, "replace", replace)
+        frames(path)
+        (cached,) = (tmp_path / "a.h5.cache").iterdir()
+        written.append((cached, cached.stat().st_ino))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", faster)
+    assert len(frames(path)) == 50
+    ((cached, inode),) = written
+    assert cached.stat().st_ino == inode
 
 
 def test_a_truncated_cache_is_made_anew(tmp_path: Path) -> None:
