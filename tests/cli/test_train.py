@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from tests.datasets.episodes import episode
+from worldmodel import distributed
 from worldmodel.checkpoint import load_model, read_about
 from worldmodel.cli import train
 from worldmodel.cli.data import collect_with_bar
@@ -173,6 +174,16 @@ def test_a_finished_model_is_trained_further_on_data_that_have_grown_and_on_othe
     Path("run/state/state.pt").unlink()
     assert wm_train(monkeypatch, "--continue --out run") == 2
     assert "--continue: run has no state to go on from" in capsys.readouterr().err
+
+
+def test_processes_that_opened_other_data_do_not_train_together(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(distributed, "gathered", lambda value: [value, "what it was before"])
+    assert wm_train(monkeypatch, SMALL + " --steps 4 --out run", data) == 2
+    assert "has grown while the processes opened it, start them again" in capsys.readouterr().err
+    assert not Path("run").exists()
 
 
 @pytest.mark.parametrize(

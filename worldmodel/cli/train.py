@@ -97,6 +97,8 @@ def learn(options: Options, env: str, out: Path, old: RunConfig | None, device: 
         with common.option("--dataset"):
             scale = reward_scale(store) if config.model.reward else 1.0
         batches = Batches(store, config, device)
+    if len({*distributed.gathered(config.fingerprint)}) > 1:
+        raise BadFile(f"--dataset: {store.path} has grown while the processes opened it, start them again")
 
     torch.manual_seed(config.train.seed)
     model = WorldModel(config.model)
