@@ -21,7 +21,7 @@ class Row:
 
     number: int  # of the episode, among those of all rows
     plans: int = 0  # how many plans this episode has had
-    plan: Tensor | None = None  # (H, A) the last one, normalised; None before the first
+    plan: Tensor | None = None  # (H, A) the last one, normalised; None before the first, and for a goal that is new
     passed: int = 0  # model steps of it that are over when the row plans again
     elites: Tensor | None = None  # (M, H, A) further plans that its search liked, if the planner keeps any
     queue: np.ndarray  # (R * F, a) float32 primitive actions of the last plan, environment units
