@@ -1,6 +1,6 @@
 """Actions as an environment takes them: bounds, shape, and numbers of choices.
 
-Shapes: B environments, a numbers in a primitive action.
+Shapes: B environments, F action block, a numbers in a primitive action.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from worldmodel.errors import BadValue
 
@@ -32,6 +34,12 @@ class Actions:
                 f"actions have no bounds: low {self.low.tolist()}, high {self.high.tolist()}; expected finite ones, as "
                 "gymnasium.wrappers.RescaleAction or ClipAction over a bounded space give them"
             )
+
+    def bounds(self, model: WorldModel) -> tuple[Tensor, Tensor]:
+        """The least and the largest of a normalised action block, (F * a,) each."""
+        F, like = model.config.action_block, model.action_low
+        low, high = (model.normalise(torch.from_numpy(np.tile(x, F)).to(like)) for x in (self.low, self.high))
+        return low, high
 
     def native(self, actions: np.ndarray) -> np.ndarray:
         """Turn (B, a) into what B environments take: float32 (B, *shape), or int64 (B,)."""

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
 from worldmodel.errors import BadValue
 from worldmodel.planners.actions import Actions, actions_of
 from worldmodel.planners.agent import Agent
@@ -58,11 +55,7 @@ def make_agent(
     planner = planner_class(config.planner)
     actions = actions or actions_of(model, env)
     _require_reach(config, model)
-    F = model.config.action_block
-    lowest, highest = (
-        model.normalise(torch.tensor(np.tile(x, F)).to(model.action_low)) for x in (actions.low, actions.high)
-    )
-    solver = planner(search, lowest, highest, F)
+    solver = planner(search, *actions.bounds(model), model.config.action_block)
     if config.graphs and recordable(model.device):
         solver = Recorded(solver, CudaGraphs())
     if proposal is not None:

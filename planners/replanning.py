@@ -65,6 +65,7 @@ class Replanner:
         self.objective = self._objective(0)  # of the first plan
         self.execute_steps = config.steps_executed
         self.bf16 = config.precision != "fp32" and (config.precision == "bf16" or _prefers_bf16(model.device))
+        self.bounds = actions.bounds(model)
         self.stats = Stats()
 
     @torch.inference_mode(False)
@@ -124,7 +125,7 @@ class Replanner:
         context = Context(torch.stack([row.z for row in rows]), torch.stack([row.actions for row in rows]))
         if self.proposal is not None:
             goal = z_goal if getattr(objective, "reads_goal", True) else None
-            tried.append(self.proposal.plans(model, self.predictor, context, goal, H, self._bounds(), generators))
+            tried.append(self.proposal.plans(model, self.predictor, context, goal, H, self.bounds, generators))
             start = tried[-1][:, 0] if self.proposal.start else start
         cost = Cost(self.predictor, objective, context, z_goal, self.config.chunk)
         proposals = torch.cat(tried, dim=1) if tried else None
@@ -154,13 +155,6 @@ class Replanner:
         way = self.config.goal_offset
         left = None if way is None else max(way - steps, 0)
         return make_objective(self.config, self.model, left, self.own_objective)
-
-    def _bounds(self) -> tuple[Tensor, Tensor]:
-        """The least and the largest of a normalised action block, (A,) each."""
-        F, like = self.model.config.action_block, self.model.low
-        both = (torch.from_numpy(np.tile(x, F)).to(like) for x in (self.actions.low, self.actions.high))
-        low, high = map(self.model.normalise, both)
-        return low, high
 
     def _executed(self, row: Row) -> Tensor:
         """Normalise the blocks (R, A) that were executed since the row's last plan; none before the first."""
