@@ -103,7 +103,7 @@ def curves(tasks: Mapping[str, Mapping[str, Any]], path: Path) -> Path:
             axis.fill_between(x, [scale * y for y in low], [scale * y for y in high], color=style["color"], alpha=0.2)
         axis.set(title=task, xlabel="environment steps", ylabel=label, xlim=(0, None))
         axis.xaxis.set_major_formatter("{x:,.0f}")
-        axis.legend(fontsize=7, frameon=False)
+        axis.legend(fontsize=7, frameon=False, title="mean and range of the seeds", title_fontsize=7)
     return _write(figure, path)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from worldmodel.benchmarks.intervals import bootstrap_mean, wilson
+from worldmodel.cli import common
 from worldmodel.errors import BadFile
 from worldmodel.files import read_json
 
@@ -44,41 +45,51 @@ def join(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def summary(runs: Sequence[Run]) -> dict[str, Any]:
-    """One arm: every seed's numbers, their mean, and the learning curve.
+    """One arm: every seed's numbers, their mean, its interval over starts, the range of seeds, and the learning curve.
 
-    The interval of the mean return is a bootstrap over episodes of what the seeds' policies bring in them on average;
-    that of success is Wilson's over all episodes of all seeds. How much trainings differ, the seeds show.
+    The interval holds for these trainings in other episodes: how much trainings differ, the seeds show.
     """
     found: dict[str, Any] = {"settings": runs[0]["settings"], "seeds": [one_seed(run) for run in runs]}
-    returns = np.array([run["evaluation"]["return"] for run in runs])  # (seeds, episodes)
-    found["evaluation"] = {"episodes": returns.shape[1], **of_returns(returns.mean(axis=0))}
-    if "success" in runs[0]["evaluation"]:
-        found["evaluation"] |= of_success([hit for run in runs for hit in run["evaluation"]["success"]])
+    found["evaluation"] = {"episodes": len(runs[0]["evaluation"]["return"])}
+    for name in shown(runs):
+        values = np.array([run["evaluation"][name] for run in runs], float)
+        seeds = [float(value) for value in values.mean(axis=1)]
+        found["evaluation"] |= over_starts(name, values)
+        found["evaluation"] |= {f"{name}_worst_seed": min(seeds), f"{name}_best_seed": max(seeds)}
     if "episodes" in runs[0]:
         found["curve"] = curve(runs)
     return found
 
 
+def shown(runs: Sequence[Run]) -> list[str]:
+    """What is shown of them: return and, where there is one, success."""
+    return [name for name in ("return", "success") if name in runs[0]["evaluation"]]
+
+
 def one_seed(run: Run) -> dict[str, Any]:
     """What a training brought and took."""
-    found = {"seed": run["seed"], **of_returns(np.array(run["evaluation"]["return"]))}
-    if "success" in run["evaluation"]:
-        found |= of_success(run["evaluation"]["success"])
+    found = {"seed": run["seed"]}
+    for name in shown([run]):
+        found |= over_starts(name, np.array([run["evaluation"][name]], float))
     if "wall_s" in run:
         found |= {"steps": run["steps"], "wall_s": run["wall_s"], "cpu_s": run["cpu_s"]}
     return found | {name: run[name] for name in ("model", "commit", "date") if name in run}
 
 
-def of_returns(returns: np.ndarray) -> dict[str, Any]:
-    """Mean and interval of returns (episodes,)."""
-    low, high = bootstrap_mean(returns)
-    return {"return": float(returns.mean()), "return_low": low, "return_high": high}
+def over_starts(name: str, values: np.ndarray) -> dict[str, float]:
+    """Mean, and its 95 % interval: a bootstrap over episodes of what the seeds bring in each on average.
 
+    That has no width where every seed always succeeds, or none ever: then it is Wilson's, of so many episodes.
 
-def of_success(hits: Sequence[bool]) -> dict[str, Any]:
-    """Rate and interval."""
-    low, high = wilson(sum(hits), len(hits))
-    return {"success": sum(hits) / len(hits), "success_low": low, "success_high": high, "n": len(hits)}
+    Args:
+        name: return or success.
+        values: (seeds, episodes); a column is one start.
+    """
+    starts = values.mean(axis=0)
+    low, high = bootstrap_mean(starts)
+    if name == "success" and low == high and low in (0.0, 1.0):
+        low, high = wilson(int(starts.sum()), len(starts))
+    return {name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
 
 
 def curve(runs: Sequence[Run]) -> dict[str, list[float | None]]:
@@ -105,16 +116,27 @@ def in_bins(steps: Sequence[int], values: Sequence[float], edges: np.ndarray) ->
     return [float(value[place == i].mean()) if (place == i).any() else None for i in range(len(edges) - 1)]
 
 
+def table(tasks: dict[str, dict[str, Any]]) -> str:
+    """What is printed."""
+    note = "95 %: over starts, of these trainings; how much trainings differ, the seeds show"
+    return f"{common.aligned(rows(tasks))}\n{note}"
+
+
 def rows(tasks: dict[str, dict[str, Any]]) -> list[list[str]]:
     """Lines of a table."""
-    table = [["task", "arm", "return", "95 %", "of each seed", "success", "steps/CPU-s"]]
+    interval = ["95 % over starts", "of each seed"]
+    lines = [["task", "arm", "return", *interval, "success", *interval, "steps/CPU-s"]]
     for task, arms in tasks.items():
         for arm, found in arms.items():
-            seeds, end = found["seeds"], found["evaluation"]
-            line = [task, arm, f"{end['return']:.1f}", f"[{end['return_low']:.1f}, {end['return_high']:.1f}]"]
-            line.append(" ".join(f"{seed['return']:.1f}" for seed in seeds))
-            line.append(f"{100 * end['success']:.1f} %" if "success" in end else "-")
+            seeds, end, line = found["seeds"], found["evaluation"], [task, arm]
+            for name, scale, unit in (("return", 1, ""), ("success", 100, " %")):
+                if name not in end:
+                    line += ["-"] * 3
+                    continue
+                mean, low, high = (scale * end[key] for key in (name, f"{name}_low", f"{name}_high"))
+                line += [f"{mean:.1f}{unit}", f"[{low:.1f}, {high:.1f}]"]
+                line.append(" ".join(f"{scale * seed[name]:.1f}" for seed in seeds))
             cpu = sum(seed.get("cpu_s", 0.0) for seed in seeds)
             line.append(f"{sum(seed['steps'] for seed in seeds) / cpu:.0f}" if cpu else "-")
-            table.append(line)
-    return table
+            lines.append(line)
+    return lines

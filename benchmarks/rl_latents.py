@@ -205,7 +205,7 @@ def show(options: Options, folder: Path) -> None:
     from worldmodel.files import write_json
 
     tasks = rl_curves.join(folder)
-    print(common.aligned(rl_curves.rows(tasks)))
+    print(rl_curves.table(tasks))
     if options.json:
         write_json(options.json, {"tasks": tasks, **provenance(torch.device("cpu"))})
     if options.plot:

@@ -239,7 +239,7 @@ def compare(options: Options) -> None:
     measure = lambda _, arm, seed: bench.measure(arm, seed)  # noqa: E731
     measure_missing(runs, cases, settings, measure, partial(print, flush=True))
     tasks = rl_curves.join(runs)
-    print(common.aligned(rl_curves.rows(tasks)))
+    print(rl_curves.table(tasks))
     path = Path(options.json or "benchmarks/results/rl-seeding.json")
     write_json(path, {"tasks": tasks, **provenance(model.device)})
     plot = plots.curves(tasks, Path(options.plot or path.with_suffix(".png")))

@@ -10,6 +10,7 @@ import pytest
 
 from tests.worldmodel.tiny import tiny_model
 from worldmodel.benchmarks import plots, rl_curves, rl_latents, rl_runs
+from worldmodel.benchmarks.intervals import bootstrap_mean, wilson
 from worldmodel.benchmarks.rl_latents import Options
 from worldmodel.checkpoint import save_model
 from worldmodel.errors import BadFile, BadValue, UnknownName
@@ -114,11 +115,25 @@ def test_curves_are_means_and_ranges_of_the_seeds(tmp_path: Path) -> None:
     assert curve["return_high"] == [i + 10.0 for i in range(20)]
     assert curve["success"] == [float(i >= 10) for i in range(20)]
     end = found["pixels"]["evaluation"]
-    assert (end["return"], end["episodes"], end["success"], end["n"]) == (6.0, 2, 0.5, 4)
-    assert (end["return_low"], end["return_high"]) == (5.0, 7.0)
+    assert (end["return"], end["episodes"], end["success"]) == (6.0, 2, 0.5)
+    assert (end["return_low"], end["return_high"], end["success_low"], end["success_high"]) == (5.0, 7.0, 0.0, 1.0)
+    assert (end["return_worst_seed"], end["return_best_seed"]) == (1.0, 11.0)  # far outside the interval over starts
+    assert (end["success_worst_seed"], end["success_best_seed"]) == (0.5, 0.5)
     assert "curve" not in found["random"]
-    assert rl_curves.rows({"two-room": found})[1][-1] == "200"  # steps a second
+    line = ["6.0", "[5.0, 7.0]", "1.0 11.0", "50.0 %", "[0.0, 100.0]", "50.0 50.0", "200"]  # steps a second
+    assert rl_curves.rows({"two-room": found})[1] == ["two-room", "pixels", *line]
+    assert "95 %: over starts, of these trainings" in rl_curves.table({"two-room": found})
     assert plots.curves({"two-room": found}, tmp_path / "a.png").stat().st_size > 1000
+
+
+def test_the_interval_of_success_is_over_starts() -> None:
+    hits = np.array([[1, 1, 0, 0], [1, 0, 0, 1], [1, 1, 0, 0]], float)
+    found = rl_curves.over_starts("success", hits)
+    assert found["success"] == 0.5
+    assert (found["success_low"], found["success_high"]) == bootstrap_mean(np.array([1, 2 / 3, 0, 1 / 3]))
+    for rate in (0, 1):  # not sure of it
+        found = rl_curves.over_starts("success", np.full((3, 4), rate, float))
+        assert (found["success_low"], found["success_high"]) == wilson(4 * rate, 4)
 
 
 def test_stretches_without_an_episode_are_empty(tmp_path: Path) -> None:
