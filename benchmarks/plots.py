@@ -96,8 +96,9 @@ def curves(tasks: Mapping[str, Mapping[str, Any]], path: Path) -> Path:
                 level = scale * found["evaluation"][name]
                 axis.axhline(level, color="0.4", linestyle=next(looks), linewidth=1, label=f"{arm}, {seeds}", zorder=0)
                 continue
-            points = zip(*(found["curve"][column] for column in ("step", name, f"{name}_low", f"{name}_high")))
-            x, mean, low, high = zip(*(point for point in points if None not in point))
+            columns = (found["curve"][column] for column in ("step", name, f"{name}_low", f"{name}_high"))
+            points = [point for point in zip(*columns) if None not in point]
+            x, mean, low, high = zip(*points) if points else [()] * 4
             style = _style(ARMS.index(arm))
             axis.plot(x, [scale * y for y in mean], markersize=4, label=f"{arm}, {seeds}", **style)
             axis.fill_between(x, [scale * y for y in low], [scale * y for y in high], color=style["color"], alpha=0.2)

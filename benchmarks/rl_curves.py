@@ -95,18 +95,15 @@ def over_starts(name: str, values: np.ndarray) -> dict[str, float]:
 def curve(runs: Sequence[Run]) -> dict[str, list[float | None]]:
     """Mean over the seeds of the episodes that end in each of 20 stretches of the training, and the seeds' range.
 
-    ``step`` is where a stretch ends; None where no episode of any seed has ended.
+    ``step`` is where a stretch ends; None unless an episode of every seed has ended in it, for else a stretch would be
+    the mean of other trainings than the one before.
     """
     edges = np.linspace(0, runs[0]["settings"]["steps"], BINS + 1)
     found: dict[str, list[float | None]] = {"step": edges[1:].tolist()}
-    for name in ("return", "success"):
-        if name not in runs[0]["episodes"]:
-            continue
-        seeds = [in_bins(run["episodes"]["step"], run["episodes"][name], edges) for run in runs]
-        cells = [[value for value in cell if value is not None] for cell in zip(*seeds)]
-        found[name] = [float(np.mean(cell)) if cell else None for cell in cells]
-        found[f"{name}_low"] = [min(cell, default=None) for cell in cells]
-        found[f"{name}_high"] = [max(cell, default=None) for cell in cells]
+    for name in shown(runs):
+        seeds = [in_bins(run["episodes"].get("step", []), run["episodes"].get(name, []), edges) for run in runs]
+        for key, over in ((name, np.mean), (f"{name}_low", min), (f"{name}_high", max)):
+            found[key] = [None if None in cell else float(over(cell)) for cell in zip(*seeds)]
     return found
 
 

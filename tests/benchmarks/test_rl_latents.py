@@ -145,6 +145,16 @@ def test_stretches_without_an_episode_are_empty(tmp_path: Path) -> None:
     assert curve["return"] == [None, 0.0, None, 1.0, None, 2.0, None, 3.0, None, 4.0] + [None] * 10
     plots.curves(rl_curves.join(tmp_path), tmp_path / "a.png")
 
+    run["seed"], run["episodes"] = 1, {name: values[:2] for name, values in run["episodes"].items()}
+    (tmp_path / "pixels-1.json").write_text(json.dumps(run))  # no mean of fewer seeds than there are
+    curve = rl_curves.join(tmp_path)["two-room"]["pixels"]["curve"]
+    assert curve["return"] == curve["return_high"] == [None, 0.0, None, 1.0] + [None] * 16
+    for seed in (0, 1):  # none that ended
+        (tmp_path / f"pixels-{seed}.json").write_text(json.dumps(run | {"seed": seed, "episodes": {}}))
+        curve = rl_curves.join(tmp_path)["two-room"]["pixels"]["curve"]
+        assert curve["return"] == curve["success"] == [None] * 20
+        plots.curves(rl_curves.join(tmp_path), tmp_path / "a.png")
+
 
 def test_trainings_with_different_settings_are_not_joined(tmp_path: Path) -> None:
     written(tmp_path, "pixels", 0, 0.0)
