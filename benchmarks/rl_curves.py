@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from worldmodel.benchmarks.intervals import bootstrap_mean, wilson
+from worldmodel.benchmarks.rl_runs import require_same, settings_of
 from worldmodel.cli import common
 from worldmodel.errors import BadFile
 from worldmodel.files import read_json
@@ -27,19 +28,22 @@ def join(folder: Path) -> dict[str, dict[str, Any]]:
         task -> arm -> its ``settings``, ``seeds``, ``evaluation`` and, of what was trained, ``curve``.
 
     Raises:
-        BadFile: no files, or trainings of one task with different settings.
+        BadFile: no files, or runs of one task whose settings differ in what they have in common.
     """
     runs: list[Run] = [read_json(path) for path in sorted(folder.glob("*.json"))]
     if not runs:
         raise BadFile(f"no trainings in {folder}")
     tasks: dict[str, dict[str, Any]] = {}
     for task in dict.fromkeys(run["task"] for run in runs):
-        trained = [run for run in runs if run["task"] == task and run["arm"] != "random"]
-        if any(run["settings"] != trained[0]["settings"] for run in trained):
-            raise BadFile(f"{folder}: trainings of {task} with different settings")
         arms: dict[str, list[Run]] = {}
+        known: dict[str, Any] = {}
         for run in sorted((run for run in runs if run["task"] == task), key=lambda run: int(run["seed"])):
-            arms.setdefault(run["arm"], []).append(run)
+            told = settings_of(run)
+            require_same(
+                told, known, f"{folder}: runs of {task} with different settings: {{name}} {{its}} and {{ours}}"
+            )
+            known |= told
+            arms.setdefault(run["arm"], []).append(run | {"settings": told})
         tasks[task] = {arm: summary(those) for arm, those in arms.items()}
     return tasks
 
@@ -73,7 +77,7 @@ def one_seed(run: Run) -> dict[str, Any]:
         found |= over_starts(name, np.array([run["evaluation"][name]], float))
     if "wall_s" in run:
         found |= {"steps": run["steps"], "wall_s": run["wall_s"], "cpu_s": run["cpu_s"]}
-    return found | {name: run[name] for name in ("model", "commit", "date") if name in run}
+    return found | {name: run[name] for name in ("commit", "date") if name in run}
 
 
 def over_starts(name: str, values: np.ndarray) -> dict[str, float]:

@@ -12,13 +12,12 @@ same two layers of 64. Every policy is evaluated without noise on the same 50 ep
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from worldmodel.benchmarks.rl_runs import Uniform, columns, evaluate, noting
+from worldmodel.benchmarks.rl_runs import Uniform, columns, evaluate, measure_missing, noting, trained_on
 from worldmodel.cli import common
 from worldmodel.errors import BadValue, MissingExtra, UnknownName
 
@@ -114,42 +113,35 @@ def train(envs: Any, steps: int, seed: int, on_latents: bool) -> tuple[Any, dict
     return learner, {**took, "episodes": columns(ended)}
 
 
+def settings(name: str, arm: str, options: Options, model: Any, fingerprint: str) -> dict[str, Any]:
+    """What a run depends on; two that are compared agree in what both have."""
+    found = {"play": asdict(TASKS[name]), "episodes": options.episodes}
+    if arm == "random":
+        return found
+    size = options.image_size if model is None else model.config.image_size
+    found |= PPO | {"environments": ENVIRONMENTS, "image_size": size, "steps": options.steps}
+    return found if model is None else found | {"model": fingerprint}
+
+
 def measure(name: str, arm: str, seed: int, options: Options, model: Any) -> dict[str, Any]:
     """Train and evaluate one arm with one seed, for JSON."""
     import torch
 
-    from worldmodel.benchmarks.provenance import file_fingerprint, provenance
-    from worldmodel.checkpoint import model_folder
+    from worldmodel.benchmarks.provenance import provenance
 
     size = options.image_size if model is None else model.config.image_size
-    settings = PPO | {"environments": ENVIRONMENTS, "image_size": size, "steps": options.steps}
-    found: dict[str, Any] = {"task": name, "arm": arm, "seed": seed, "settings": settings}
+    found: dict[str, Any] = {}
     single = make_envs(name, 1, size, model)
     policy: Any = Uniform(single.action_space, seed)
     if arm != "random":
         envs = make_envs(name, ENVIRONMENTS, size, model)
-        policy, trained = train(envs, options.steps, seed, on_latents=model is not None)
+        policy, found = train(envs, options.steps, seed, on_latents=model is not None)
         envs.close()
-        found |= trained
-    if model is not None:
-        found["model"] = file_fingerprint(model_folder(str(options.model)) / "model.safetensors")
     begun = time.perf_counter()
     found["evaluation"] = evaluate(single, policy, options.episodes)
     found["evaluation_wall_s"] = time.perf_counter() - begun
     single.close()
     return found | provenance(torch.device("cpu"))
-
-
-def load_model(options: Options) -> Any:
-    """Load the model of the latents, and refuse one that was trained on another task."""
-    if options.model is None or len(options.tasks) != 1:
-        raise BadValue("--model: the latents need one, trained on the one task that --tasks names")
-    from worldmodel import load
-
-    model = load(options.model)
-    if model.config.env != options.tasks[0]:
-        raise BadValue(f"--model: trained on {model.config.env}, --tasks says {options.tasks[0]}")
-    return model
 
 
 def run(options: Options) -> None:
@@ -177,23 +169,19 @@ def train_missing(options: Options, folder: Path) -> None:
         raise MissingExtra("rl_latents", "sb3") from error
     import torch
 
-    from worldmodel.envs.registry import file_name
-    from worldmodel.files import write_json
-
     torch.set_num_threads(1)
     for name in options.tasks:
         for arm in options.arms:
-            model = load_model(options) if arm == "latents" else None
-            for seed in options.seeds:
-                path = folder / f"{file_name(name)}-{arm}-{seed}.json"
-                if path.exists():
-                    print(f"{path}: already there", flush=True)
-                    continue
-                found = measure(name, arm, seed, options, model)
-                write_json(path, found)
-                rate = f", {found['steps'] / found['wall_s']:.0f} steps/s" if "steps" in found else ""
-                mean = np.mean(found["evaluation"]["return"])
-                print(f"{path}: return {mean:.1f} in {options.episodes} episodes{rate}", flush=True)
+            model, fingerprint = None, ""
+            if arm == "latents":
+                if options.model is None or len(options.tasks) != 1:
+                    raise BadValue("--model: the latents need one, trained on the one task that --tasks names")
+                model, _, fingerprint = trained_on(options.model, name, "--tasks")
+            cases = ((name, arm, seed) for seed in options.seeds)
+            shared = settings(name, arm, options, model, fingerprint)
+            measure_missing(
+                folder, cases, shared, partial(measure, options=options, model=model), partial(print, flush=True)
+            )
 
 
 def show(options: Options, folder: Path) -> None:

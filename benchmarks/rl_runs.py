@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from worldmodel.errors import BadFile
+from worldmodel.cli import common
+from worldmodel.errors import BadFile, BadValue
+
+if TYPE_CHECKING:
+    from worldmodel.model import WorldModel
 
 EVALUATED_FROM = 10_000  # first of the evaluation's seeds, which no training has begun
 LONG = {"step": "step", "r": "return", "l": "length", "success": "success"}  # Monitor's names, and ours
@@ -65,6 +69,54 @@ def noting(ended: list[dict[str, Any]]) -> Callable[[Any, Any], bool]:
     return note
 
 
+def trained_on(path: str, env: str | None, option: str) -> tuple[WorldModel, str, str]:
+    """Load a model; return it, its task and its fingerprint.
+
+    Args:
+        path: run or model folder.
+        env: task that it must have been trained on, or None.
+        option: which says so.
+
+    Raises:
+        BadValue: no model, or one of another task.
+    """
+    from worldmodel.benchmarks.provenance import file_fingerprint
+    from worldmodel.checkpoint import load_model, model_folder
+
+    with common.option("--model"):
+        folder = model_folder(path)
+        model = load_model(folder)
+        task = common.short_name(model.config.env)
+    if env not in (None, task):
+        raise BadValue(f"--model: trained on {task}, {option} says {env}")
+    return model, task, file_fingerprint(folder / "model.safetensors")
+
+
+def settings_of(run: Mapping[str, Any]) -> dict[str, Any]:
+    """A file's settings with what older ones hold elsewhere: the model, and how many episodes were evaluated."""
+    model = {"model": run["model"]} if "model" in run else {}
+    return {**run["settings"], **model, "episodes": len(run["evaluation"]["return"])}
+
+
+def require_same(its: Mapping[str, Any], ours: Mapping[str, Any], message: str) -> None:
+    """Compare settings by the names that both have: an arm or an older file need not have all.
+
+    Args:
+        its: of a file.
+        ours: others.
+        message: of the error, with ``{name}``, ``{its}`` and ``{ours}``.
+
+    Raises:
+        BadFile: they differ.
+    """
+    import json
+
+    its, ours = (json.loads(json.dumps(dict(x))) for x in (its, ours))  # tuples are lists there
+    for name in its.keys() & ours.keys():
+        if its[name] != ours[name]:
+            raise BadFile(message.format(name=name, its=its[name], ours=ours[name]))
+
+
 def measure_missing(
     folder: Path,
     cases: Iterable[tuple[str, str, int]],
@@ -90,7 +142,8 @@ def measure_missing(
     for task, arm, seed in cases:
         path = folder / f"{file_name(task)}-{arm}-{seed}.json"
         if path.exists():
-            _require_same(path, read_json(path)["settings"], settings)
+            again = "was made with {name} {its}, now {ours}: remove it, or use another folder"
+            require_same(settings_of(read_json(path)), settings, f"{path} {again}")
             told(f"{path}: already there")
             continue
         found = {"task": task, "arm": arm, "seed": seed, "settings": dict(settings), **measure(task, arm, seed)}
@@ -98,14 +151,3 @@ def measure_missing(
         means = ", ".join(f"{name} {np.mean(x):.3g}" for name, x in found["evaluation"].items())
         speed = f"; {found['steps'] / found['wall_s']:.0f} steps/s" if found.get("wall_s") else ""
         told(f"{path}: {means}{speed}")
-
-
-def _require_same(path: Path, its: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    import json
-
-    its, ours = (json.loads(json.dumps(x)) for x in (its, dict(ours)))  # tuples are lists there
-    for name in {**its, **ours}:
-        if its.get(name) != ours.get(name):
-            raise BadFile(
-                f"{path} was made with {name} {its.get(name)}, now {ours.get(name)}: remove it, or use another folder"
-            )

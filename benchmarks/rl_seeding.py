@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from worldmodel.benchmarks.rl_runs import Uniform, columns, evaluate, measure_missing, noting
+from worldmodel.benchmarks.rl_runs import Uniform, columns, evaluate, measure_missing, noting, trained_on
 from worldmodel.cli import common
 from worldmodel.errors import BadValue, MissingExtra, UnknownName
 
@@ -222,19 +222,17 @@ def compare(options: Options) -> None:
     import torch
 
     from worldmodel.benchmarks import plots, rl_curves
-    from worldmodel.benchmarks.provenance import file_fingerprint, provenance
-    from worldmodel.checkpoint import load_model, model_folder
+    from worldmodel.benchmarks.provenance import provenance
     from worldmodel.files import write_json
 
     torch.set_num_threads(1)
-    with common.option("--model"):
-        folder = model_folder(options.model)
-        model = load_model(folder)
-    env = common.short_name(options.env or model.config.env)
+    with common.option("--env"):
+        named = options.env and common.short_name(options.env)
+    model, env, fingerprint = trained_on(options.model, named, "--env")
     bench, runs = Bench(options, env, model), Path(options.runs_dir)
     which = ("model", "arms", "seeds", "env", "runs_dir", "json", "plot")
     settings = {name: value for name, value in asdict(options).items() if name not in which}
-    settings |= {"sac": SAC | {"net_arch": WIDTHS}, "model": file_fingerprint(folder / "model.safetensors")}
+    settings |= {"sac": SAC | {"net_arch": WIDTHS}, "model": fingerprint}
     cases = ((env, arm, seed) for seed in options.seeds for arm in options.arms)
     measure = lambda _, arm, seed: bench.measure(arm, seed)  # noqa: E731
     measure_missing(runs, cases, settings, measure, partial(print, flush=True))

@@ -2,9 +2,10 @@
 
 Run it as ``python -m worldmodel.benchmarks.serving --model runs/two-room --minutes 10 --hz 20``. The robot is a task
 whose physics advance every 1 / hz seconds in a thread of their own, whatever the controller does; where no command has
-come they go on with the last one. It is put at the start of one held-out pair after another; the time that the first
-plan takes counts, and the budget is that of ``wm-plan``, whose success on the same pairs, where the world waits for
-every plan, stands beside. ``--model`` may also be what ``wm-model export`` wrote: then nothing is planned with torch.
+come they go on with the last one. It is put at the start of one held-out pair after another, whose first visits are
+what success counts; the time that the first plan takes counts, and the budget is that of ``wm-plan``, whose success on
+the same pairs, where the world waits for every plan, stands beside. ``--model`` may also be what ``wm-model export``
+wrote: then nothing is planned with torch.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Robot(threading.Thread):
 
     Attributes:
         seen: number of the episode, picture, and the goal's picture.
-        success: of each episode that is over.
+        success: of each episode that is over; of the first len(pairs), one for each pair.
     """
 
     _command: np.ndarray | None
@@ -107,7 +108,9 @@ class Robot(threading.Thread):
 
     def _place(self) -> None:
         """Put it at the start of the next pair, at rest."""
-        observation, _ = self.env.reset(options=self.pairs.options(len(self.success) % len(self.pairs)))
+        from worldmodel.benchmarks.evaluate import at_start
+
+        observation, _ = at_start(self.env, self.pairs, len(self.success) % len(self.pairs))
         self._command = None
         self._last = np.zeros(self.env.action_space.shape, np.float32)
         self._taken = 0
@@ -182,7 +185,8 @@ def serve(options: Options) -> None:
         "commanded": robot.commanded,
         "memory_mib_by_minute": [float(np.mean(memory[i : i + 60])) for i in range(0, len(memory), 60)],
         "pairs": len(pairs),
-        **proportion(np.array(robot.success, bool)),
+        "visits": len(robot.success),
+        **proportion(np.array(robot.success[: len(pairs)], bool)),  # a pair that comes again says little that is new
     }
     if values["torch"]:
         values["waiting"] = proportion(evaluate(agent, about["env"], pairs, options.budget, **look).success)

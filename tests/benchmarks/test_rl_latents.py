@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,8 @@ def test_trainings_are_files_that_are_left_alone_and_joined(
     rl_latents.run(Options(arms=("random", "pixels"), image_size=40, **common))  # type: ignore[arg-type]
     assert {path: path.read_bytes() for path in (tmp_path / "runs").iterdir()} == before
     assert "already there" in capsys.readouterr().out
+    with pytest.raises(BadFile, match="two-room-pixels-0.json was made with episodes 3, now 4: remove it"):
+        rl_latents.run(Options(arms=("pixels",), image_size=40, **common | {"episodes": 4}))  # type: ignore[arg-type]
 
     folder = common["runs_dir"] = str(tmp_path / "latents")
     model = str(tmp_path / "model")
@@ -50,6 +53,7 @@ def test_trainings_are_files_that_are_left_alone_and_joined(
     assert trained["episodes"]["step"] == sorted(trained["episodes"]["step"])
     assert len(trained["evaluation"]["success"]) == 3
     arms = json.loads((tmp_path / "a.json").read_text())["tasks"]["two-room"]
+    assert len(arms["latents"]["settings"]["model"]) == 64 and "model" not in arms["random"]["settings"]
     assert arms["latents"]["seeds"][1]["return"] == pytest.approx(np.mean(trained["evaluation"]["return"]))
     assert (tmp_path / "a.png").stat().st_size > 1000
 
@@ -81,7 +85,7 @@ def test_mistakes_are_one_line(options: dict[str, object], error: type[Exception
 def test_a_model_of_another_task_is_refused(tmp_path: Path) -> None:
     save_model(tmp_path / "model", tiny_model())
     with pytest.raises(BadValue, match="--model: trained on two-room, --tasks says dmc/reacher-easy"):
-        rl_latents.load_model(Options(tasks=("dmc/reacher-easy",), model=str(tmp_path / "model")))
+        rl_latents.run(Options(tasks=("dmc/reacher-easy",), arms=("latents",), model=str(tmp_path / "model")))
 
 
 def written(folder: Path, arm: str, seed: int, level: float, steps: int = 200) -> None:
@@ -159,5 +163,29 @@ def test_stretches_without_an_episode_are_empty(tmp_path: Path) -> None:
 def test_trainings_with_different_settings_are_not_joined(tmp_path: Path) -> None:
     written(tmp_path, "pixels", 0, 0.0)
     written(tmp_path, "latents", 0, 0.0, steps=100)
-    with pytest.raises(BadFile, match="trainings of two-room with different settings"):
+    with pytest.raises(BadFile, match="runs of two-room with different settings: steps "):
         rl_curves.join(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"evaluation": {"return": [0.0], "success": [True]}}, "episodes 1 and 2"),
+        ({"arm": "random", "evaluation": {"return": [0.0], "success": [True]}}, "episodes 1 and 2"),
+        ({"settings": {"steps": 200, "play": {"steps": 9}}}, "play {'steps': 9} and {'steps': 8}"),
+        ({"settings": {"steps": 200}, "model": "another"}, "model another and one"),  # as older files hold it
+        ({"settings": {"episodes": 2}}, None),
+    ],
+)
+def test_runs_are_joined_where_they_agree_in_what_they_share(
+    tmp_path: Path, changed: dict[str, object], message: str | None
+) -> None:
+    for seed, more in ((0, {"settings": {"steps": 200, "play": {"steps": 8}, "model": "one"}}), (1, changed)):
+        written(tmp_path, "pixels", seed, 0.0)
+        path = tmp_path / f"pixels-{seed}.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | more))
+    if message is None:
+        rl_curves.join(tmp_path)
+    else:
+        with pytest.raises(BadFile, match=re.escape(f"runs of two-room with different settings: {message}")):
+            rl_curves.join(tmp_path)

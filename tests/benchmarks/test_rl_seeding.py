@@ -115,6 +115,8 @@ def test_mistakes_are_one_line(model, tmp_path):
         (dict(objective="rewards"), UnknownName, "did you mean 'reward'"),
         (dict(episodes=0), BadValue, "--steps, --episodes, --episode-steps: expected 1 or more"),
         (dict(seeded=160), BadValue, "--seeded: expected more than 100 and fewer than --steps, got 160"),
+        (dict(env="pusht"), BadValue, "--model: trained on two-room, --env says pusht"),
+        (dict(env="pusth"), BadValue, "--env: .*did you mean 'pusht'"),
         (dict(model="nowhere"), BadValue, "--model: no such model or run folder"),
     ]:
         with pytest.raises(kind, match=message):

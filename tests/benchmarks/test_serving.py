@@ -24,7 +24,7 @@ class Line(gymnasium.Env):
 
     def reset(self, *, seed=None, options=None):
         self.place = options["state"]
-        return {"pixels": self.place, "goal": 3}, {}
+        return {"pixels": self.place, "goal": 3}, {"state": self.place}
 
     def step(self, action):
         self.place += float(action[0])
@@ -80,6 +80,7 @@ def test_what_is_counted_is_printed_and_written(run):
     found = json.loads(Path("s.json").read_text())
     assert found["torch"] and 0 < found["ticks"] <= 24 and found["plans"] > 0
     assert found["commanded"] <= found["physics_steps"] and len(found["memory_mib_by_minute"]) == 1
+    assert found["n"] == min(found["visits"], 2) and found["physics_steps"] // 4 <= found["visits"]
     assert found["waiting"]["n"] == found["pairs"] == 2 and found["every"] == 3
     assert {"hardware", "versions", "commit", "dataset", "jitter_p99_ms", "late"} <= found.keys()
 
