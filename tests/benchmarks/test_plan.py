@@ -185,6 +185,22 @@ def test_other_dataset_is_noted(command, tmp_path, workplace):
     assert code == 0 and "may not be held out" in out
 
 
+@pytest.mark.parametrize(("before", "grown", "noted"), [(False, True, False), (True, False, True), (True, True, False)])
+def test_held_out_is_what_no_training_has_seen(command, tmp_path, workplace, before, grown, noted):
+    """A dataset that grew kept its splits; what the model learned from earlier counts as well as the last."""
+    with EpisodeStore(workplace / "data" / "two-room.h5") as store:
+        episode = {name: store.read_episode(name, 5) for name in ("pixels", "action", "state")}
+    old = [{"fingerprint": name, "rows": 1} for name in ("first", "second")] if grown else []
+    write_store(tmp_path / "now.h5", [{**episode, "split": 2}], {"env": "two-room", "grown_from": old})
+    with EpisodeStore(tmp_path / "now.h5") as store:
+        last = "second" if grown else store.fingerprint
+    about = {"fingerprint": last, "before": ["first"] if before else []}
+    save_model(tmp_path / "model", tiny(), env="two-room", dataset=about)
+    chosen = ("--model", tmp_path / "model", "--dataset", tmp_path / "now.h5", "--episodes", 1, "--no-video")
+    code, out, _ = command(plan.main, *chosen, *QUICK)
+    assert code == 0 and ("may not be held out" in out) == noted
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

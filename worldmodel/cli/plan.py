@@ -141,6 +141,7 @@ def _plan(
     with dataset(options, env, trained_on.get("path"), model.config.image_size, look["render_preset"]) as store:
         trial: Goals | Rewards = TRIALS[options.objective](options, env, task, store, look)
         data = {"path": str(store.path), "fingerprint": store.fingerprint}
+        same_split = {store.fingerprint, *(old["fingerprint"] for old in store.attrs.get("grown_from", []))}
 
     with common.options_as_fields(["deadline_ms", "horizon", "objective"]):
         agent = model.agent(predictor=predictor, **trial.agent_options, **chosen)
@@ -172,7 +173,7 @@ def _plan(
     )
     values = {"env": env, "objective": options.objective, **look, **trial.values(planning)}
     print(common.aligned(trial.rows(values)))
-    if trained_on.get("fingerprint") not in (None, data["fingerprint"]):
+    if not {trained_on.get("fingerprint"), *(trained_on.get("before") or ())} - {None} <= same_split:
         print("note: the model learned from another dataset; these episodes may not be held out from it")
 
     if options.json is not None:
