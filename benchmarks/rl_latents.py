@@ -115,7 +115,7 @@ def train(envs: Any, steps: int, seed: int, on_latents: bool) -> tuple[Any, dict
 
 def settings(name: str, arm: str, options: Options, model: Any, fingerprint: str) -> dict[str, Any]:
     """What a run depends on; two that are compared agree in what both have."""
-    found = {"play": asdict(TASKS[name]), "episodes": options.episodes}
+    found: dict[str, Any] = {"play": asdict(TASKS[name]), "episodes": options.episodes}
     if arm == "random":
         return found
     size = options.image_size if model is None else model.config.image_size
