@@ -193,5 +193,5 @@ def rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _mean(part: Mapping[str, Any]) -> str:
-    mean, low, high = (f"{part[name]:.{1 if abs(part['return']) >= 10 else 4}f}" for name in ("return", "low", "high"))
+    mean, low, high = (f"{part[name]:.{1 if abs(part['return']) >= 10 else 3}f}" for name in ("return", "low", "high"))
     return f"{mean:>8}  [{low}, {high}]  n = {part['n']}"
