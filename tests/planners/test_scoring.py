@@ -170,7 +170,7 @@ def test_a_batch_is_planned_as_its_rows_are_whatever_counts():
 # An objective of one's own
 
 PIXELS = np.zeros((2, 4, 4, 3), np.uint8)
-SEEN = {"pixels": PIXELS, "goal": PIXELS}
+SEEN = {"pixels": PIXELS, "goal": PIXELS + 1}  # black is no goal
 
 
 def agent(objective, **options):
