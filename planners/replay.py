@@ -102,9 +102,8 @@ def _cut(buffer: Any) -> None:
             warnings.simplefilter("ignore")  # that it does what is wanted
             buffer.truncate_last_trajectory()
     elif getattr(buffer, "handle_timeout_termination", False) and (buffer.pos or buffer.full):
-        buffer.timeouts[buffer.pos - 1][buffer.dones[buffer.pos - 1] == 0] = (
-            1  # alone it changes nothing that is learnt
-        )
+        last = buffer.pos - 1
+        buffer.timeouts[last][buffer.dones[last] == 0] = 1  # by itself this changes nothing that is learned
 
 
 def _row(batch: Any, i: int) -> Any:
