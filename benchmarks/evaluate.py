@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -77,17 +77,33 @@ def evaluate(
     options |= dict(image_size=image_size, terminate_on_success=False, max_episode_steps=budget)
     chosen = range(len(pairs)) if only is None else only
     mine = chosen[distributed.rank() :: distributed.size()]
+    success, steps = np.zeros(len(pairs), bool), np.full(len(pairs), budget)
+    watched = {chosen[i] for i in np.linspace(0, len(chosen) - 1, watch).astype(int)}
+    frames: dict[int, list[np.ndarray]] = {}
+    goals: dict[int, np.ndarray] = {}
+
+    def note(row: int, step: int, seen: Mapping[str, np.ndarray], _: float, info: Mapping[str, Any]) -> bool:
+        if row in frames:
+            frames[row].append(seen["pixels"])
+        if info["success"]:
+            success[row], steps[row] = True, step
+        return bool(info["success"])  # one that falls over before stays a failure
+
     envs = [registry.make(task, **options) for _ in range(min(together, len(mine)))]
     try:
-        success, steps = np.zeros(len(pairs), bool), np.full(len(pairs), budget)
-        rollouts: dict[int, Rollout] = {}
-        watched = {chosen[i] for i in np.linspace(0, len(chosen) - 1, watch).astype(int)}
         for first in range(0, len(mine), max(1, len(envs))):
             rows = mine[first : first + len(envs)]
-            rollouts |= _lockstep(policy, envs, pairs, rows, budget, success, steps, watched, progress)
+            seen = [at_start(env, pairs, row)[0] for env, row in zip(envs, rows)]
+            frames |= {row: [shown["pixels"]] for row, shown in zip(rows, seen) if row in watched}
+            goals |= {row: shown["goal"] for row, shown in zip(rows, seen) if row in watched}
+            lockstep(policy, envs, rows, seen, budget, note, progress)
     finally:
         for env in envs:
             env.close()
+    rollouts = {
+        row: Rollout(frames=np.stack(images), goal=goals[row], success=bool(success[row]))
+        for row, images in frames.items()
+    }
     shares = distributed.gathered((success, steps, rollouts))
     rollouts = {row: rollout for _, _, share in shares for row, rollout in share.items()}
     return Outcome(
@@ -109,44 +125,42 @@ def at_start(env: Any, pairs: Pairs, row: int) -> tuple[dict[str, np.ndarray], d
     return observation, info
 
 
-def _lockstep(
+def lockstep(
     policy: Policy,
-    envs: list[Any],
-    pairs: Pairs,
-    rows: range,
+    envs: Sequence[Any],
+    rows: Sequence[int],
+    seen: Sequence[Mapping[str, np.ndarray]],
     budget: int,
-    success: np.ndarray,
-    steps: np.ndarray,
-    watched: set[int],
-    progress: Callable[[int], object] | None,
-) -> dict[int, Rollout]:
-    """Run the pairs ``rows``, writing into ``success`` and ``steps``; return the rollouts that are watched."""
-    observations = []
-    for env, row in zip(envs, rows):
-        observations.append(at_start(env, pairs, row)[0])
-    frames = {i: [observations[i]["pixels"]] for i, row in enumerate(rows) if row in watched}
-    state, running, terminated = policy.begin(rows), list(range(len(rows))), [False] * len(rows)
+    note: Callable[[int, int, Mapping[str, np.ndarray], float, Mapping[str, Any]], bool],
+    progress: Callable[[int], object] | None = None,
+) -> None:
+    """Step environments together until each one's episode is over or the budget is spent.
+
+    Args:
+        policy: what acts.
+        envs: at the beginnings of their episodes.
+        rows: numbers of the episodes.
+        seen: what the environments show there.
+        budget: environment steps allowed.
+        note: called with (number of the episode, step from 1, observation, reward, info) after every step; returns
+            whether the episode is over. It is in any case when the environment says so.
+        progress: called with environment steps that were taken or are no longer needed, in all processes.
+    """
+    state, running, shown = policy.begin(rows), list(range(len(rows))), list(seen)
     for step in range(1, budget + 1):
-        batch = {name: np.stack([observations[i][name] for i in running]) for name in observations[0]}
+        batch = {name: np.stack([shown[i][name] for i in running]) for name in shown[0]}
         actions, state = policy.predict(batch, state)
+        over = []
         for i, action in zip(running, actions):
-            observations[i], _, terminated[i], _, info = envs[i].step(action)
-            success[rows[i]] = info["success"]
-            if i in frames:
-                frames[i].append(observations[i]["pixels"])
-        over = [bool(success[rows[i]]) or terminated[i] for i in running]  # fallen over: it stays a failure
+            shown[i], reward, terminated, _, info = envs[i].step(action)
+            over.append(note(rows[i], step, shown[i], reward, info) or terminated)
         if progress:  # what this process does, the others do as well
             progress((len(running) + sum(over) * (budget - step)) * distributed.size())
         if any(over):
-            steps[[rows[i] for i in running if success[rows[i]]]] = step
             state = replace(state, rows=tuple(row for row, ended in zip(state.rows, over) if not ended))
             running = [i for i, ended in zip(running, over) if not ended]
             if not running:
                 break
-    return {
-        rows[i]: Rollout(frames=np.stack(seen), goal=observations[i]["goal"], success=bool(success[rows[i]]))
-        for i, seen in frames.items()
-    }
 
 
 def floors_and_ceiling(

@@ -6,13 +6,13 @@ Shapes: n episodes, S pixels.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from worldmodel import distributed
-from worldmodel.benchmarks.evaluate import Rollout
+from worldmodel.benchmarks.evaluate import Rollout, lockstep
 from worldmodel.benchmarks.intervals import bootstrap_mean
 from worldmodel.benchmarks.policies import NoopPolicy, Policy, RandomPolicy
 from worldmodel.benchmarks.report import Planning, planning_rows
@@ -72,29 +72,20 @@ def earn(
     envs = [registry.make(task, **options) for _ in range(min(together, len(mine)))]
     returns, steps = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64)
     frames: dict[int, list[np.ndarray]] = {}
+
+    def note(row: int, step: int, seen: Mapping[str, np.ndarray], reward: float, _: Mapping[str, Any]) -> bool:
+        returns[row] += reward
+        steps[row] = step
+        if row in frames:
+            frames[row].append(seen["pixels"])
+        return False  # but for the environment
+
     try:
         for first in range(0, len(mine), max(1, len(envs))):
             rows = mine[first : first + len(envs)]
             seen = [env.reset(seed=seeds[row])[0] for env, row in zip(envs, rows)]
-            frames |= {row: [seen[i]["pixels"]] for i, row in enumerate(rows) if row in watched}
-            state, running = policy.begin(rows), list(range(len(rows)))
-            for step in range(1, budget + 1):
-                batch = {name: np.stack([seen[i][name] for i in running]) for name in seen[0]}
-                actions, state = policy.predict(batch, state)
-                over = []
-                for i, action in zip(running, actions):
-                    seen[i], reward, terminated, _, _ = envs[i].step(action)
-                    returns[rows[i]] += reward
-                    steps[rows[i]] = step
-                    over.append(terminated)
-                    if rows[i] in frames:
-                        frames[rows[i]].append(seen[i]["pixels"])
-                if progress:
-                    progress((len(running) + sum(over) * (budget - step)) * distributed.size())
-                state = replace(state, rows=tuple(row for row, ended in zip(state.rows, over) if not ended))
-                running = [i for i, ended in zip(running, over) if not ended]
-                if not running:
-                    break
+            frames |= {row: [shown["pixels"]] for row, shown in zip(rows, seen) if row in watched}
+            lockstep(policy, envs, rows, seen, budget, note, progress)
     finally:
         for env in envs:
             env.close()

@@ -105,9 +105,7 @@ class LatentObservation(gymnasium.ObservationWrapper[np.ndarray, Any, Any], Reco
 
     def __init__(self, env: gymnasium.Env[Any, Any], model: WorldModel | str | Path, goal: bool = True) -> None:
         require_kind(env, gymnasium.Env)
-        RecordConstructorArgs.__init__(
-            self, _disable_deepcopy=True, model=model, goal=goal
-        )  # so that the spec holds it
+        RecordConstructorArgs.__init__(self, _disable_deepcopy=True, model=model, goal=goal)  # for the spec
         gymnasium.ObservationWrapper.__init__(self, env)
         self.encoder = LatentEncoder(model, env.observation_space, goal)
         self.observation_space = self.encoder.space

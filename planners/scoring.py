@@ -39,7 +39,7 @@ def make_objective(
     if own is None and config.objective == "goal":
         own = _distance(config, model.config.action_block, way_left)
     else:
-        own = own or Reward(model)
+        own = Reward(model) if own is None else own
         _require_defaults(config, "score", "arrivals", "tail", *([] if config.consistency else ["metric"]))
     terms: list[tuple[float, Objective]] = [(1.0, own)]
     if config.effort:

@@ -17,6 +17,7 @@ from worldmodel.errors import BadValue
 from worldmodel.interfaces import Forecast
 from worldmodel.planners import sb3
 from worldmodel.planners.sampling import by_environment
+from worldmodel.planners.settings import require_arguments
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class TerminalValue:
             callable(self.value) if policy is None else hasattr(policy, "predict_values") or hasattr(policy, "critic")
         ):
             raise BadValue(f"value: expected a function of latents or a policy with critics, got {self.value!r}")
+        if policy is None:
+            require_arguments("value", self.value, "latents, goals" if self.reads_goal else "latents")
 
     def steps(self, horizon: int) -> tuple[int, ...]:
         """The last one."""

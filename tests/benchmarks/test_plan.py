@@ -260,6 +260,7 @@ def test_held_out_is_what_no_training_has_seen(command, tmp_path, workplace, bef
         ("--objective money", "--objective: unknown objective 'money': choose from goal, reward"),
         ("--objective reward", "--objective: 'reward' needs a model with a reward head"),
         ("--objective reward --offset 5", "--offset: has no effect"),
+        ("--objective reward --split train", "--split: has no effect"),
         (
             "--objective reward --model others/heads --budget 90",
             "--dataset: data/two-room.h5: 6 of its episodes were cut",

@@ -165,6 +165,8 @@ def test_mistakes_are_one_line():
         TerminalValue(hindsight)(forecast())
     with pytest.raises(BadValue, match="value: expected a function of latents or a policy with critics"):
         TerminalValue(3)
+    with pytest.raises(BadValue, match=r"value: expected a function of \(latents, goals\), too many positional"):
+        TerminalValue(lambda z: z.sum(-1), reads_goal=True)
     for wrong, got in ((lambda z: z, r"\(5, 16\)"), (lambda z: 0.0, "float")):
         with pytest.raises(BadValue, match=rf"value: expected \(5,\) of latents \(5, 16\), got .*{got}"):
             TerminalValue(wrong)(forecast())

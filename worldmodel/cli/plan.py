@@ -206,8 +206,8 @@ def check(options: Options) -> dict[str, Any]:
     with common.options_as_fields(NAMES):
         configured(chosen)
     if options.objective != "goal":
-        for name in ("offset", "variation"):
-            if getattr(options, name):
+        for name in ("offset", "variation", "split"):
+            if getattr(options, name) != getattr(Options, name):
                 raise BadValue(f"--{name}: has no effect where nothing is planned but --objective {options.objective}")
     for name in ("episodes", "offset", "budget"):
         value = getattr(options, name)
