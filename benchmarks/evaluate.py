@@ -30,9 +30,11 @@ class Rollout:
 class Outcome:
     """What happened on every pair."""
 
-    success: np.ndarray  # (n,) bool, the predicate held after some step within the budget
-    steps: np.ndarray  # (n,) int64 environment steps until then; the budget where it never held
+    success: np.ndarray  # (n,) bool, the predicate held after some step within the budget; after the last, if strict
+    steps: np.ndarray  # (n,) int64 environment steps until then (and from then on, if strict); else the budget
     rollouts: tuple[Rollout, ...]  # of some pairs, in order
+    states: np.ndarray  # (n, budget + 1, S) float64, from the start on; NaN after the end of an episode
+    actions: np.ndarray  # (n, budget, a) float32 between them, as the policy gave them; NaN after the end
 
     @property
     def rate(self) -> float:
@@ -78,22 +80,35 @@ def evaluate(
     chosen = range(len(pairs)) if only is None else only
     mine = chosen[distributed.rank() :: distributed.size()]
     success, steps = np.zeros(len(pairs), bool), np.full(len(pairs), budget)
+    states = np.full((len(pairs), budget + 1, pairs.starts.shape[1]), np.nan)
+    actions = np.full((len(pairs), budget, pairs.actions.shape[2]), np.nan, np.float32)
     watched = {chosen[i] for i in np.linspace(0, len(chosen) - 1, watch).astype(int)}
     frames: dict[int, list[np.ndarray]] = {}
     goals: dict[int, np.ndarray] = {}
 
-    def note(row: int, step: int, seen: Mapping[str, np.ndarray], _: float, info: Mapping[str, Any]) -> bool:
+    def note(
+        row: int, step: int, action: np.ndarray, seen: Mapping[str, np.ndarray], _: float, info: Mapping[str, Any]
+    ) -> bool:
+        actions[row, step - 1], states[row, step] = action, info["state"]
         if row in frames:
             frames[row].append(seen["pixels"])
-        if info["success"]:
-            success[row], steps[row] = True, step
-        return bool(info["success"])  # one that falls over before stays a failure
+        before, success[row] = success[row], solved(info)
+        if success[row] != before:
+            steps[row] = step if success[row] else budget
+        return bool(success[row]) and not pairs.strict  # one that falls over before stays a failure
 
     envs = [registry.make(task, **options) for _ in range(min(together, len(mine)))]
+
+    def solved(info: Mapping[str, Any]) -> bool:
+        if pairs.strict:
+            return bool(envs[0].unwrapped.accomplished(info["state"], info["goal_state"]))
+        return bool(info["success"])
+
     try:
         for first in range(0, len(mine), max(1, len(envs))):
             rows = mine[first : first + len(envs)]
             seen = [at_start(env, pairs, row)[0] for env, row in zip(envs, rows)]
+            states[rows, 0] = pairs.starts[rows]
             frames |= {row: [shown["pixels"]] for row, shown in zip(rows, seen) if row in watched}
             goals |= {row: shown["goal"] for row, shown in zip(rows, seen) if row in watched}
             lockstep(policy, envs, rows, seen, budget, note, progress)
@@ -104,12 +119,17 @@ def evaluate(
         row: Rollout(frames=np.stack(images), goal=goals[row], success=bool(success[row]))
         for row, images in frames.items()
     }
-    shares = distributed.gathered((success, steps, rollouts))
-    rollouts = {row: rollout for _, _, share in shares for row, rollout in share.items()}
+    shares = distributed.gathered((mine, *(x[mine] for x in (success, steps, states, actions)), rollouts))
+    for theirs, *parts, shown in shares:
+        for whole, part in zip((success, steps, states, actions), parts):
+            whole[theirs] = part
+        rollouts |= shown
     return Outcome(
-        success=np.any([share[0] for share in shares], axis=0)[chosen],
-        steps=np.min([share[1] for share in shares], axis=0)[chosen],
+        success=success[chosen],
+        steps=steps[chosen],
         rollouts=tuple(rollouts[row] for row in sorted(rollouts)),
+        states=states[chosen],
+        actions=actions[chosen],
     )
 
 
@@ -131,7 +151,7 @@ def lockstep(
     rows: Sequence[int],
     seen: Sequence[Mapping[str, np.ndarray]],
     budget: int,
-    note: Callable[[int, int, Mapping[str, np.ndarray], float, Mapping[str, Any]], bool],
+    note: Callable[[int, int, np.ndarray, Mapping[str, np.ndarray], float, Mapping[str, Any]], bool],
     progress: Callable[[int], object] | None = None,
 ) -> None:
     """Step environments together until each one's episode is over or the budget is spent.
@@ -142,8 +162,8 @@ def lockstep(
         rows: numbers of the episodes.
         seen: what the environments show there.
         budget: environment steps allowed.
-        note: called with (number of the episode, step from 1, observation, reward, info) after every step; returns
-            whether the episode is over. It is in any case when the environment says so.
+        note: called with (number of the episode, step from 1, action, observation, reward, info) after every step;
+            returns whether the episode is over. It is in any case when the environment says so.
         progress: called with environment steps that were taken or are no longer needed, in all processes.
     """
     state, running, shown = policy.begin(rows), list(range(len(rows))), list(seen)
@@ -153,7 +173,7 @@ def lockstep(
         over = []
         for i, action in zip(running, actions):
             shown[i], reward, terminated, _, info = envs[i].step(action)
-            over.append(note(rows[i], step, shown[i], reward, info) or terminated)
+            over.append(note(rows[i], step, action, shown[i], reward, info) or terminated)
         if progress:  # what this process does, the others do as well
             progress((len(running) + sum(over) * (budget - step)) * distributed.size())
         if any(over):
@@ -166,13 +186,17 @@ def lockstep(
 def floors_and_ceiling(
     task: str, pairs: Pairs, budget: int, seed: int, progress: Callable[[int], object] | None = None
 ) -> dict[str, Outcome]:
-    """What a success rate is read against, on the same pairs: ``random``, ``noop`` and ``replay``; nothing is drawn."""
+    """What a success rate is read against, on the same pairs: ``random``, ``noop`` and ``replay``; nothing is drawn.
+
+    Official pairs have nothing to replay.
+    """
     env = registry.make(task, observation="state")
     policies: dict[str, Policy] = {
         "random": RandomPolicy(env.action_space, seed),
         "noop": NoopPolicy(len(pairs), env.action_space.shape[0]),
-        "replay": ReplayPolicy(pairs.actions),
     }
+    if pairs.actions.shape[1]:
+        policies["replay"] = ReplayPolicy(pairs.actions)
     env.close()
     return {
         name: evaluate(policy, task, pairs, budget, progress=progress, observation="state")

@@ -101,4 +101,5 @@ def evaluate_by_sb3(agent: Any, envs: Any, pairs: Pairs, budget: int) -> Outcome
             success[pair], steps[pair] = True, now["current_lengths"][now["i"]]
 
     evaluate_policy(agent, envs, n_eval_episodes=len(pairs), callback=note, warn=False)
-    return Outcome(success=success, steps=steps, rollouts=())
+    nothing = np.empty((len(pairs), 0, 0))  # SB3 does not say what happened on the way
+    return Outcome(success=success, steps=steps, rollouts=(), states=nothing, actions=nothing)

@@ -1,11 +1,13 @@
-"""Start and goal pairs from held-out episodes: where the demonstrator was, and where it was ``offset`` steps later.
+"""Start and goal pairs: where a demonstrator was in a held-out episode and ``offset`` steps later, or official ones.
 
 Shapes: n pairs, S numbers in a state, a action size.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -19,23 +21,37 @@ from worldmodel.errors import BadFile, BadValue
 class Pairs:
     """Start and goal pairs, none solved at the start, in the order of the rows they come from."""
 
+    env: str
     starts: np.ndarray  # (n, S) float64
     goals: np.ndarray  # (n, S) float64, ``offset`` environment steps later in the same episode
-    actions: np.ndarray  # (n, offset, a) float32, what the demonstrator did in between
-    episode: np.ndarray  # (n,) int64
+    actions: np.ndarray  # (n, offset, a) float32, what the demonstrator did in between; (n, 0, a) of official pairs
+    episode: np.ndarray  # (n,) int64; of official pairs the task's number
     row: np.ndarray  # (n,) int64 row of the start in the store
     hard: np.ndarray  # (n,) bool, the task's hard pairs
     hard_label: str  # what makes a pair hard
-    offset: int  # environment steps from start to goal
-    split: str
-    solved_at_start: int  # pairs drawn on the way that were left out because the start already solves them
-    out_of_view: int  # and because start or goal is not wholly in the picture, or in a wall
+    offset: int | None  # environment steps from start to goal; None of official pairs
+    split: str  # official of those
+    dataset: str | None = None  # fingerprint of the file that the episodes come from
+    strict: bool = False  # the goal must be accomplished after the last step, not just be a success after some step
+    solved_at_start: int = 0  # pairs drawn on the way that were left out because the start already solves them
+    out_of_view: int = 0  # and because start or goal is not wholly in the picture, or in a wall
     ways: tuple[dict[str, Any], ...] = ()  # reset options of each start where a state cannot be set
     worlds: tuple[dict[str, Any], ...] = ()  # reset options of each pair where worlds differ
     variation: str = ""  # factors that were drawn for the worlds
 
     def __len__(self) -> int:
         return len(self.starts)
+
+    @property
+    def sha256(self) -> str:
+        """What these pairs are: a hash of the task, the rule of success, starts, goals, demonstrations and worlds."""
+        digest = hashlib.sha256(f"{self.env} {self.offset} {self.strict} {self.variation}".encode())
+        arrays = [self.starts, self.goals, self.actions, self.row]
+        arrays += [world["variation"][name] for world in self.worlds for name in sorted(world.get("variation", ()))]
+        for array in arrays:
+            digest.update(f"{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array, "<f4" if array.dtype == np.float32 else "<f8").tobytes())
+        return digest.hexdigest()
 
     def options(self, i: int) -> dict[str, Any]:
         """Return the reset options that put a task at the start of pair i and show it the goal."""
@@ -52,6 +68,7 @@ def sample_pairs(
     seed: int,
     split: int | str = "test",
     variation: str = "",
+    strict: bool = False,
 ) -> Pairs:
     """Draw pairs uniformly without replacement from all rows that have a row ``offset`` later in their episode.
 
@@ -67,6 +84,7 @@ def sample_pairs(
         split: whose episodes; ``test`` for honest numbers.
         variation: factors to draw for each pair, by (seed, row), instead of the world of its episode, as ``"all"`` or
             ``"agent.colour,block"``.
+        strict: see `Pairs`; pairs accomplished at the start are left out as solved, too.
 
     Raises:
         BadValue: a number out of range, no such factor, episodes shorter than the offset, or too few pairs.
@@ -112,7 +130,7 @@ def sample_pairs(
         start, goal = states[owner[i]][[first, first + offset]]
         if not (task.in_view(start) and task.in_view(goal)):
             hidden += 1
-        elif task.success(start, goal):
+        elif task.success(start, goal) or (strict and task.accomplished(start, goal)):
             solved += 1
         else:
             chosen.append(i)
@@ -130,6 +148,9 @@ def sample_pairs(
     goals = np.stack([states[e][s + offset] for e, s in zip(episode, first)])
     replayed = () if task.restorable else zip(row.tolist(), first.tolist())
     return Pairs(
+        env=store.env,
+        dataset=store.fingerprint,
+        strict=strict,
         starts=starts,
         goals=goals,
         actions=np.stack([store.read("action", int(r), int(r) + offset) for r in row]).astype(np.float32),
@@ -144,6 +165,53 @@ def sample_pairs(
         out_of_view=hidden,
         worlds=tuple(worlds[i] for i in chosen),
         variation=variation,
+    )
+
+
+def official_pairs(task: Any, env: str, n: int, seed: int, strict: bool = False) -> Pairs:
+    """Draw OGBench's official goals in turn, with its starts; nobody demonstrates them.
+
+    Args:
+        task: the task itself (``envs/ogbench.py``).
+        env: its name.
+        n: pairs.
+        seed: of the drawing.
+        strict: see `Pairs`.
+
+    Raises:
+        BadValue: a number out of range.
+    """
+    for name, value, least in (("episodes", n, 1), ("seed", seed, 0)):
+        if value < least:
+            raise BadValue(f"{name}: expected {least} or more, got {value}")
+    tasks = len(task.inner.task_infos)
+    starts, goals, numbers, rows = [], [], [], []
+    for i in count():
+        number = 1 + i % tasks
+        drawn = int(np.random.default_rng((seed, i)).integers(2**31))
+        info = task.reset(seed=drawn, options={"task_id": number})[1]
+        if not info["success"] and not (strict and task.accomplished(info["state"], info["goal_state"])):
+            starts.append(info["state"])
+            goals.append(info["goal_state"])
+            numbers.append(number)
+            rows.append(i)
+        if len(rows) == n or i + 1 - len(rows) > 10 * n:
+            break
+    if len(rows) < n:
+        raise BadValue(f"episodes: {env} solves nearly all of its official goals at the start, {n} are not to be had")
+    return Pairs(
+        env=env,
+        starts=np.stack(starts),
+        goals=np.stack(goals),
+        actions=np.empty((n, 0, *task.action_space.shape), np.float32),
+        episode=np.array(numbers),
+        row=np.array(rows),
+        hard=np.array([task.hard(s, g) for s, g in zip(starts, goals)], bool),
+        hard_label=task.hard_label,
+        offset=None,
+        split="official",
+        strict=strict,
+        solved_at_start=rows[-1] + 1 - n,
     )
 
 

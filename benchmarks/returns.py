@@ -73,7 +73,9 @@ def earn(
     returns, steps = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64)
     frames: dict[int, list[np.ndarray]] = {}
 
-    def note(row: int, step: int, seen: Mapping[str, np.ndarray], reward: float, _: Mapping[str, Any]) -> bool:
+    def note(
+        row: int, step: int, _: np.ndarray, seen: Mapping[str, np.ndarray], reward: float, __: Mapping[str, Any]
+    ) -> bool:
         returns[row] += reward
         steps[row] = step
         if row in frames:

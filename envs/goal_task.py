@@ -148,6 +148,10 @@ class GoalTask(Task):
 
     # What a task may have of its own.
 
+    def accomplished(self, state: Array, goal: Array) -> bool:
+        """Whether what the task is about is as in the goal; `success` by default."""
+        return self.success(state, goal)
+
     def features(self, state: Array) -> Array:
         """Return what ``observation="state"`` shows of a state; all of it by default."""
         return state.copy()

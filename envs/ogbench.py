@@ -55,6 +55,11 @@ class OfficialTasks(GoalTask):
     name: str
     inner: Any
 
+    @property
+    def official_steps(self) -> int:
+        """OGBench's time limit, environment steps."""
+        return int(gymnasium.spec(f"{self.name}-v0").max_episode_steps or 0)
+
     @abstractmethod
     def official(self, task: dict[str, Any], rng: np.random.Generator) -> tuple[Array, Array]:
         """Draw start and goal of one of OGBench's ``task_infos``; a goal is exactly where OGBench wants it."""

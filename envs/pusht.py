@@ -148,6 +148,11 @@ class PushT(GoalTask):
         """Agent and block within 20 px together, as one vector of four numbers, and the angle within 20 degrees."""
         return _position_gap(state, goal) < POSITION_TOLERANCE and _angle_gap(state, goal) < ANGLE_TOLERANCE
 
+    def accomplished(self, state: Array, goal: Array) -> bool:
+        """The block alone within 20 px and 20 degrees, wherever the agent is."""
+        apart = float(np.linalg.norm(goal[2:4] - state[2:4]))
+        return apart < POSITION_TOLERANCE and _angle_gap(state, goal) < ANGLE_TOLERANCE
+
     @staticmethod
     def hard(start: Array, goal: Array) -> bool:
         """Whether the block must move more than the position tolerance."""

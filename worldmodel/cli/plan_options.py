@@ -1,0 +1,117 @@
+"""What ``wm-plan`` can be told, and what of it can be checked before any file is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from worldmodel.cli import common
+from worldmodel.errors import BadValue, UnknownName
+from worldmodel.planners.config import OBJECTIVES, AgentConfig
+from worldmodel.planners.settings import configured, kinds, parsed
+
+PREDICTORS = ("one-step", "prefix")
+NAMES = (
+    "planner",
+    "objective",
+    "candidates",
+    "elites",
+    "iterations",
+    "horizon",
+    "execute_steps",
+    "deadline_ms",
+    "seed",
+)
+FLAGS = {name: f"--{name.replace('_', '-')}" for name in (*NAMES, "predictor")} | {"goal_offset": "--offset"}
+WATCHED = 9  # rollouts in the video
+TOGETHER = 50  # environments in lock-step at most
+
+
+def text(metavar: str, default: str) -> Any:
+    """How an option that may be left out is shown."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Plan with a trained world model on held-out start and goal pairs, or for reward: a table, a video, and JSON."""
+
+    env: Annotated[str | None, text("NAME", "the model's")] = None
+    """Task, such as pusht, dmc/reacher-qpos, ogbench/cube-single or gym/Pendulum-v1."""
+    predictor: Annotated[str | None, text("NAME", "prefix if the model has it")] = None
+    """Which predictor of the model plans: prefix or one-step."""
+    objective: str = AgentConfig.objective
+    """What for: goal, or reward, which takes a model with a reward head (wm-train --heads reward,value)."""
+    horizon: int = AgentConfig.horizon
+    """Model steps planned ahead."""
+    model: Annotated[str | None, text("PATH", "newest run of the task")] = None
+    """Run folder or model folder."""
+    dataset: Annotated[str | None, text("PATH", "what the model was trained on, else data/<env>.h5")] = None
+    """Episodes to take starts and goals from."""
+    split: str = "test"
+    """Which of its episodes: test, validation or train."""
+    episodes: int = 20
+    """Start and goal pairs; for reward, episodes."""
+    offset: Annotated[int | None, text("INT", "25")] = None
+    """Environment steps from start to goal, in the demonstration."""
+    variation: Annotated[str, text("NAMES", "the world of the episodes")] = ""
+    """Factors of the world to draw for each pair, to measure robustness: all, or such as agent.colour,block."""
+    budget: Annotated[int | None, text("INT", "twice the offset; for reward, as long as the dataset's episodes")] = None
+    """Environment steps allowed."""
+    planner: str = AgentConfig.planner
+    """How to search: cem, icem, mppi, predictive-sampling, gradient, cem-gradient or categorical-cem."""
+    candidates: Annotated[int | None, text("INT", "the planner's")] = None
+    """Plans scored in each iteration of the search."""
+    elites: Annotated[int | None, text("INT", "the planner's")] = None
+    """Cheapest ones that the next iteration is drawn around."""
+    iterations: Annotated[int | None, text("INT", "the planner's")] = None
+    """Iterations of the search."""
+    search: Annotated[tuple[str, ...], text("NAME=VALUE ...", "none")] = ()
+    """Further options of the planner and the agent, such as correlation=0 decay=1.25; docs/planning.md has them."""
+    deadline_ms: Annotated[float | None, text("MS", "none")] = None
+    """Milliseconds in which to plan, encoding included: the best found by then is executed."""
+    execute_steps: Annotated[int | None, text("INT", "5; for reward, 1")] = None
+    """Model steps executed before planning again."""
+    seed: int = 0
+    """Of the pairs or episodes, the search and the random policy."""
+    device: str = "auto"
+    """auto, cpu, or an accelerator's name."""
+    json: Annotated[str | None, text("FILE", "none")] = None
+    """Write every number here."""
+    video: Annotated[str | None, text("FILE", "plan.mp4 in the run folder")] = None
+    """Write rollouts beside their goals here."""
+    no_video: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Write no video."""
+
+
+def check(options: Options) -> dict[str, Any]:
+    """Check every number and name that needs no file; return the options of the agent."""
+    with common.option("--planner"):
+        known = kinds(options.planner)
+    if options.objective not in OBJECTIVES:
+        with common.option("--objective"):
+            raise UnknownName("objective", options.objective, OBJECTIVES)
+    chosen = {name: value for name in NAMES if (value := getattr(options, name)) is not None}
+    for name in chosen:
+        if name not in known:
+            raise BadValue(f"{FLAGS[name]}: the planner {options.planner} has no such option")
+    with common.option("--search"):
+        chosen |= parsed(options.search, options.planner, FLAGS)
+    with common.options_as_fields(NAMES):
+        configured(chosen)
+    if options.objective != "goal":
+        for name in ("offset", "variation", "split"):
+            if getattr(options, name) != getattr(Options, name):
+                raise BadValue(f"--{name}: has no effect where nothing is planned but --objective {options.objective}")
+    for name in ("episodes", "offset", "budget"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise BadValue(f"--{name}: expected 1 or more, got {value}")
+    if options.predictor not in (None, *PREDICTORS):
+        with common.option("--predictor"):
+            raise UnknownName("predictor", options.predictor, PREDICTORS)
+    for name in ("json", "video"):
+        common.require_writable(f"--{name}", getattr(options, name))
+    return chosen
