@@ -77,3 +77,28 @@ def bootstrap_mean(values: np.ndarray, draws: int = 10_000, seed: int = 0) -> tu
     means = [rng.choice(values, len(values)).mean() for _ in range(draws)]
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
+
+
+def bootstrap_clusters(
+    values: np.ndarray, cluster: np.ndarray, draws: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap 95 % interval of a mean whose values come in clusters, such as pairs of one episode.
+
+    Whole clusters are drawn with replacement, so that what their values share is not counted as evidence twice.
+
+    Args:
+        values: (n,).
+        cluster: (n,), which cluster each belongs to.
+        draws: of as many clusters as there are, with replacement.
+        seed: of the draws.
+
+    Raises:
+        BadValue: no values.
+    """
+    if not len(values):
+        raise BadValue("values: expected at least one, got none")
+    _, which = np.unique(cluster, return_inverse=True)
+    sums, sizes = np.bincount(which, values), np.bincount(which)
+    drawn = np.random.default_rng(seed).integers(len(sums), size=(draws, len(sums)))
+    low, high = np.percentile(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [2.5, 97.5])
+    return float(low), float(high)

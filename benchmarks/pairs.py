@@ -69,6 +69,7 @@ def sample_pairs(
     split: int | str = "test",
     variation: str = "",
     strict: bool = False,
+    fewer: bool = False,
 ) -> Pairs:
     """Draw pairs uniformly without replacement from all rows that have a row ``offset`` later in their episode.
 
@@ -85,6 +86,7 @@ def sample_pairs(
         variation: factors to draw for each pair, by (seed, row), instead of the world of its episode, as ``"all"`` or
             ``"agent.colour,block"``.
         strict: see `Pairs`; pairs accomplished at the start are left out as solved, too.
+        fewer: take all where there are not so many.
 
     Raises:
         BadValue: a number out of range, no such factor, episodes shorter than the offset, or too few pairs.
@@ -136,7 +138,7 @@ def sample_pairs(
             chosen.append(i)
             if len(chosen) == n:
                 break
-    else:
+    if not chosen or (len(chosen) < n and not fewer):
         raise BadValue(
             f"episodes: {n} pairs are more than the {len(chosen)} that the {len(episodes)} {split} episodes of "
             f"{store.path} hold at offset {offset}; collect more or ask for fewer"

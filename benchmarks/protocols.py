@@ -36,6 +36,11 @@ class Protocol:
         told = ", ".join(f"{name} {getattr(self, name)}" for name in self.changed)
         return f"{self.name} v{self.version}" + (f", but {told}" if told else "")
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a model keeps of the rules that it was made for: which, and whose episodes it did not learn from."""
+        return {"name": self.name, "version": self.version, "split": self.split}
+
     def change(self, **values: Any) -> Protocol:
         """Return the same rules with some fields changed, which is noted; None leaves a field as it is."""
         values = {k: v for k, v in values.items() if v is not None and v != getattr(self, k)}

@@ -107,7 +107,9 @@ def load_pairs(path: str | Path) -> Pairs:
         found = {name: arrays[name] for name in _ARRAYS}
         pairs = Pairs(**facts, **found, worlds=tuple(worlds) if varied else ())
     except (KeyError, TypeError, ValueError) as error:
-        raise BadFile(f"{path} is no manifest of start and goal pairs: wm-plan writes {PAIRS} beside its result") from error
+        raise BadFile(
+            f"{path} is no manifest of start and goal pairs: wm-plan writes {PAIRS} beside its result"
+        ) from error
     if pairs.sha256 != said:
         raise BadFile(f"{path} was changed: its pairs have the hash {pairs.sha256[:12]}, not {said[:12]}")
     return pairs

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from worldmodel.benchmarks.evaluate import Outcome
-from worldmodel.benchmarks.intervals import wilson
+from worldmodel.benchmarks.intervals import bootstrap_clusters, wilson
 from worldmodel.benchmarks.pairs import Pairs
+from worldmodel.benchmarks.protocols import Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,16 +48,31 @@ def proportion(success: np.ndarray) -> dict[str, Any]:
 
 
 def as_dict(
-    pairs: Pairs, budget: int, seed: int, policy: Outcome, baselines: Mapping[str, Outcome], planning: Planning
+    protocol: Protocol,
+    pairs: Pairs,
+    budget: int,
+    policy: Outcome,
+    baselines: Mapping[str, Outcome],
+    planning: Planning,
 ) -> dict[str, Any]:
-    """Gather everything measured; ``baselines`` are ``random``, ``noop`` and ``replay`` on the same pairs."""
+    """Gather everything measured; ``baselines`` are ``random``, ``noop``, ``replay`` ... on the same pairs."""
+    low, high = bootstrap_clusters(policy.success, pairs.episode)
+    meaning = "accomplished after the last step" if pairs.strict else "predicate true after any step within the budget"
+    drawn = "official goals in turn" if pairs.offset is None else "uniform over rows without replacement"
     return {
         **proportion(policy.success),
+        "by_episode": {"low": low, "high": high},
         **{name: outcome.rate for name, outcome in baselines.items()},
-        "hard": {
-            "label": pairs.hard_label,
-            **proportion(policy.success[pairs.hard]),
-            **{name: proportion(outcome.success[pairs.hard])["success"] for name, outcome in baselines.items()},
+        **{
+            kind: {
+                "label": label,
+                **proportion(policy.success[rows]),
+                **{name: proportion(outcome.success[rows])["success"] for name, outcome in baselines.items()},
+            }
+            for kind, label, rows in (
+                ("hard", pairs.hard_label, pairs.hard),
+                ("easy", f"not: {pairs.hard_label}", ~pairs.hard),
+            )
         },
         "solved_at_start": pairs.solved_at_start,
         "out_of_view": pairs.out_of_view,
@@ -66,13 +82,15 @@ def as_dict(
         "budget": budget,
         "episodes": len(pairs),
         "from_episodes": len(np.unique(pairs.episode)),
-        "seed": seed,
+        "seed": protocol.seed,
         "protocol": {
-            "split": pairs.split,
-            "pairs": "uniform over rows without replacement, solved-at-start and out-of-view ones left out",
-            "success": "predicate true after any step within the budget",
-            "interval": "Wilson 95 %",
+            **asdict(protocol),
+            "shown": str(protocol),
+            "drawn": f"{drawn}, solved-at-start and out-of-view ones left out",
+            "success": meaning,
+            "interval": "Wilson 95 %; by_episode: bootstrap 95 % over episodes",
         },
+        "manifest": {"sha256": pairs.sha256, "dataset": pairs.dataset},
         **asdict(planning),
         "horizon_env_steps": planning.horizon * planning.action_block,
         "jumps": planning.jumps,
@@ -81,18 +99,24 @@ def as_dict(
 
 def rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The table of a report: one line for each thing to know."""
-    hard = report["hard"]
+    hard, offset, split = report["hard"], report["offset"], report["protocol"]["split"]
     varied = [("variation", f"{report['variation']}, drawn for each pair")] if report["variation"] else []
     left_out = f"left out: {report['solved_at_start']} solved at the start, {report['out_of_view']} out of view"
+    source = "official tasks" if offset is None else f"{split} episodes"
+    goal = "official goals" if offset is None else f"goal {offset} steps away"
+    strict = ", kept to the end" if report["protocol"]["strict"] else ""
+    by_episode = report["by_episode"]
     return [
-        ("task", f"{report['env']}, goal {report['offset']} steps away, budget {report['budget']}"),
-        ("pairs", f"{report['n']} from {report['from_episodes']} {report['protocol']['split']} episodes; {left_out}"),
+        ("task", f"{report['env']}, {goal}{strict}, budget {report['budget']}"),
+        ("protocol", f"{report['protocol']['shown']}, manifest {report['manifest']['sha256'][:12]}"),
+        ("pairs", f"{report['n']} from {report['from_episodes']} {source}; {left_out}"),
         *varied,
         ("success", _rate(report)),
+        ("  by episode", f"{'':7}  [{100 * by_episode['low']:.1f}, {100 * by_episode['high']:.1f}]  bootstrap"),
         (f"  {hard['label']}", _rate(hard)),
-        ("random policy", _baseline(report, "random")),
-        ("no-op policy", _baseline(report, "noop")),
-        ("action replay", _baseline(report, "replay") + (", in another world" if varied else ", the ceiling")),
+        *_baseline(report, "random", "random policy"),
+        *_baseline(report, "noop", "no-op policy"),
+        *_baseline(report, "replay", "action replay", ", in another world" if varied else ", the ceiling"),
         *planning_rows(report),
     ]
 
@@ -121,9 +145,13 @@ def _rate(part: Mapping[str, Any]) -> str:
     return f"{_percent(part['success'])}  [{low:.1f}, {high:.1f}]  n = {part['n']}"
 
 
-def _baseline(report: Mapping[str, Any], name: str) -> str:
+def _baseline(report: Mapping[str, Any], name: str, label: str, end: str = "") -> list[tuple[str, str]]:
+    if name not in report:
+        return []
     hard = report["hard"][name]
-    return _percent(report[name]) + ("" if hard is None else f"  ({_percent(hard).strip()} of the hard)")
+    return [
+        (label, _percent(report[name]) + ("" if hard is None else f"  ({_percent(hard).strip()} of the hard)") + end)
+    ]
 
 
 def _percent(share: float) -> str:

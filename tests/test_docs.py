@@ -194,7 +194,7 @@ def test_planning_with_objectives_and_planners_of_ones_own(tmp_path: Path, monke
 
 def test_the_planning_page_knows_every_planner_and_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
     from worldmodel.cli import common
-    from worldmodel.cli.plan import Options, check
+    from worldmodel.cli.plan_options import Options, check
     from worldmodel.planners.config import ObjectiveConfig
     from worldmodel.planners.registry import PLANNERS, planner_class
 
@@ -256,7 +256,7 @@ def test_robot_data_to_a_plan_and_to_a_fixed_rate(tmp_path: Path, monkeypatch: p
 def test_commands_on_rewards_and_rounds_are_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parsed, not run: they take hours."""
     from worldmodel.cli import common
-    from worldmodel.cli.plan import Options, check
+    from worldmodel.cli.plan_options import Options, check
     from worldmodel.cli.train import parse
 
     monkeypatch.chdir(tmp_path)

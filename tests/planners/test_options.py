@@ -43,7 +43,7 @@ class CEM:
 
 def test_typing_errors_are_answered_without_torch():
     code = (
-        "import sys, worldmodel.cli.plan as plan, worldmodel.cli.bench\n"
+        "import sys, worldmodel.cli.plan_options as plan, worldmodel.cli.bench\n"
         "for options in (dict(planner='nope'), dict(search=('horizon=7',)), dict(planner='icem', horizon=0)):\n"
         "    try: plan.check(plan.Options(**options)); raise SystemExit('no error')\n"
         "    except plan.BadValue: pass\n"

@@ -11,20 +11,22 @@ import tyro
 
 from worldmodel.benchmarks.settings import Setting, parse
 from worldmodel.cli import common, plan
+from worldmodel.cli.plan_options import FLAGS as PLAN_FLAGS
+from worldmodel.cli.plan_options import PREDICTORS, Options, check, text
 from worldmodel.envs.registry import file_name
 from worldmodel.errors import BadFile, BadValue, UnknownName
 from worldmodel.planners.registry import config_class
 
-FLAGS = {name: plan.FLAGS[name] for name in ("seed", "goal_offset")}
+FLAGS = {name: PLAN_FLAGS[name] for name in ("seed", "goal_offset")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frontier:
     """Measure success against latency: settings of planning on the same held-out pairs, each planned for alone."""
 
-    model: Annotated[str | None, plan.text("PATH", "newest run of the task")] = None
+    model: Annotated[str | None, text("PATH", "newest run of the task")] = None
     """Run folder or model folder."""
-    env: Annotated[str | None, plan.text("NAME", "the model's")] = None
+    env: Annotated[str | None, text("NAME", "the model's")] = None
     """Task."""
     planners: tuple[str, ...] = ()
     """Planners, each with every budget [cem, if there are no --settings]."""
@@ -36,7 +38,7 @@ class Frontier:
     """Which predictor of the model: prefix, one-step, or auto for prefix if the model has it."""
     horizon: int = 5
     """Model steps planned ahead."""
-    dataset: Annotated[str | None, plan.text("PATH", "what the model was trained on, else data/<env>.h5")] = None
+    dataset: Annotated[str | None, text("PATH", "what the model was trained on, else data/<env>.h5")] = None
     """Episodes to take starts and goals from."""
     split: str = "test"
     """Which of its episodes: test, validation or train."""
@@ -44,7 +46,7 @@ class Frontier:
     """Start and goal pairs."""
     offset: int = 25
     """Environment steps from start to goal, in the demonstration."""
-    budget: Annotated[int | None, plan.text("INT", "twice the offset")] = None
+    budget: Annotated[int | None, text("INT", "twice the offset")] = None
     """Environment steps allowed."""
     seed: int = 0
     """Of the pairs, the search and the random policy."""
@@ -52,15 +54,15 @@ class Frontier:
     """On the processor."""
     device: str = "auto"
     """auto, cpu, or an accelerator's name."""
-    json: Annotated[str | None, plan.text("FILE", "benchmarks/results/frontier-<env>.json")] = None
+    json: Annotated[str | None, text("FILE", "benchmarks/results/frontier-<env>.json")] = None
     """Where the numbers go; a plot goes beside them."""
 
 
 def frontier(options: Annotated[Frontier, tyro.conf.arg(name="")]) -> None:
     """Measure success against latency: settings of planning on the same held-out pairs, each planned for alone."""
     fields = ("model", "env", "dataset", "split", "episodes", "offset", "budget", "seed", "device", "horizon")
-    chosen = plan.Options(**{name: getattr(options, name) for name in fields})
-    plan.check(chosen)
+    chosen = Options(**{name: getattr(options, name) for name in fields})
+    check(chosen)
     settings = _settings(options)
     folder, about, env = plan.choose_model(chosen)
     path = Path(options.json or f"benchmarks/results/frontier-{file_name(env)}.json")
@@ -106,9 +108,9 @@ def _settings(options: Frontier) -> list[Setting]:
     """What to measure, checked as far as that needs no model; the others are compared with the first."""
     if options.threads < 1:
         raise BadValue(f"--threads: expected 1 or more, got {options.threads}")
-    if options.predictor not in ("auto", *plan.PREDICTORS):
+    if options.predictor not in ("auto", *PREDICTORS):
         with common.option("--predictor"):
-            raise UnknownName("predictor", options.predictor, ("auto", *plan.PREDICTORS))
+            raise UnknownName("predictor", options.predictor, ("auto", *PREDICTORS))
     lines: list[tuple[str, str]] = []
     for planner in options.planners or (() if options.settings else ("cem",)):
         with common.option("--planners"):

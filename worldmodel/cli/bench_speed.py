@@ -12,7 +12,7 @@ import tyro
 from worldmodel.benchmarks import planning_cases
 from worldmodel.benchmarks.settings import parse
 from worldmodel.cli import common
-from worldmodel.cli.plan import PREDICTORS, text
+from worldmodel.cli.plan_options import PREDICTORS, text
 from worldmodel.errors import BadValue, UnknownName
 from worldmodel.recipes import PRESETS
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worldmodel.cli import common, plan
+from worldmodel.cli import common, plan, plan_options
 from worldmodel.cli.train import learn, open_or_collect, refuse
 from worldmodel.cli.train_options import Options
 from worldmodel.errors import BadValue
@@ -122,7 +122,7 @@ def _act(options: Options, env: str, out: Path, number: int, before: int, device
         return
     split = split_of(count, recipe.seed + number)
     split[split == 2] = 0  # what is tested on are the initial episodes, for all rounds alike
-    agent = load_model(out, device).agent(**plan.check(_planning(options, env, out)))
+    agent = load_model(out, device).agent(**plan_options.check(_planning(options, env, out)))
     about = {"round": number, "model_steps": read_about(out)["steps"], "noise": options.round.noise}
     with common.bar(count * recipe.steps, "step", f"act, round {number}") as bar:
         bar.update(there * recipe.steps)
@@ -178,9 +178,9 @@ def _judge(options: Options, env: str, out: Path, number: int) -> dict[str, Any]
     return {**about, **{name: found[name] for name in (what, "low", "high", "n")}, "random": random}
 
 
-def _planning(options: Options, env: str, out: Path) -> plan.Options:
+def _planning(options: Options, env: str, out: Path) -> plan_options.Options:
     """The options of ``wm-plan`` that the agent acts and is judged by."""
-    return plan.Options(
+    return plan_options.Options(
         env=env,
         model=str(out),
         dataset=str(out / "episodes.h5"),
@@ -192,7 +192,7 @@ def _planning(options: Options, env: str, out: Path) -> plan.Options:
     )
 
 
-def _judging(options: Options, env: str, out: Path) -> plan.Options:
+def _judging(options: Options, env: str, out: Path) -> plan_options.Options:
     return replace(_planning(options, env, out), episodes=options.round.pairs)
 
 

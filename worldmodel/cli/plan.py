@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import tyro
+from typing import TYPE_CHECKING, Any
 
 from worldmodel.cli import common
-from worldmodel.errors import BadFile, BadValue, UnknownName
-from worldmodel.planners.config import OBJECTIVES, AgentConfig
-from worldmodel.planners.settings import configured, kinds, parsed
+from worldmodel.cli.plan_options import TOGETHER, WATCHED, Options, check
+from worldmodel.errors import BadFile, UnknownName
 
 if TYPE_CHECKING:
     import torch
 
     from worldmodel.datasets.store import EpisodeStore
+
 
 def main() -> None:
     """Entry point of ``wm-plan``."""
@@ -46,7 +46,7 @@ def _plan(
     from worldmodel.benchmarks.provenance import file_fingerprint, provenance
     from worldmodel.benchmarks.report import Planning
     from worldmodel.checkpoint import load_model
-    from worldmodel.cli.trials import TRIALS, Goals, Rewards
+    from worldmodel.cli.trials import TRIALS
     from worldmodel.envs.registry import make
     from worldmodel.files import write_json
 
@@ -55,7 +55,6 @@ def _plan(
     predictor = options.predictor or ("prefix" if "prefix" in model.predictors else model.predictors[0])
     with common.option("--predictor"):
         model.predictor(predictor)
-    trained_on = about.get("dataset") or {}
     look = {"render_preset": about.get("render_preset", "fast")}
     with common.option("--env"):
         task = make(env, observation="state").unwrapped
@@ -64,10 +63,7 @@ def _plan(
             f"--model: {folder} learned from {look['render_preset']!r} pictures, which {env} does not draw: train on a "
             "dataset converted with --redraw"
         )
-    with dataset(options, env, trained_on.get("path"), model.config.image_size, look["render_preset"]) as store:
-        trial: Goals | Rewards = TRIALS[options.objective](options, env, task, store, look)
-        data = {"path": str(store.path), "fingerprint": store.fingerprint}
-        same_split = {store.fingerprint, *(old["fingerprint"] for old in store.attrs.get("grown_from", []))}
+    trial = TRIALS[options.objective](options, env, task, model.config.image_size, look, folder, about)
 
     with common.options_as_fields(["deadline_ms", "horizon", "objective"]):
         agent = model.agent(predictor=predictor, **trial.agent_options, **chosen)
@@ -97,23 +93,33 @@ def _plan(
         deadline_ms=options.deadline_ms,
         **taken,
     )
-    values = {"env": env, "objective": options.objective, **look, **trial.values(planning)}
+    trained = ("recipe", "preset", "steps", "seed")
+    model_facts: dict[str, Any] = {name: about.get(name) for name in trained}
+    model_facts["dataset"] = (about.get("dataset") or {}).get("fingerprint")
+    model_facts |= {"path": str(folder), "fingerprint": file_fingerprint(folder / "model.safetensors")}
+    values = {
+        "env": env,
+        "objective": options.objective,
+        "image_size": model.config.image_size,
+        **look,
+        **trial.values(planning),
+        "model": model_facts,
+        "command": shlex.join(["wm-plan", *sys.argv[1:]]),
+        **provenance(device),
+    }
     print(common.aligned(trial.rows(values)))
-    if not {trained_on.get("fingerprint"), *(trained_on.get("before") or ())} - {None} <= same_split:
-        print("note: the model learned from another dataset; these episodes may not be held out from it")
-
+    for note in trial.notes:
+        print(f"note: {note}")
     if options.json is not None:
-        trained = ("recipe", "preset", "steps", "seed")
-        model_facts: dict[str, Any] = {name: about.get(name) for name in trained}
-        model_facts["dataset"] = trained_on.get("fingerprint")  # another than the one below: perhaps not held out
-        model_facts |= {"path": str(folder), "fingerprint": file_fingerprint(folder / "model.safetensors")}
-        write_json(options.json, {**values, "model": model_facts, "dataset": data, **provenance(device)})
+        write_json(options.json, values)
         print(f"numbers: {options.json}")
+    run = folder.parent if folder.name == "model" else folder
+    if (kept := trial.keep(values, options.record, run)) is not None:
+        print(f"record: {kept}")
     if not options.no_video:
         from worldmodel.benchmarks.video import compose, write_video
 
-        film = options.video or (folder.parent if folder.name == "model" else folder) / "plan.mp4"
-        print(f"video: {write_video(film, compose(trial.rollouts))}")
+        print(f"video: {write_video(options.video or run / 'plan.mp4', compose(trial.rollouts))}")
 
 
 def choose_model(options: Options) -> tuple[Path, dict[str, Any], str]:
@@ -138,12 +144,14 @@ def choose_model(options: Options) -> tuple[Path, dict[str, Any], str]:
 
 
 @contextmanager
-def dataset(options: Options, env: str, trained_on: str | None, image_size: int, preset: str) -> Iterator[EpisodeStore]:
+def dataset(
+    options: Options, env: str, trained_on: str | None, image_size: int, render_preset: str
+) -> Iterator[EpisodeStore]:
     """Open the episodes and check that they are the task's and look as what the model learned from."""
     from worldmodel.datasets.store import EpisodeStore, split_number
 
     with common.option("--split"):
-        split_number(options.split)
+        split_number(options.split or "test")
     path = Path(options.dataset or common.default_file(env))
     if options.dataset is None and trained_on is not None and Path(trained_on).is_file():
         path = Path(trained_on)
@@ -161,8 +169,8 @@ def dataset(options: Options, env: str, trained_on: str | None, image_size: int,
         if size != image_size:
             raise BadFile(f"{path} has {size} px images, the model was trained on {image_size} px")
         look = store.attrs.get("render_preset", "fast")
-        if look != preset:
-            raise BadFile(f"{path} has {look!r} pictures, the model was trained on {preset!r} ones")
+        if look != render_preset:
+            raise BadFile(f"{path} has {look!r} pictures, the model was trained on {render_preset!r} ones")
         yield store
 
 

@@ -50,16 +50,20 @@ class Options:
     """Run folder or model folder."""
     dataset: Annotated[str | None, text("PATH", "what the model was trained on, else data/<env>.h5")] = None
     """Episodes to take starts and goals from."""
-    split: str = "test"
+    split: Annotated[str | None, text("NAME", "the protocol's: test")] = None
     """Which of its episodes: test, validation or train."""
-    episodes: int = 20
+    protocol: str = "lewm-25"
+    """Rules of the evaluation: lewm-25, offset-50, offset-75, offset-100, strict, robust or ogbench."""
+    episodes: Annotated[int | None, text("INT", "the protocol's, 200; for reward, 20")] = None
     """Start and goal pairs; for reward, episodes."""
-    offset: Annotated[int | None, text("INT", "25")] = None
+    offset: Annotated[int | None, text("INT", "the protocol's")] = None
     """Environment steps from start to goal, in the demonstration."""
-    variation: Annotated[str, text("NAMES", "the world of the episodes")] = ""
+    variation: Annotated[str | None, text("NAMES", "the protocol's")] = None
     """Factors of the world to draw for each pair, to measure robustness: all, or such as agent.colour,block."""
-    budget: Annotated[int | None, text("INT", "twice the offset; for reward, as long as the dataset's episodes")] = None
+    budget: Annotated[int | None, text("INT", "the protocol's; for reward, as long as the dataset's episodes")] = None
     """Environment steps allowed."""
+    pairs: Annotated[str | None, text("PATH", "drawn from the dataset")] = None
+    """Play exactly these starts and goals: pairs.npz of an earlier evaluation, or its folder."""
     planner: str = AgentConfig.planner
     """How to search: cem, icem, mppi, predictive-sampling, gradient, cem-gradient or categorical-cem."""
     candidates: Annotated[int | None, text("INT", "the planner's")] = None
@@ -80,6 +84,8 @@ class Options:
     """auto, cpu, or an accelerator's name."""
     json: Annotated[str | None, text("FILE", "none")] = None
     """Write every number here."""
+    record: Annotated[str | None, text("FOLDER", "evaluation/<protocol>-<predictor> in the run folder")] = None
+    """Keep the evaluation here: its numbers, its pairs, and what happened on each of them."""
     video: Annotated[str | None, text("FILE", "plan.mp4 in the run folder")] = None
     """Write rollouts beside their goals here."""
     no_video: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -102,9 +108,13 @@ def check(options: Options) -> dict[str, Any]:
     with common.options_as_fields(NAMES):
         configured(chosen)
     if options.objective != "goal":
-        for name in ("offset", "variation", "split"):
+        for name in ("protocol", "offset", "variation", "split", "pairs", "record"):
             if getattr(options, name) != getattr(Options, name):
                 raise BadValue(f"--{name}: has no effect where nothing is planned but --objective {options.objective}")
+    if options.pairs is not None:
+        for name in ("episodes", "offset", "variation", "split", "dataset"):
+            if getattr(options, name) is not None:
+                raise BadValue(f"--{name}: has no effect on --pairs, which are all played as they are")
     for name in ("episodes", "offset", "budget"):
         value = getattr(options, name)
         if value is not None and value < 1:

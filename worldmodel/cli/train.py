@@ -69,6 +69,7 @@ def learn(options: Options, env: str, out: Path, old: RunConfig | None, device: 
     import torch
 
     from worldmodel import distributed
+    from worldmodel.benchmarks import protocols
     from worldmodel.checkpoint import save_model
     from worldmodel.cli.batches import Batches, ahead
     from worldmodel.cli.validation import Validation
@@ -125,7 +126,7 @@ def learn(options: Options, env: str, out: Path, old: RunConfig | None, device: 
         seed=config.train.seed,
         render_preset=store.attrs.get("render_preset", "fast"),
         dataset={"path": str(store.path), "fingerprint": store.fingerprint, "before": config.learned},
-        protocol={"offset": 25, "budget": 50, "split": "test"},
+        protocol=protocols.load("lewm-25").about,
         report=report,
     )
     return summary(out, model, steps, report, config)

@@ -3,49 +3,123 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worldmodel.benchmarks import evaluate, report, returns
-from worldmodel.benchmarks.pairs import sample_pairs
-from worldmodel.cli import common
+from worldmodel.benchmarks import evaluate, protocols, report, returns
+from worldmodel.benchmarks.pairs import Pairs, official_pairs, sample_pairs
+from worldmodel.benchmarks.record import PAIRS, Record, load_pairs
+from worldmodel.cli import common, plan
+from worldmodel.envs.registry import file_name
+from worldmodel.errors import BadFile
 
 if TYPE_CHECKING:
     from worldmodel.benchmarks.evaluate import Rollout
-    from worldmodel.cli.plan import Options
-    from worldmodel.datasets.store import EpisodeStore
+    from worldmodel.cli.plan_options import Options
     from worldmodel.planners.agent import Agent
 
-OFFSET = 25  # environment steps to a goal
+REWARD_EPISODES = 20
+_ELSEWHERE = "the model learned from another dataset; these episodes may not be held out from it"
 
 
 class Goals:
-    """Success on start and goal pairs from held-out episodes.
+    """Success on start and goal pairs, by a protocol.
 
     Args:
         options: of the command.
         env: the task's name.
         task: the task itself.
-        store: the episodes; may be closed afterwards.
+        image_size: side of the model's pictures.
         look: arguments of every environment.
+        folder: of the model.
+        about: what its ``config.json`` says.
     """
 
-    def __init__(self, options: Options, env: str, task: Any, store: EpisodeStore, look: Mapping[str, Any]) -> None:
-        offset = options.offset or OFFSET
-        self.env, self.seed, self.look = env, options.seed, look
-        self.pairs = sample_pairs(store, task, offset, options.episodes, options.seed, options.split, options.variation)
-        self.budget = options.budget or 2 * offset
-        self.agent_options = {"goal_offset": offset}
+    def __init__(
+        self,
+        options: Options,
+        env: str,
+        task: Any,
+        image_size: int,
+        look: Mapping[str, Any],
+        folder: Path,
+        about: Mapping[str, Any],
+    ) -> None:
+        self.env, self.image_size, self.look = env, image_size, look
+        self.notes: list[str] = []
+        self.dataset: dict[str, str] | None = None
+        with common.option("--protocol"):
+            protocol = protocols.load(options.protocol)
+            protocols.require_possible(protocol, task, env)
+            if options.split is None:
+                protocols.require_same(protocol, about.get("protocol"), str(folder))
+        self.trained_with = about.get("seed")
+        if options.pairs is not None:
+            self.pairs = self._given(options.pairs, about)
+            protocol = protocol.change(
+                **{name: getattr(self.pairs, name) for name in ("offset", "strict", "variation")}
+            )
+            self.protocol = protocol.change(pairs=len(self.pairs), split=self.pairs.split, budget=options.budget)
+        else:
+            self.protocol = protocol.change(
+                offset=options.offset,
+                budget=options.budget or (2 * options.offset if options.offset else None),
+                split=options.split,
+                pairs=options.episodes,
+                variation=options.variation,
+                seed=options.seed or None,
+            )
+            protocols.require_possible(self.protocol, task, env)
+            self.pairs = self._drawn(options, task, about)
+        self.budget: int = self.protocol.budget or task.official_steps
+        self.agent_options = {"goal_offset": self.pairs.offset}
         self.start = self.pairs.options(0)
+
+    def _drawn(self, options: Options, task: Any, about: Mapping[str, Any]) -> Pairs:
+        p = self.protocol
+        if p.goals == "official":
+            return official_pairs(task, self.env, p.pairs, p.seed, p.strict)
+        trained_on = about.get("dataset") or {}
+        with plan.dataset(options, self.env, trained_on.get("path"), self.image_size, **self.look) as store:
+            same = {store.fingerprint, *(old["fingerprint"] for old in store.attrs.get("grown_from", []))}
+            if not _learned_from(about) <= same:
+                if options.dataset is None and trained_on.get("path") is not None:
+                    raise BadFile(
+                        f"--dataset: {store.path} is not what the model learned from, its {p.split} episodes may not "
+                        "be held out: name it, or another, to judge by it all the same"
+                    )
+                self.notes.append(_ELSEWHERE)
+            self.dataset = {"path": str(store.path), "fingerprint": store.fingerprint}
+            assert p.offset is not None
+            fewer = options.episodes is None
+            pairs = sample_pairs(store, task, p.offset, p.pairs, p.seed, p.split, p.variation, p.strict, fewer)
+        if len(pairs) < p.pairs:
+            self.notes.append(
+                f"{p.name} asks for {p.pairs} pairs, the {p.split} episodes of {store.path} hold {len(pairs)}"
+            )
+            self.protocol = p.change(pairs=len(pairs))
+        return pairs
+
+    def _given(self, path: str, about: Mapping[str, Any]) -> Pairs:
+        with common.option("--pairs"):
+            pairs = load_pairs(Path(path) / PAIRS if Path(path).is_dir() else path)
+            if pairs.env != self.env:
+                raise BadFile(f"{path} holds pairs of {pairs.env}, not of {self.env}")
+        if pairs.dataset is not None and _learned_from(about) - {pairs.dataset}:
+            self.notes.append(_ELSEWHERE)
+        return pairs
 
     def play(self, agent: Agent, watch: int, together: int) -> None:
         """Let the agent act, then what it is compared with."""
-        total, size = len(self.pairs) * self.budget, agent.model.config.image_size
+        total = len(self.pairs) * self.budget
         with common.bar(total, "step", f"plan {self.env}") as bar:
             self.outcome = evaluate.evaluate(
-                agent, self.env, self.pairs, self.budget, size, watch, together, bar.update, **self.look
+                agent, self.env, self.pairs, self.budget, self.image_size, watch, together, bar.update, **self.look
             )
         with common.bar(3 * total, "step", "floors and ceiling") as bar:
-            self.baselines = evaluate.floors_and_ceiling(self.env, self.pairs, self.budget, self.seed, bar.update)
+            self.baselines = evaluate.floors_and_ceiling(
+                self.env, self.pairs, self.budget, self.protocol.seed, bar.update
+            )
 
     @property
     def rollouts(self) -> Sequence[Rollout]:
@@ -54,7 +128,16 @@ class Goals:
 
     def values(self, planning: report.Planning) -> dict[str, Any]:
         """Everything measured, for JSON."""
-        return report.as_dict(self.pairs, self.budget, self.seed, self.outcome, self.baselines, planning)
+        found = report.as_dict(self.protocol, self.pairs, self.budget, self.outcome, self.baselines, planning)
+        seeds = {"training": self.trained_with, "evaluation": self.protocol.seed}
+        return {**found, "seeds": seeds, "dataset": self.dataset}
+
+    def keep(self, values: Mapping[str, Any], folder: str | None, run: Path) -> Path:
+        """Write the record of the evaluation."""
+        changed = "".join(f"+{name}-{getattr(self.protocol, name)}" for name in self.protocol.changed)
+        name = file_name(f"{self.protocol.name}{changed}-{values['predictor']}")
+        record = Record(values=values, pairs=self.pairs, outcome=self.outcome, floors=self.baselines)
+        return record.save(folder or run / "evaluation" / name)
 
     rows = staticmethod(report.rows)
 
@@ -66,25 +149,39 @@ class Rewards:
         options: of the command.
         env: the task's name.
         task: not looked at.
-        store: the episodes that show what behaviour earns; may be closed afterwards.
+        image_size: side of the model's pictures.
         look: arguments of every environment.
+        folder: of the model.
+        about: what its ``config.json`` says.
     """
 
-    def __init__(self, options: Options, env: str, task: Any, store: EpisodeStore, look: Mapping[str, Any]) -> None:
-        self.env, self.seed, self.look = env, options.seed, look
-        self.seeds = returns.beginnings(options.episodes, options.seed)
-        with common.option("--dataset"):
-            self.budget = options.budget or returns.usual_budget(store)
-            self.behaviour = returns.recorded(store, self.budget)
+    def __init__(
+        self,
+        options: Options,
+        env: str,
+        task: Any,
+        image_size: int,
+        look: Mapping[str, Any],
+        folder: Path,
+        about: Mapping[str, Any],
+    ) -> None:
+        self.env, self.seed, self.image_size, self.look = env, options.seed, image_size, look
+        self.seeds = returns.beginnings(options.episodes or REWARD_EPISODES, options.seed)
+        trained_on = about.get("dataset") or {}
+        with plan.dataset(options, env, trained_on.get("path"), image_size, **look) as store:
+            self.dataset = {"path": str(store.path), "fingerprint": store.fingerprint}
+            self.notes = [] if _learned_from(about) <= {store.fingerprint} else [_ELSEWHERE]
+            with common.option("--dataset"):
+                self.budget = options.budget or returns.usual_budget(store)
+                self.behaviour = returns.recorded(store, self.budget)
         self.agent_options: dict[str, Any] = {}
         self.start: dict[str, Any] = {}
 
     def play(self, agent: Agent, watch: int, together: int) -> None:
         """Let the agent act, then what it is compared with."""
-        size = agent.model.config.image_size
         with common.bar(len(self.seeds) * self.budget, "step", f"plan {self.env}") as bar:
             self.earned = returns.earn(
-                agent, self.env, self.seeds, self.budget, size, watch, together, bar.update, **self.look
+                agent, self.env, self.seeds, self.budget, self.image_size, watch, together, bar.update, **self.look
             )
         floors = returns.floors(self.env, self.seeds, self.budget, self.seed)
         self.baselines = {name: earned.returns for name, earned in floors.items()} | {"data": self.behaviour}
@@ -96,9 +193,19 @@ class Rewards:
 
     def values(self, planning: report.Planning) -> dict[str, Any]:
         """Everything measured, for JSON."""
-        return returns.as_dict(self.earned, self.baselines, self.budget, self.seed, planning)
+        found = returns.as_dict(self.earned, self.baselines, self.budget, self.seed, planning)
+        return {**found, "dataset": self.dataset}
+
+    def keep(self, values: Mapping[str, Any], folder: str | None, run: Path) -> None:
+        """Nothing: returns are all there is."""
 
     rows = staticmethod(returns.rows)
+
+
+def _learned_from(about: Mapping[str, Any]) -> set[str]:
+    """Fingerprints of the datasets that a model learned from."""
+    trained_on = about.get("dataset") or {}
+    return {trained_on.get("fingerprint"), *(trained_on.get("before") or ())} - {None}
 
 
 TRIALS: dict[str, type[Goals] | type[Rewards]] = {"goal": Goals, "reward": Rewards}
