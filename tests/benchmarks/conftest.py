@@ -1,13 +1,18 @@
-"""A small TwoRoom dataset and an untrained model on it, made once."""
+"""A small TwoRoom dataset and untrained models on it, made once, and a folder to run commands in."""
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.benchmarks.tiny import tiny
+from worldmodel.checkpoint import save_model
 from worldmodel.datasets.store import EpisodeStore, write_store
+from worldmodel.datasets.windows import action_statistics
 from worldmodel.envs import registry
 
 SIZE, STEPS = 16, 60
@@ -50,3 +55,44 @@ def store(dataset):
 @pytest.fixture
 def task():
     return registry.make("two-room").unwrapped
+
+
+@pytest.fixture(scope="session")
+def workplace(dataset, tmp_path_factory) -> Path:
+    """A folder with data/ and runs/ as training leaves them; tests only add to it."""
+    folder = tmp_path_factory.mktemp("workplace")
+    (folder / "data").mkdir()
+    shutil.copy(dataset, folder / "data" / "two-room.h5")
+    model = tiny()
+    with EpisodeStore(dataset) as store:
+        model.set_actions(*action_statistics(store), -1, 1)
+        about = {"path": "data/two-room.h5", "fingerprint": store.fingerprint}
+    save_model(folder / "runs" / "two-room" / "model", model, env="two-room", dataset=about)
+    save_model(folder / "others" / "pusht" / "model", tiny("pusht"), env="pusht")
+    save_model(folder / "others" / "large" / "model", tiny(image_size=24), env="two-room")
+    save_model(folder / "others" / "one" / "model", tiny(prefix=False), env="two-room")
+    save_model(folder / "others" / "heads" / "model", tiny(heads=8), env="two-room")
+    (folder / "others" / "unfinished").mkdir()
+    whole = dataset.read_bytes()
+    (folder / "cut.h5").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.h5").write_text("not HDF5")
+    episode = {"pixels": np.zeros((9, 16, 16, 3), np.uint8), "action": np.zeros((9, 2), np.float32), "split": 2}
+    write_store(folder / "pusht.h5", [episode], {"env": "pusht"})
+    return folder
+
+
+@pytest.fixture
+def command(workplace, monkeypatch, capsys):
+    """Run a command there; return exit code, stdout and stderr."""
+    monkeypatch.chdir(workplace)
+
+    def call(main, *arguments):
+        monkeypatch.setattr(sys, "argv", ["wm-plan", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    return call

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
-from worldmodel.benchmarks.intervals import mcnemar, wilson
+from worldmodel.benchmarks.intervals import bootstrap_clusters, mcnemar, wilson
 from worldmodel.errors import BadValue
 
 
@@ -62,3 +63,16 @@ def test_mcnemar_of_very_many_pairs_is_the_chi_squared_one():
 def test_mcnemar_impossible_counts():
     with pytest.raises(BadValue, match="-1 and 2"):
         mcnemar(-1, 2)
+
+
+def test_clusters_widen_the_interval_by_what_their_values_share():
+    rng = np.random.default_rng(0)
+    one = rng.random(20) < 0.5
+    shared = np.repeat(one, 10).astype(float)
+    alone = bootstrap_clusters(shared, np.arange(200))
+    together = bootstrap_clusters(shared, np.repeat(np.arange(20), 10))
+    assert together[1] - together[0] > 2.5 * (alone[1] - alone[0])  # sqrt(10) times, on average
+    assert together[0] < shared.mean() < together[1]
+    assert bootstrap_clusters(np.ones(3), np.zeros(3)) == (1.0, 1.0)
+    with pytest.raises(BadValue, match="at least one"):
+        bootstrap_clusters(np.empty(0), np.empty(0))

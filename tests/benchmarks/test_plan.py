@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tests.benchmarks.tiny import tiny
 from worldmodel import distributed
 from worldmodel.benchmarks import evaluate as evaluation
 from worldmodel.benchmarks import horizons
@@ -19,73 +17,12 @@ from worldmodel.benchmarks.evaluate import evaluate
 from worldmodel.benchmarks.pairs import sample_pairs
 from worldmodel.checkpoint import save_model
 from worldmodel.cli import plan
-from worldmodel.config import EncoderConfig, ModelConfig, OneStepConfig, PrefixConfig
 from worldmodel.datasets.store import EpisodeStore, write_store
-from worldmodel.datasets.windows import action_statistics
-from worldmodel.model import WorldModel
 
 QUICK = ("--candidates", 8, "--elites", 2, "--iterations", 1)
 KEYS = """success n low high random noop replay solved_at_start ms_per_plan horizon predictor env
     hard out_of_view offset budget episodes planner search deadline_ms iterations_done execute_steps jumps reads plans
     versions hardware commit model dataset seed protocol"""
-
-
-def tiny(env: str = "two-room", image_size: int = 16, prefix: bool = True, heads: int = 0) -> WorldModel:
-    torch.manual_seed(0)
-    narrow = dict(depth=1, heads=2, mlp=8, action_hidden=8, head=8)
-    return WorldModel(
-        ModelConfig(
-            env=env,
-            image_size=image_size,
-            latent_dim=8,
-            encoder=EncoderConfig(width=4, depth=2, projector=8),
-            one_step=OneStepConfig(head_dim=4, **narrow),
-            prefix=PrefixConfig(max_prefix=4, blocks=1, block_inner=8, block_mlp=8, **narrow) if prefix else None,
-            reward=heads,
-            value=heads,
-        )
-    )
-
-
-@pytest.fixture(scope="session")
-def workplace(dataset, tmp_path_factory) -> Path:
-    """A folder with data/ and runs/ as training leaves them; tests only add to it."""
-    folder = tmp_path_factory.mktemp("workplace")
-    (folder / "data").mkdir()
-    shutil.copy(dataset, folder / "data" / "two-room.h5")
-    model = tiny()
-    with EpisodeStore(dataset) as store:
-        model.set_actions(*action_statistics(store), -1, 1)
-        about = {"path": "data/two-room.h5", "fingerprint": store.fingerprint}
-    save_model(folder / "runs" / "two-room" / "model", model, env="two-room", dataset=about)
-    save_model(folder / "others" / "pusht" / "model", tiny("pusht"), env="pusht")
-    save_model(folder / "others" / "large" / "model", tiny(image_size=24), env="two-room")
-    save_model(folder / "others" / "one" / "model", tiny(prefix=False), env="two-room")
-    save_model(folder / "others" / "heads" / "model", tiny(heads=8), env="two-room")
-    (folder / "others" / "unfinished").mkdir()
-    whole = dataset.read_bytes()
-    (folder / "cut.h5").write_bytes(whole[: len(whole) // 2])
-    (folder / "text.h5").write_text("not HDF5")
-    episode = {"pixels": np.zeros((9, 16, 16, 3), np.uint8), "action": np.zeros((9, 2), np.float32), "split": 2}
-    write_store(folder / "pusht.h5", [episode], {"env": "pusht"})
-    return folder
-
-
-@pytest.fixture
-def command(workplace, monkeypatch, capsys):
-    """Run a command there; return exit code, stdout and stderr."""
-    monkeypatch.chdir(workplace)
-
-    def call(main, *arguments):
-        monkeypatch.setattr(sys, "argv", ["wm-plan", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capsys.readouterr()
-
-    return call
 
 
 def test_plan_prints_a_table_and_writes_numbers_and_video(command, workplace, tmp_path):

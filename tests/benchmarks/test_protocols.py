@@ -1,0 +1,148 @@
+"""The rules a model is judged by: what they say, and when they refuse."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.benchmarks.tiny import tiny
+from worldmodel.benchmarks import protocols
+from worldmodel.benchmarks.evaluate import evaluate, floors_and_ceiling
+from worldmodel.benchmarks.pairs import official_pairs, sample_pairs
+from worldmodel.benchmarks.policies import ReplayPolicy
+from worldmodel.checkpoint import save_model
+from worldmodel.cli import plan
+from worldmodel.datasets.store import EpisodeStore
+from worldmodel.envs import registry
+from worldmodel.errors import BadFile, BadValue, UnknownName
+
+QUICK = ("--candidates", 8, "--elites", 2, "--iterations", 1)
+
+
+@pytest.mark.parametrize("name", protocols.names())
+def test_every_protocol_can_be_read_and_is_whole(name):
+    p = protocols.load(name)
+    assert p.version >= 1 and p.pairs >= 200 and p.split == "test" and p.changed == ()
+    assert (p.goals == "official") == (p.offset is None) == (p.budget is None)
+    assert p.budget is None or p.budget == 2 * p.offset
+    assert str(p) == f"{name} v{p.version}"
+
+
+def test_a_change_is_noted_once_and_only_if_it_is_one():
+    p = protocols.load("lewm-25")
+    assert p.change(offset=25, split=None) == p
+    changed = p.change(offset=30).change(offset=30, pairs=5)
+    assert changed.changed == ("offset", "pairs") and str(changed) == "lewm-25 v1, but offset 30, pairs 5"
+
+
+def test_an_unknown_name_suggests_the_nearest():
+    with pytest.raises(UnknownName, match="lewm-25"):
+        protocols.load("lewm25")
+
+
+@pytest.mark.parametrize(
+    ("kept", "says"),
+    [
+        ({"name": "lewm-25", "version": 9, "split": "test"}, "made for version 9"),
+        ({"split": "validation"}, "kept its validation episodes"),
+    ],
+)
+def test_a_model_kept_for_other_rules_is_refused(kept, says):
+    with pytest.raises(BadFile, match=says):
+        protocols.require_same(protocols.load("lewm-25"), kept, "runs/x")
+
+
+def test_a_model_kept_for_these_rules_passes():
+    p = protocols.load("offset-50")
+    for kept in (None, p.about, protocols.load("lewm-25").about, {"offset": 25, "budget": 50, "split": "test"}):
+        protocols.require_same(p, kept, "runs/x")
+
+
+def test_rules_that_a_task_cannot_be_judged_by_are_refused():
+    with pytest.raises(BadValue, match="no official goals"):
+        protocols.require_possible(protocols.load("ogbench"), registry.make("two-room").unwrapped, "two-room")
+
+
+def test_official_pairs_take_the_tasks_in_turn():
+    pytest.importorskip("ogbench", reason="ogbench is not installed")
+    task = registry.make("ogbench/pointmaze-medium", observation="state").unwrapped
+    pairs = official_pairs(task, "ogbench/pointmaze-medium", 7, seed=0)
+    assert pairs.episode.tolist() == [1, 2, 3, 4, 5, 1, 2] and pairs.offset is None
+    apart = np.linalg.norm(pairs.goals - pairs.goals[0], axis=1)  # OGBench scatters a goal by a metre or so
+    assert apart[5] < 3 < apart[1] and not np.array_equal(pairs.starts[0], pairs.starts[5])
+    assert task.official_steps == 1000
+    again = official_pairs(task, "ogbench/pointmaze-medium", 7, seed=0)
+    assert again.sha256 == pairs.sha256 != official_pairs(task, "ogbench/pointmaze-medium", 7, seed=1).sha256
+    assert set(floors_and_ceiling("ogbench/pointmaze-medium", pairs, 3, seed=0)) == {"random", "noop"}
+
+
+def test_strict_counts_what_holds_at_the_end(dataset):
+    """The demonstrator passes through the goal after 8 steps: a success, but it is not there at the end."""
+    task = registry.make("two-room", observation="state").unwrapped
+    with EpisodeStore(dataset) as store:
+        passed = sample_pairs(store, task, 8, 20, seed=0)
+        whole = sample_pairs(store, task, 40, 20, seed=0)
+    on_the_way = evaluate(ReplayPolicy(passed.actions), "two-room", passed, 20, 16)
+    assert on_the_way.rate == 1.0 and np.isnan(on_the_way.states[0, -1]).all()
+    with EpisodeStore(dataset) as store:
+        strict = sample_pairs(store, task, 40, 20, seed=0, strict=True)
+    assert np.array_equal(strict.starts, whole.starts)  # in two-room success and accomplishment are one
+    assert strict.sha256 != whole.sha256
+    there = evaluate(ReplayPolicy(strict.actions), "two-room", strict, 40, 16)
+    assert there.rate == 1.0 and there.steps.max() <= 40
+    assert np.isfinite(there.states).all() and np.array_equal(there.states[:, -1], strict.goals)
+    gone = evaluate(Away(strict.actions), "two-room", strict, 60, 16)
+    assert gone.rate < 0.5 and (gone.steps[~gone.success] == 60).all()
+
+
+class Away(ReplayPolicy):
+    """To the goal, and on to the corner."""
+
+    def __init__(self, actions):
+        n, _, a = actions.shape
+        super().__init__(np.concatenate([actions, np.ones((n, 20, a), np.float32)], axis=1))
+
+
+def test_strict_pusht_asks_for_the_block_alone():
+    task = registry.make("pusht", observation="state").unwrapped
+    state = task.sample(np.random.default_rng(0))
+    goal = state.copy()
+    goal[:2] += 100.0
+    assert task.accomplished(state, goal) and not task.success(state, goal)
+    goal[4] += np.radians(25)
+    assert not task.accomplished(state, goal)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("--protocol lewm25", "--protocol: unknown protocol 'lewm25': did you mean 'lewm-25'"),
+        ("--protocol ogbench", "--protocol: protocol ogbench: two-room has no official goals"),
+        ("--model others/two", "--protocol: others/two/model was made for version 2 of the protocol lewm-25"),
+        ("--model others/elsewhere", "--dataset: data/two-room.h5 is not what the model learned from"),
+        ("--pairs nowhere.npz", "--pairs: no such file: nowhere.npz"),
+        ("--pairs text.h5", "--pairs: text.h5 cannot be read"),
+        ("--pairs runs --episodes 5", "--episodes: has no effect on --pairs"),
+    ],
+)
+def test_a_mismatch_is_one_line(command, workplace, arguments, says):
+    data = {"path": "data/two-room.h5", "fingerprint": "0" * 64}
+    save_model(workplace / "others" / "elsewhere" / "model", tiny(), env="two-room", dataset=data)
+    newer = {"name": "lewm-25", "version": 2, "split": "test"}
+    save_model(workplace / "others" / "two" / "model", tiny(), env="two-room", protocol=newer)
+    code, out, err = command(plan.main, *arguments.split())
+    assert (code, out, err.count("\n")) == (2, "", 1) and says in err
+
+
+def test_the_same_pairs_again_without_the_dataset(command, tmp_path):
+    """What was kept of an evaluation is enough to judge by it again, and gives the same."""
+    kept, again = tmp_path / "kept", tmp_path / "again.json"
+    code, out, _ = command(plan.main, "--episodes", 5, "--offset", 10, "--no-video", "--record", kept, *QUICK)
+    assert code == 0 and f"record: {kept}" in out
+    line = ("--pairs", kept, "--budget", 20, "--no-video", "--json", again, "--record", tmp_path / "second", *QUICK)
+    code, _, err = command(plan.main, *line)
+    assert (code, err) == (0, "")
+    first, second = json.loads((kept / "result.json").read_text()), json.loads(again.read_text())
+    for name in ("success", "random", "hard", "manifest", "mean_steps_to_success", "n", "offset", "budget"):
+        assert first[name] == second[name]
+    assert second["dataset"] is None and first["seeds"] == second["seeds"]
