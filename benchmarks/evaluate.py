@@ -119,9 +119,9 @@ def evaluate(
         row: Rollout(frames=np.stack(images), goal=goals[row], success=bool(success[row]))
         for row, images in frames.items()
     }
-    shares = distributed.gathered((mine, *(x[mine] for x in (success, steps, states, actions)), rollouts))
-    for theirs, *parts, shown in shares:
-        for whole, part in zip((success, steps, states, actions), parts):
+    found = (success, steps, states, actions)
+    for theirs, parts, shown in distributed.gathered((mine, [x[mine] for x in found], rollouts)):
+        for whole, part in zip(found, parts):
             whole[theirs] = part
         rollouts |= shown
     return Outcome(

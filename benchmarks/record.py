@@ -104,8 +104,8 @@ def load_pairs(path: str | Path) -> Pairs:
         said = facts.pop("sha256")
         varied = {name.removeprefix(_WORLD): x for name, x in arrays.items() if name.startswith(_WORLD)}
         worlds = [{"variation": {k: x[i] for k, x in varied.items()}} for i in range(len(arrays["starts"]))]
-        found = {name: arrays[name] for name in _ARRAYS}
-        pairs = Pairs(**facts, **found, worlds=tuple(worlds) if varied else ())
+        facts |= {name: arrays[name] for name in _ARRAYS}
+        pairs = Pairs(**facts, worlds=tuple(worlds) if varied else ())
     except (KeyError, TypeError, ValueError) as error:
         raise BadFile(
             f"{path} is no manifest of start and goal pairs: wm-plan writes {PAIRS} beside its result"

@@ -100,7 +100,8 @@ def _require_pairs(options: Options, env: str, out: Path, store: EpisodeStore) -
     named = {"offset": "--round.offset", "episodes": "--round.pairs", "split": "--dataset"}
     try:
         with contextlib.closing(make(env, observation="state")) as task:
-            TRIALS[judging.objective](judging, env, task.unwrapped, store, {})
+            look = {"render_preset": store.attrs.get("render_preset", "fast")}
+            TRIALS[judging.objective](judging, env, task.unwrapped, store.image_size, look, out, {})
     except BadValue as error:
         name, colon, rest = str(error).partition(":")
         raise BadValue(f"{named.get(name, name)}{colon}{rest}") from error
