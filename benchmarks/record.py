@@ -46,7 +46,9 @@ class Record:
             write_json(temporary / RESULT, self.values)
             save_pairs(temporary / PAIRS, self.pairs)
             outcomes = {"policy": self.outcome, **self.floors}
-            arrays = {f"{who}.{name}": x for who, outcome in outcomes.items() for name, x in _traced(outcome).items()}
+            arrays: dict[str, Any] = {
+                f"{who}.{name}": x for who, outcome in outcomes.items() for name, x in _traced(outcome).items()
+            }
             with replacing(temporary / TRACE) as file, open(file, "wb") as out:
                 np.savez_compressed(out, **arrays)
         return Path(folder)

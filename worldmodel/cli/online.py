@@ -96,7 +96,7 @@ def _require_pairs(options: Options, env: str, out: Path, store: EpisodeStore) -
     from worldmodel.cli.trials import TRIALS
     from worldmodel.envs.registry import make
 
-    judging = _judging(options, env, out)
+    judging = replace(_judging(options, env, out), dataset=str(store.path))
     named = {"offset": "--round.offset", "episodes": "--round.pairs", "split": "--dataset"}
     try:
         with contextlib.closing(make(env, observation="state")) as task:
