@@ -6,12 +6,14 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from worldmodel import distributed
 from worldmodel.benchmarks.pairs import Pairs
+from worldmodel.benchmarks.parallel import shared
 from worldmodel.benchmarks.policies import NoopPolicy, Policy, RandomPolicy, ReplayPolicy
 from worldmodel.envs import registry
 from worldmodel.errors import BadFile, BadValue
@@ -52,14 +54,15 @@ def evaluate(
     together: int = 50,
     progress: Callable[[int], object] | None = None,
     only: range | None = None,
+    workers: int = 1,
     **options: Any,
 ) -> Outcome:
     """Run every pair once, many environments in lock-step; one that has succeeded is not stepped any further.
 
-    Several processes (``worldmodel.distributed``) share the pairs and all return the whole outcome.
+    Processes that torchrun started share the pairs and all return the whole outcome.
 
     Args:
-        policy: what acts.
+        policy: what acts; several workers have a copy each.
         task: name of the environment.
         pairs: starts and goals.
         budget: environment steps allowed.
@@ -68,21 +71,42 @@ def evaluate(
         together: environments in lock-step, which bounds memory and changes no result.
         progress: called with environment steps that were taken or are no longer needed; n * budget in all.
         only: some of the pairs, whose outcome it is then; the same for each as among all.
+        workers: processes that share the pairs, which changes no result; 0 for one a core.
         options: further arguments of the task, such as ``render_preset``.
 
     Raises:
-        BadValue: a budget below 1.
+        BadValue: a budget below 1, or a policy that cannot be sent to workers.
         BadFile: an environment that replays to its starts arrives elsewhere.
+        WorldModelError: a worker was killed.
     """
     if budget < 1:
         raise BadValue(f"budget: expected 1 or more, got {budget}")
-    options |= dict(image_size=image_size, terminate_on_success=False, max_episode_steps=budget)
     chosen = range(len(pairs)) if only is None else only
-    mine = chosen[distributed.rank() :: distributed.size()]
+    watched = frozenset(chosen[i] for i in np.linspace(0, len(chosen) - 1, watch).astype(int))
+    options |= dict(image_size=image_size, terminate_on_success=False, max_episode_steps=budget)
+    play = partial(_play, task=task, pairs=pairs, budget=budget, watched=watched, together=together, options=options)
+    return _joined(shared(play, policy, chosen, workers, progress))
+
+
+Share: TypeAlias = tuple[range, list[np.ndarray], dict[int, Rollout]]  # rows; success, steps, states, actions of them
+
+
+def _play(
+    policy: Policy,
+    mine: range,
+    progress: Callable[[int], object] | None,
+    *,
+    task: str,
+    pairs: Pairs,
+    budget: int,
+    watched: frozenset[int],
+    together: int,
+    options: Mapping[str, Any],
+) -> Share:
+    """Run some pairs in this process."""
     success, steps = np.zeros(len(pairs), bool), np.full(len(pairs), budget)
     states = np.full((len(pairs), budget + 1, pairs.starts.shape[1]), np.nan)
     actions = np.full((len(pairs), budget, pairs.actions.shape[2]), np.nan, np.float32)
-    watched = {chosen[i] for i in np.linspace(0, len(chosen) - 1, watch).astype(int)}
     frames: dict[int, list[np.ndarray]] = {}
     goals: dict[int, np.ndarray] = {}
 
@@ -119,18 +143,18 @@ def evaluate(
         row: Rollout(frames=np.stack(images), goal=goals[row], success=bool(success[row]))
         for row, images in frames.items()
     }
-    found = (success, steps, states, actions)
-    for theirs, parts, shown in distributed.gathered((mine, [x[mine] for x in found], rollouts)):
-        for whole, part in zip(found, parts):
-            whole[theirs] = part
-        rollouts |= shown
-    return Outcome(
-        success=success[chosen],
-        steps=steps[chosen],
-        rollouts=tuple(rollouts[row] for row in sorted(rollouts)),
-        states=states[chosen],
-        actions=actions[chosen],
+    return mine, [x[mine] for x in (success, steps, states, actions)], rollouts
+
+
+def _joined(shares: Sequence[Share]) -> Outcome:
+    """The outcome on all pairs, in order."""
+    order = np.concatenate([np.array(rows, int) for rows, _, _ in shares]).argsort()
+    success, steps, states, actions = (
+        np.concatenate(parts)[order] for parts in zip(*(found for _, found, _ in shares))
     )
+    rollouts = {row: rollout for _, _, shown in shares for row, rollout in shown.items()}
+    shown = tuple(rollouts[row] for row in sorted(rollouts))
+    return Outcome(success=success, steps=steps, rollouts=shown, states=states, actions=actions)
 
 
 def at_start(env: Any, pairs: Pairs, row: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -184,7 +208,12 @@ def lockstep(
 
 
 def floors_and_ceiling(
-    task: str, pairs: Pairs, budget: int, seed: int, progress: Callable[[int], object] | None = None
+    task: str,
+    pairs: Pairs,
+    budget: int,
+    seed: int,
+    progress: Callable[[int], object] | None = None,
+    workers: int = 1,
 ) -> dict[str, Outcome]:
     """What a success rate is read against, on the same pairs: ``random``, ``noop`` and ``replay``; nothing is drawn.
 
@@ -198,8 +227,18 @@ def floors_and_ceiling(
     if pairs.actions.shape[1]:
         policies["replay"] = ReplayPolicy(pairs.actions)
     env.close()
+    play = partial(_play_each, task=task, pairs=pairs, budget=budget)
+    shares = shared(play, policies, range(len(pairs)), workers, progress)
+    return {name: _joined([share[name] for share in shares]) for name in policies}
+
+
+def _play_each(
+    policies: Mapping[str, Policy], rows: range, progress: Callable[[int], object] | None, **task: Any
+) -> dict[str, Share]:
+    """Run some pairs with every policy in this process."""
+    options = dict(observation="state", terminate_on_success=False, max_episode_steps=task["budget"])
     return {
-        name: evaluate(policy, task, pairs, budget, progress=progress, observation="state")
+        name: _play(policy, rows, progress, watched=frozenset(), together=50, options=options, **task)
         for name, policy in policies.items()
     }
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from worldmodel import distributed
 from worldmodel.benchmarks.evaluate import Rollout, lockstep
 from worldmodel.benchmarks.intervals import bootstrap_mean
+from worldmodel.benchmarks.parallel import shared
 from worldmodel.benchmarks.policies import NoopPolicy, Policy, RandomPolicy
 from worldmodel.benchmarks.report import Planning, planning_rows
 from worldmodel.datasets.store import EpisodeStore
@@ -44,11 +45,12 @@ def earn(
     watch: int = 0,
     together: int = 50,
     progress: Callable[[int], object] | None = None,
+    workers: int = 1,
     **options: Any,
 ) -> Earnings:
     """Run an episode from every seed, many environments in lock-step, until it ends or the budget is spent.
 
-    Several processes (``worldmodel.distributed``) share the episodes and all return the whole.
+    Processes that torchrun started share the episodes and all return the whole.
 
     Args:
         policy: what acts.
@@ -59,16 +61,42 @@ def earn(
         watch: how many episodes to keep the frames of, spread evenly.
         together: environments in lock-step, which bounds memory and changes no result.
         progress: called with environment steps that were taken or are no longer needed; n * budget in all.
+        workers: processes that share the episodes, which changes no result; 0 for one a core.
         options: further arguments of the task, such as ``render_preset``.
 
     Raises:
-        BadValue: a budget below 1, or no episode.
+        BadValue: a budget below 1, no episode, or a policy that cannot be sent to workers.
+        WorldModelError: a worker was killed.
     """
     if budget < 1 or not seeds:
         raise BadValue(f"budget and episodes: expected 1 or more, got {budget} and {len(seeds)}")
     options |= dict(image_size=image_size, terminate_on_success=False, max_episode_steps=budget)
-    mine = range(len(seeds))[distributed.rank() :: distributed.size()]
-    watched = {int(i) for i in np.linspace(0, len(seeds) - 1, watch)}
+    watched = frozenset(int(i) for i in np.linspace(0, len(seeds) - 1, watch))
+    play = partial(_play, task=task, seeds=seeds, budget=budget, watched=watched, together=together, options=options)
+    shares = shared(play, policy, range(len(seeds)), workers, progress)
+    everything = {row: seen for _, _, share in shares for row, seen in share.items()}
+    return Earnings(
+        returns=np.sum([share[0] for share in shares], axis=0),  # another process's are 0
+        steps=np.sum([share[1] for share in shares], axis=0),
+        rollouts=tuple(
+            Rollout(frames=np.stack(everything[row]), goal=None, success=False) for row in sorted(everything)
+        ),
+    )
+
+
+def _play(
+    policy: Policy,
+    mine: range,
+    progress: Callable[[int], object] | None,
+    *,
+    task: str,
+    seeds: list[int],
+    budget: int,
+    watched: frozenset[int],
+    together: int,
+    options: Mapping[str, Any],
+) -> tuple[np.ndarray, np.ndarray, dict[int, list[np.ndarray]]]:
+    """Run some episodes in this process: returns (n,) and steps (n,), 0 of the others, and frames by episode."""
     envs = [registry.make(task, **options) for _ in range(min(together, len(mine)))]
     returns, steps = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64)
     frames: dict[int, list[np.ndarray]] = {}
@@ -91,15 +119,7 @@ def earn(
     finally:
         for env in envs:
             env.close()
-    shares = distributed.gathered((returns, steps, frames))
-    everything = {row: seen for _, _, share in shares for row, seen in share.items()}
-    return Earnings(
-        returns=np.sum([share[0] for share in shares], axis=0),  # another process's are 0
-        steps=np.sum([share[1] for share in shares], axis=0),
-        rollouts=tuple(
-            Rollout(frames=np.stack(everything[row]), goal=None, success=False) for row in sorted(everything)
-        ),
-    )
+    return returns, steps, frames
 
 
 def floors(task: str, seeds: list[int], budget: int, seed: int) -> dict[str, Earnings]:

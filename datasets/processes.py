@@ -39,9 +39,9 @@ def run_in_processes(
         return
     context = multiprocessing.get_context("spawn")  # fork would copy renderers and their threads
     before = set(multiprocessing.active_children())
-    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start)
+    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker)
     try:
-        with _children_ignore_ctrl_c():
+        with children_ignore_ctrl_c():
             futures = [executor.submit(function, *call) for call in calls]
         for future in as_completed(futures):
             yield future.result()
@@ -58,7 +58,8 @@ def run_in_processes(
     executor.shutdown()
 
 
-def _start() -> None:
+def start_worker() -> None:
+    """Begin a worker process: OpenCV keeps to one thread, and the end of the parent is the end of it."""
     import cv2
 
     cv2.setNumThreads(1)
@@ -74,7 +75,7 @@ def _follow_parent() -> None:
 
 
 @contextmanager
-def _children_ignore_ctrl_c() -> Iterator[None]:
+def children_ignore_ctrl_c() -> Iterator[None]:
     """Let processes started inside ignore SIGINT from their first instruction; the parent ends them in good order."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals belong to the main thread

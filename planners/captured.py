@@ -63,6 +63,10 @@ class Recorded:
         self.search, self.config, self.record = search, search.config, record
         self._recordings: dict[Hashable, _Recording] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes without the recordings, which belong to one."""
+        return Recorded, (self.search, self.record)
+
     def population(self, iteration: int) -> int:
         """Candidates scored in an iteration."""
         return self.search.population(iteration)
@@ -192,6 +196,10 @@ class CudaGraphs:
 
     def __init__(self) -> None:
         self.pool = torch.cuda.graph_pool_handle()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes, each of which has a pool of its own."""
+        return CudaGraphs, ()
 
     def __call__(self, function: Callable[[], Snapshot]) -> Replay:
         """Record one.

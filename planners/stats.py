@@ -34,3 +34,11 @@ class Stats:
         self.total_ms += milliseconds
         self.milliseconds.append(milliseconds)
         self.rows.append(rows)
+
+    def add(self, other: Stats) -> None:
+        """Count what another agent did as well."""
+        self.plans += other.plans
+        self.total_ms += other.total_ms
+        self.milliseconds += other.milliseconds
+        self.rows += other.rows
+        self.solves += other.solves

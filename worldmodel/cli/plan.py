@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,13 +70,13 @@ def _plan(
     together = TOGETHER if options.deadline_ms is None else 1  # a deadline is for one robot, who does not share it
     trial.play(agent, watch, together)
     stats = agent.stats
-    taken: dict[str, Any] = {"plans": sum(distributed.gathered(stats.plans)), "ms_per_plan": stats.ms_per_plan}
-    iterations = distributed.gathered([solve.iterations for solve in stats.solves])  # none where no pairs are
     if distributed.rank() > 0:
         return
-    taken |= {
+    taken: dict[str, Any] = {
+        "plans": stats.plans,
+        "ms_per_plan": stats.ms_per_plan,
+        "iterations_done": statistics.mean(solve.iterations for solve in stats.solves),
         "ms_one_plan": time_one_plan(agent, env, trial.start, model.config.image_size, **look),
-        "iterations_done": statistics.mean(chain.from_iterable(iterations)),
     }
     planning = Planning(
         predictor=predictor,
