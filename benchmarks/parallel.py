@@ -89,14 +89,23 @@ def _in_processes(play: Callable[..., Any], policy: Any, rows: range, workers: i
     processes = []
     try:
         with children_ignore_ctrl_c():
-            for number in range(workers):
-                here, there = context.Pipe(duplex=False)
-                process = context.Process(target=_work, args=(sent, rows[number::workers], there), daemon=True)
+            for _ in range(workers):
+                here, there = context.Pipe()
+                process = context.Process(target=_work, args=(there,), daemon=True)
                 process.start()
                 there.close()  # so that the death of the worker closes the pipe
                 pipes.append(here)
                 processes.append(process)
-        return _received(pipes, progress)
+        try:
+            for number, pipe in enumerate(pipes):  # only now, when Ctrl-C is heard again: they take seconds to listen
+                pipe.send_bytes(sent)
+                pipe.send_bytes(pickle.dumps(rows[number::workers]))
+            return _received(pipes, progress)
+        except (EOFError, ConnectionError) as error:
+            raise WorldModelError(
+                f"one of {workers} workers was killed or could not start (out of memory? a script that starts workers "
+                "needs 'if __name__ == \"__main__\":')"
+            ) from error
     finally:
         for process in processes:
             process.terminate()
@@ -109,14 +118,7 @@ def _received(pipes: list[Connection], progress: Progress | None) -> list[Any]:
     while len(shares) < len(pipes):
         for pipe in wait([pipe for pipe in pipes if pipe not in shares]):
             assert isinstance(pipe, Connection)
-            try:
-                kind, content = pickle.loads(pipe.recv_bytes())
-            except EOFError:
-                number = pipes.index(pipe)
-                raise WorldModelError(
-                    f"worker {number} of {len(pipes)} was killed or could not start (out of memory? a script that "
-                    "starts workers needs 'if __name__ == \"__main__\":')"
-                ) from None
+            kind, content = pickle.loads(pipe.recv_bytes())
             if kind == "progress" and progress:
                 progress(content)
             elif kind == "share":
@@ -129,7 +131,7 @@ def _received(pipes: list[Connection], progress: Progress | None) -> list[Any]:
     return [shares[pipe] for pipe in pipes]
 
 
-def _work(sent: bytes, rows: range, pipe: Connection) -> None:
+def _work(pipe: Connection) -> None:
     """Play rows in a worker process and say how that goes."""
     start_worker()
     import torch
@@ -140,7 +142,8 @@ def _work(sent: bytes, rows: range, pipe: Connection) -> None:
         pipe.send_bytes(pickle.dumps((kind, content)))  # ``send`` would share tensors, which end with this process
 
     try:
-        play, policy = pickle.loads(sent)
+        play, policy = pickle.loads(pipe.recv_bytes())
+        rows = pickle.loads(pipe.recv_bytes())
         say("share", _played(play, policy, rows, lambda count: say("progress", count)))
     except WorldModelError as error:
         say("mistake", error)
