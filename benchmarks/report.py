@@ -117,8 +117,17 @@ def rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         *_baseline(report, "random", "random policy"),
         *_baseline(report, "noop", "no-op policy"),
         *_baseline(report, "replay", "action replay", ", in another world" if varied else ", the ceiling"),
+        *_simulated(report),
         *planning_rows(report),
     ]
+
+
+def _simulated(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    ceiling = report.get("simulator")
+    if not ceiling:
+        return []
+    budget = f"{ceiling['candidates']} x {ceiling['iterations']}"
+    return [("true simulator", f"{_rate(ceiling)}, the same search at {budget}")]
 
 
 def planning_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:

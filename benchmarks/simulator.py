@@ -55,7 +55,7 @@ class SimulatorPolicy:
     The search is ours (``planners/cem.py``), in units of half the range of each action, and its noise is seeded by the
     numbers of the pair and the plan as an agent's. A candidate costs the least distance to the goal (``task.distance``)
     of all states on its way, since a success counts whenever it happens, and it is simulated no further once it
-    succeeds; where success counts at the end alone, it costs the distance of its last state. As nothing that was
+    succeeds; for strict pairs, where only the end counts, it costs the distance of its last state. As nothing that was
     simulated can turn out otherwise, the cheapest candidate is executed instead of the last mean.
 
     Args:
@@ -66,7 +66,6 @@ class SimulatorPolicy:
         action_block: F.
         candidates: N.
         iterations: of the search.
-        success: ``"any"`` or ``"end"``, when a success counts.
         options: further arguments of the task.
 
     Attributes:
@@ -85,10 +84,9 @@ class SimulatorPolicy:
         action_block: int = 5,
         candidates: int = 64,
         iterations: int = 5,
-        success: str = "any",
         **options: Any,
     ) -> None:
-        self.name, self.pairs, self.seed, self.success, self.options = task, pairs, seed, success, options
+        self.name, self.pairs, self.seed, self.options = task, pairs, seed, options
         self.horizon, self.action_block = horizon, action_block
         self.config = CEMConfig(candidates=candidates, iterations=iterations)
         self.stats = Simulated()
@@ -143,11 +141,11 @@ class SimulatorPolicy:
         for action in actions:
             state = task.advance(state, task.clipped(action))
             self.stats.env_steps += 1
-            if self.success == "any":
+            if not self.pairs.strict:
                 least = min(least, task.distance(state, goal))
                 if task.success(state, goal):
                     break
-        return float(least if self.success == "any" else task.distance(state, goal))
+        return float(task.distance(state, goal) if self.pairs.strict else least)
 
     def _at(self, row: int) -> Any:
         """The simulator, in the world of a pair."""

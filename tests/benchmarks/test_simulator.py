@@ -28,7 +28,7 @@ def test_it_reaches_what_can_be_reached_and_counts_what_it_simulates(pairs):
     assert values["pairs"] == [0, 2, 4, 6, 8, 10] and values["horizon_env_steps"] == 25
     most = values["plans"] * 24 * 2 * 25
     assert 0 < values["simulated_env_steps"] < most  # what succeeds is simulated no further
-    _, at_end = ceiling("two-room", pairs, 5, seed=0, n=6, success="end", **QUICK)
+    _, at_end = ceiling("two-room", replace(pairs, strict=True), 5, seed=0, n=6, **QUICK)
     assert at_end["plans"] == 6 and at_end["simulated_env_steps"] == 6 * 24 * 2 * 25
 
 

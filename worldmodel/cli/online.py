@@ -104,7 +104,7 @@ def _require_pairs(options: Options, env: str, out: Path, store: EpisodeStore) -
             TRIALS[judging.objective](judging, env, task.unwrapped, store.image_size, look, out, {})
     except BadValue as error:
         name, colon, rest = str(error).partition(":")
-        raise BadValue(f"{named.get(name.removeprefix("--"), name)}{colon}{rest}") from error
+        raise BadValue(f"{named.get(name.removeprefix('--'), name)}{colon}{rest}") from error
 
 
 def _act(options: Options, env: str, out: Path, number: int, before: int, device: torch.device) -> None:

@@ -80,6 +80,12 @@ class Options:
     """Model steps executed before planning again."""
     seed: int = 0
     """Of the pairs or episodes, the search and the random policy."""
+    workers: int = 1
+    """Processes that share the pairs, which changes no result; 0 for one a core."""
+    simulator: int = 0
+    """Pairs on which the same search also plans on the true simulator, 64 candidates and 5 iterations: the ceiling."""
+    watch: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Watch it plan, one pair after another: in a window, or in a line of the terminal."""
     device: str = "auto"
     """auto, cpu, or an accelerator's name."""
     json: Annotated[str | None, text("FILE", "none")] = None
@@ -88,6 +94,8 @@ class Options:
     """Keep the evaluation here: its numbers, its pairs, and what happened on each of them."""
     video: Annotated[str | None, text("FILE", "plan.mp4 in the run folder")] = None
     """Write rollouts beside their goals here."""
+    report: Annotated[str | None, text("FILE", "none")] = None
+    """Write one HTML page about the run here, to look at in a browser."""
     no_video: tyro.conf.FlagCreatePairsOff[bool] = False
     """Write no video."""
 
@@ -108,7 +116,7 @@ def check(options: Options) -> dict[str, Any]:
     with common.options_as_fields(NAMES):
         configured(chosen)
     if options.objective != "goal":
-        for name in ("protocol", "offset", "variation", "split", "pairs", "record"):
+        for name in ("protocol", "offset", "variation", "split", "pairs", "record", "simulator", "report", "watch"):
             if getattr(options, name) != getattr(Options, name):
                 raise BadValue(f"--{name}: has no effect where nothing is planned but --objective {options.objective}")
     if options.pairs is not None:
@@ -119,9 +127,14 @@ def check(options: Options) -> dict[str, Any]:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise BadValue(f"--{name}: expected 1 or more, got {value}")
+    for name in ("workers", "simulator"):
+        if getattr(options, name) < 0:
+            raise BadValue(f"--{name}: expected 0 or more, got {getattr(options, name)}")
+    if options.watch and options.workers != 1:
+        raise BadValue("--watch: shows one process only, leave out --workers")
     if options.predictor not in (None, *PREDICTORS):
         with common.option("--predictor"):
             raise UnknownName("predictor", options.predictor, PREDICTORS)
-    for name in ("json", "video"):
+    for name in ("json", "video", "report"):
         common.require_writable(f"--{name}", getattr(options, name))
     return chosen

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worldmodel.benchmarks import evaluate, protocols, report, returns
+from worldmodel.benchmarks import evaluate, protocols, report, returns, simulator
 from worldmodel.benchmarks.pairs import Pairs, official_pairs, sample_pairs
 from worldmodel.benchmarks.record import PAIRS, Record, load_pairs
 from worldmodel.cli import common, plan
@@ -45,7 +45,8 @@ class Goals:
         folder: Path,
         about: Mapping[str, Any],
     ) -> None:
-        self.env, self.image_size, self.look = env, image_size, look
+        self.env, self.image_size, self.look, self.workers = env, image_size, look, options.workers
+        self.simulated, self.ceiling = options.simulator, None
         self.notes: list[str] = []
         self.dataset: dict[str, str] | None = None
         with common.option("--protocol"):
@@ -111,15 +112,30 @@ class Goals:
 
     def play(self, agent: Agent, watch: int, together: int) -> None:
         """Let the agent act, then what it is compared with."""
-        total = len(self.pairs) * self.budget
+        total, seed, n = len(self.pairs) * self.budget, self.protocol.seed, min(self.simulated, len(self.pairs))
         with common.bar(total, "step", f"plan {self.env}") as bar:
             self.outcome = evaluate.evaluate(
-                agent, self.env, self.pairs, self.budget, self.image_size, watch, together, bar.update, **self.look
+                agent,
+                self.env,
+                self.pairs,
+                self.budget,
+                self.image_size,
+                watch,
+                together,
+                bar.update,
+                workers=self.workers,
+                **self.look,
             )
         with common.bar(3 * total, "step", "floors and ceiling") as bar:
             self.baselines = evaluate.floors_and_ceiling(
-                self.env, self.pairs, self.budget, self.protocol.seed, bar.update
+                self.env, self.pairs, self.budget, seed, bar.update, self.workers
             )
+        if n:
+            rows = simulator.some(len(self.pairs), n)
+            with common.bar(len(rows) * self.budget, "step", "plan on the simulator") as bar:
+                _, self.ceiling = simulator.ceiling(
+                    self.env, self.pairs, self.budget, seed, n, bar.update, self.workers
+                )
 
     @property
     def rollouts(self) -> Sequence[Rollout]:
@@ -130,7 +146,7 @@ class Goals:
         """Everything measured, for JSON."""
         found = report.as_dict(self.protocol, self.pairs, self.budget, self.outcome, self.baselines, planning)
         seeds = {"training": self.trained_with, "evaluation": self.protocol.seed}
-        return {**found, "seeds": seeds, "dataset": self.dataset}
+        return {**found, "simulator": self.ceiling, "seeds": seeds, "dataset": self.dataset}
 
     def keep(self, values: Mapping[str, Any], folder: str | None, run: Path) -> Path:
         """Write the record of the evaluation."""
@@ -166,6 +182,7 @@ class Rewards:
         about: Mapping[str, Any],
     ) -> None:
         self.env, self.seed, self.image_size, self.look = env, options.seed, image_size, look
+        self.workers = options.workers
         self.seeds = returns.beginnings(options.episodes or REWARD_EPISODES, options.seed)
         trained_on = about.get("dataset") or {}
         with plan.dataset(options, env, trained_on.get("path"), image_size, **look) as store:
@@ -181,7 +198,16 @@ class Rewards:
         """Let the agent act, then what it is compared with."""
         with common.bar(len(self.seeds) * self.budget, "step", f"plan {self.env}") as bar:
             self.earned = returns.earn(
-                agent, self.env, self.seeds, self.budget, self.image_size, watch, together, bar.update, **self.look
+                agent,
+                self.env,
+                self.seeds,
+                self.budget,
+                self.image_size,
+                watch,
+                together,
+                bar.update,
+                self.workers,
+                **self.look,
             )
         floors = returns.floors(self.env, self.seeds, self.budget, self.seed)
         self.baselines = {name: earned.returns for name, earned in floors.items()} | {"data": self.behaviour}
