@@ -5,8 +5,19 @@ What can be read from it is in ``worldmodel/probes.py``. Shapes: M samples, B wi
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from worldmodel.model import WorldModel
+
+CHUNK = 512  # frames encoded at once
+
+
+def encoded(model: WorldModel, frames: np.ndarray) -> Tensor:
+    """Latents (M, D) of frames (M, S, S, 3) uint8, encoded in pieces that fit any machine."""
+    parts = (torch.from_numpy(frames[i : i + CHUNK]) for i in range(0, len(frames), CHUNK))
+    return torch.cat([model.encode({"pixels": part.to(model.device)[:, None]})[:, 0] for part in parts])
 
 
 def open_loop_error(z_hat: Tensor, z: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from worldmodel.diagnostics import (
     action_warning,
     collapse_warning,
     effective_rank,
+    encoded,
     mean_std,
     nearest,
     open_loop_error,
@@ -35,7 +36,6 @@ WINDOWS = 256  # B, at most
 FIT = 1500  # frames that probes are fitted on, at most
 NAMED = 16  # numbers that are reported one by one; more are only averaged
 FLOOR = -1.0  # of an R^2, so that one number cannot drown the mean
-CHUNK = 512  # frames encoded at once
 SHOWN, TILE = 4, 64  # windows in the picture, side of a frame there
 _INK, _PAPER, _MARGIN = (20, 20, 20), 255, 72
 
@@ -99,7 +99,7 @@ class Validation:
     def __call__(self, model: WorldModel) -> dict[str, float]:
         """Judge a model in evaluation mode; what is not a finite number is left out."""
         C = self.config.context
-        z = self._encode(model, self.frames.reshape(-1, *self.frames.shape[2:])).unflatten(0, self.frames.shape[:2])
+        z = encoded(model, self.frames.reshape(-1, *self.frames.shape[2:])).unflatten(0, self.frames.shape[:2])
         actions = model.normalise(self.actions.to(model.device))
         past, future = Context(z[:, :C], actions[:, : C - 1]), actions[:, C - 1 :]
         plans = torch.stack([future, future.roll(1, dims=0)], dim=1)  # windows are in random order already
@@ -120,7 +120,7 @@ class Validation:
         if self.names:
             self.controls = self.controls or self._controls(model)
             ends = torch.cat([z[:, 0], z[:, -1]])
-            values |= self._probes("", self._encode(model, self.fit), ends) | self.controls
+            values |= self._probes("", encoded(model, self.fit), ends) | self.controls
         self._warn(collapse_warning(z.flatten(0, 1)), *ignored)
         self._seen = z, paths
         return {name: value for name, value in values.items() if math.isfinite(value)}
@@ -152,18 +152,13 @@ class Validation:
                 _log.warning(warning)
         self._said = said
 
-    def _encode(self, model: WorldModel, frames: np.ndarray) -> Tensor:
-        """Latents (M, D) of frames (M, S, S, 3)."""
-        parts = (torch.from_numpy(frames[i : i + CHUNK]) for i in range(0, len(frames), CHUNK))
-        return torch.cat([model.encode({"pixels": part.to(model.device)[:, None]})[:, 0] for part in parts])
-
     def _controls(self, model: WorldModel) -> dict[str, float]:
         ends = np.concatenate([self.frames[:, 0], self.frames[:, -1]])
         values = self._probes("pixels_", _small(self.fit), _small(ends))
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
             random = WorldModel(self.config).to(model.device).eval()
-        return values | self._probes("random_", self._encode(random, self.fit), self._encode(random, ends))
+        return values | self._probes("random_", encoded(random, self.fit), encoded(random, ends))
 
     def _probes(self, kind: str, z: Tensor, z_test: Tensor) -> dict[str, float]:
         values = {}
