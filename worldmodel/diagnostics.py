@@ -32,8 +32,8 @@ def open_loop_error(z_hat: Tensor, z: Tensor) -> Tensor:
     Returns:
         (H,).
     """
-    copy = (z[:, :1] - z[:, 1:]).square().mean(dim=(0, 2))
-    return _error(z_hat, z) / copy.clamp(min=1e-12)
+    copy = squared_errors(z[:, :1].expand_as(z[:, 1:]), z).mean(dim=0)
+    return squared_errors(z_hat, z).mean(dim=0) / copy.clamp(min=1e-12)
 
 
 def action_sensitivity(z_hat: Tensor, z_shuffled: Tensor, z: Tensor) -> Tensor:
@@ -49,11 +49,13 @@ def action_sensitivity(z_hat: Tensor, z_shuffled: Tensor, z: Tensor) -> Tensor:
     Returns:
         (H,), ratio of squared errors, each averaged over windows first.
     """
-    return _error(z_shuffled, z) / _error(z_hat, z).clamp(min=1e-12)
+    right, wrong = (squared_errors(path, z).mean(dim=0) for path in (z_hat, z_shuffled))
+    return wrong / right.clamp(min=1e-12)
 
 
-def _error(z_hat: Tensor, z: Tensor) -> Tensor:
-    return (z_hat - z[:, 1:]).square().mean(dim=(0, 2))
+def squared_errors(z_hat: Tensor, z: Tensor) -> Tensor:
+    """Squared error of predictions (B, H, D) of what was seen from now on, z (B, H + 1, D): mean over D, (B, H)."""
+    return (z_hat - z[:, 1:]).square().mean(dim=2)
 
 
 def nearest(z_hat: Tensor, z: Tensor) -> Tensor:

@@ -1,15 +1,16 @@
-"""``wm-bench``: how fast planning is, and what success costs in time."""
+"""``wm-bench``: how fast planning is, what success costs in time, and what is good or wrong about a model."""
 
 from __future__ import annotations
 
 from worldmodel.cli import common
 from worldmodel.cli.bench_frontier import frontier
+from worldmodel.cli.bench_openloop import openloop
 from worldmodel.cli.bench_speed import speed
 
 
 def main() -> None:
     """Entry point of ``wm-bench``."""
-    commands = {"speed": speed, "frontier": frontier}
+    commands = {"speed": speed, "frontier": frontier, "openloop": openloop}
     common.run(lambda: common.subcommands(commands, "How fast planning is, and what success costs in time."))
 
 

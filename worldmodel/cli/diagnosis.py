@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from worldmodel.cli import common, plan
+from worldmodel.cli.plan_options import Options, text
 from worldmodel.errors import BadFile, BadValue
 
 if TYPE_CHECKING:
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 class Diagnosis:
     """Options of every diagnosis; a command's own are fields of a subclass."""
 
-    model: Annotated[str | None, plan.text("PATH", "newest run of the task")] = None
+    model: Annotated[str | None, text("PATH", "newest run of the task")] = None
     """Run folder or model folder."""
-    env: Annotated[str | None, plan.text("NAME", "the model's")] = None
+    env: Annotated[str | None, text("NAME", "the model's")] = None
     """Task."""
-    dataset: Annotated[str | None, plan.text("PATH", "what the model was trained on, else data/<env>.h5")] = None
+    dataset: Annotated[str | None, text("PATH", "what the model was trained on, else data/<env>.h5")] = None
     """Episodes to judge it on."""
     split: str = "test"
     """Which of its episodes: test, validation or train."""
@@ -34,7 +35,7 @@ class Diagnosis:
     """Of everything that is drawn."""
     device: str = "auto"
     """auto, cpu, or an accelerator's name."""
-    json: Annotated[str | None, plan.text("FILE", "evaluation/<diagnosis>.json in the run folder")] = None
+    json: Annotated[str | None, text("FILE", "evaluation/<diagnosis>.json in the run folder")] = None
     """Write every number here."""
 
 
@@ -97,7 +98,7 @@ def subject(name: str, options: Diagnosis) -> Iterator[Subject]:
         raise BadValue(f"--seed: expected 0 or more, got {options.seed}")
     common.require_writable("--json", options.json)
     fields = ("model", "env", "dataset", "split", "device", "seed")
-    chosen = plan.Options(**{field: getattr(options, field) for field in fields})
+    chosen = Options(**{field: getattr(options, field) for field in fields})
     folder, about, env = plan.choose_model(chosen)
     path = Path(options.json or run_folder(folder) / "evaluation" / f"{name}.json")
     common.require_writable("--json", str(path))

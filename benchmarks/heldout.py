@@ -1,0 +1,53 @@
+"""Held-out episodes as a model sees them: one latent for each model step, and the actions between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worldmodel.datasets.store import SPLITS, EpisodeStore, split_number
+from worldmodel.diagnostics import encoded
+from worldmodel.errors import BadValue
+from worldmodel.model import WorldModel
+
+MOST = 100  # episodes, which bounds the time
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """One recorded episode, at every F-th row."""
+
+    number: int  # in the store
+    rows: np.ndarray  # (L,) of the store
+    z: Tensor  # (L, D)
+    actions: Tensor  # (L - 1, A) normalised blocks
+
+
+def episodes(model: WorldModel, store: EpisodeStore, split: str, seed: int, most: int = MOST) -> list[Episode]:
+    """Encode the episodes of a split that last a model step at least; if there are many, some of them at random.
+
+    Raises:
+        BadValue: there are fewer than two, from which no interval follows.
+    """
+    F = model.config.action_block
+    long = [int(e) for e in store.episodes(split) if store.lengths[e] > F]
+    if len(long) < 2:
+        name = SPLITS[split_number(split)]
+        raise BadValue(f"--split: {store.path} has {len(long)} {name} episodes of {F} steps or more, expected 2")
+    chosen = np.sort(np.random.default_rng(seed).permutation(long)[:most])
+    return [_episode(model, store, int(e)) for e in chosen]
+
+
+def _episode(model: WorldModel, store: EpisodeStore, number: int) -> Episode:
+    F = model.config.action_block
+    whole = (int(store.lengths[number]) - 1) // F  # model steps
+    actions = store.read_episode("action", number)[: whole * F].astype(np.float32)
+    return Episode(
+        number=number,
+        rows=store.offsets[number] + F * np.arange(whole + 1),
+        z=encoded(model, store.read_episode("pixels", number)[: whole * F + 1 : F]),
+        actions=model.normalise(torch.from_numpy(actions).to(model.device).reshape(whole, -1)),
+    )
