@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,14 @@ def episodes(model: WorldModel, store: EpisodeStore, split: str, seed: int, most
         raise BadValue(f"--split: {store.path} has {len(long)} {name} episodes of {F} steps or more, expected 2")
     chosen = np.sort(np.random.default_rng(seed).permutation(long)[:most])
     return [_episode(model, store, int(e)) for e in chosen]
+
+
+def windows(episodes: Sequence[Episode], length: int) -> tuple[Tensor, Tensor, np.ndarray]:
+    """All stretches of so many frames: z (B, length, D), actions (B, length - 1, A), and whose they are (B,)."""
+    long = [(i, e) for i, e in enumerate(episodes) if len(e.z) >= length]
+    z = torch.cat([e.z.unfold(0, length, 1).transpose(1, 2) for _, e in long])
+    actions = torch.cat([e.actions.unfold(0, length - 1, 1).transpose(1, 2) for _, e in long])
+    return z, actions, np.repeat([i for i, _ in long], [len(e.z) - length + 1 for _, e in long])
 
 
 def _episode(model: WorldModel, store: EpisodeStore, number: int) -> Episode:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldmodel.benchmarks.heldout import Episode
+from worldmodel.benchmarks.heldout import Episode, windows
 from worldmodel.benchmarks.resampling import ratio_interval
 from worldmodel.diagnostics import squared_errors
 from worldmodel.errors import BadValue
@@ -45,7 +45,7 @@ def measure(model: WorldModel, episodes: Sequence[Episode], asked: Sequence[int]
         raise BadValue(f"--horizons: the episodes, of {lengths.max() - 1} model steps at most, reach none of {asked}")
     furthest = horizons[-1]
     at = [h - 1 for h in horizons]
-    z, actions, owner = _windows(episodes, C + furthest)
+    z, actions, owner = windows(episodes, C + furthest)
     past, future = Context(z[:, :C], actions[:, : C - 1]), actions[:, C - 1 :]
     plans = torch.stack([future, future.roll(_shift(owner, seed), dims=0)], dim=1)
 
@@ -89,14 +89,6 @@ def rows(values: Mapping[str, Any]) -> list[list[str]]:
             cells += [f"{found['over_copy'][i]:.3f}{jumps}", interval, f"x {found['sensitivity'][i]:.1f}"]
         table.append([str(h), str(steps), *cells])
     return table
-
-
-def _windows(episodes: Sequence[Episode], length: int) -> tuple[Tensor, Tensor, np.ndarray]:
-    """All stretches of so many frames: z (B, length, D), actions (B, length - 1, A), and whose they are (B,)."""
-    long = [(i, e) for i, e in enumerate(episodes) if len(e.z) >= length]
-    z = torch.cat([e.z.unfold(0, length, 1).transpose(1, 2) for _, e in long])
-    actions = torch.cat([e.actions.unfold(0, length - 1, 1).transpose(1, 2) for _, e in long])
-    return z, actions, np.repeat([i for i, _ in long], [len(e.z) - length + 1 for _, e in long])
 
 
 def _shift(owner: np.ndarray, seed: int) -> int:

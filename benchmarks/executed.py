@@ -1,0 +1,139 @@
+"""Predicted against reached latents along executed plans: do the errors of either predictor explain failures?
+
+Shapes: n pairs, P plans, R model steps executed of a plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worldmodel.benchmarks.failures import sorted_out, success_scale
+from worldmodel.benchmarks.record import Record
+from worldmodel.benchmarks.resampling import auc, auc_draws, interval, mann_whitney
+from worldmodel.benchmarks.retrace import Executed, follow
+from worldmodel.model import WorldModel
+
+
+def examine(record: Record, model: WorldModel, task: Any, seed: int) -> dict[str, Any]:
+    """Everything about one evaluation: errors along its plans and along demonstrations, and why pairs failed.
+
+    Args:
+        record: of an evaluation with this model, in an environment that can be put into a state.
+        model: the model.
+        task: the task itself, which draws as the model knows it.
+        seed: of the bootstrap.
+    """
+    steps, ahead = int(record.values["execute_steps"]), int(record.values["horizon"])
+    executed = follow(model, task, record.pairs, record.outcome, steps, ahead)
+    demonstrated = None
+    if "replay" in record.floors:
+        demonstrated = follow(model, task, record.pairs, record.floors["replay"], steps, ahead)
+    why = sorted_out(record, executed, demonstrated, success_scale(record, model, task, executed))
+    values = {
+        "planned_with": record.values["predictor"],
+        **against_failure(executed, ~record.outcome.success, steps, seed),
+        "failures": why.counts if why.scale is not None else None,
+        "reasons": list(why.reasons),
+        "scale": why.scale,
+    }
+    if demonstrated is not None:
+        values["demonstrated"] = demonstrated_errors(demonstrated, steps)
+    return values
+
+
+def against_failure(executed: Executed, failed: np.ndarray, execute_steps: int, seed: int) -> dict[str, Any]:
+    """Do a predictor's errors along executed plans explain failures?
+
+    For each pair the errors after all steps of its plans, each over the mean of all pairs' after as many steps, are
+    averaged: a success that ended early has shorter plans, which are easier. The AUC is the probability that a failure
+    has a larger error than a success; ``copy`` says how much of that is only because more moved. ``first`` is of the
+    first plans alone: failures have more plans than successes.
+
+    Args:
+        executed: what was reached and expected.
+        failed: (n,) bool.
+        execute_steps: R, model steps executed of each plan; no more of what followed is looked at.
+        seed: of the bootstrap over pairs, the same draws for all.
+    """
+    names = [*executed.expected, "copy"]
+    errors = {name: executed.errors(name)[:, :, :execute_steps] for name in names}
+    values: dict[str, Any] = {"n": len(failed), "n_failed": int(failed.sum())}
+    for part, plans in (("all", slice(None)), ("first", slice(0, 1))):
+        found, draws = {}, {}
+        copy = errors["copy"][:, plans]
+        for name in names:
+            theirs = errors[name][:, plans]
+            score = _scores(theirs).double().cpu().numpy()
+            known = np.isfinite(score)
+            draws[name] = auc_draws(score[known], failed[known], seed)
+            low, high = interval(draws[name])
+            found[name] = {
+                "all": _over(theirs, copy, failed | ~failed),
+                "successes": _over(theirs, copy, ~failed),
+                "failures": _over(theirs, copy, failed),
+                "auc": auc(score[known], failed[known]),
+                "low": float(low),
+                "high": float(high),
+                "p": mann_whitney(score[known], failed[known]),
+            }
+        if len(executed.expected) == 2:
+            low, high = interval(draws["prefix"] - draws["one-step"])
+            gap = found["prefix"]["auc"] - found["one-step"]["auc"]
+            found["prefix_minus_one_step"] = {"auc": gap, "low": float(low), "high": float(high)}
+        values[part] = found
+    return values
+
+
+def _scores(errors: Tensor) -> Tensor:
+    """Mean over plans and steps (n, P, R) -> (n,), each step over all pairs' mean of it; NaN where none was whole."""
+    return (errors / errors.nanmean(dim=(0, 1))).nanmean(dim=(1, 2))
+
+
+def _over(errors: Tensor, copy: Tensor, rows: np.ndarray) -> float | None:
+    """Mean error of some pairs over that of having stayed; None without such pairs."""
+    chosen = torch.from_numpy(rows).to(errors.device)
+    return float(errors[chosen].nansum() / copy[chosen].nansum().clamp(min=1e-12)) if rows.any() else None
+
+
+def demonstrated_errors(executed: Executed, execute_steps: int) -> dict[str, float | None]:
+    """Each predictor's error along the first plan's worth of the demonstrator's actions, over that of copying."""
+    copy = executed.errors("copy")[:, :1, :execute_steps]
+    everything = np.ones(len(copy), bool)
+    return {name: _over(executed.errors(name)[:, :1, :execute_steps], copy, everything) for name in executed.expected}
+
+
+def rows(values: Mapping[str, Any]) -> list[list[str]]:
+    """The table of examined evaluations, by name."""
+    table = []
+    for folder, found in values.items():
+        table.append([f"evaluation {folder}", f"{found['n_failed']} of {found['n']} failed; planned with {found['planned_with']}"])
+        for name in ("one-step", "prefix"):
+            if name in found["first"]:
+                table.append([f"  error of {name}", _line(found, name)])
+        table.append(["  error of copying", f"AUC {_auc(found['first']['copy'])}"])
+        if "prefix_minus_one_step" in found["first"]:
+            table.append(["  prefix - one-step", f"AUC {_auc(found['first']['prefix_minus_one_step'], '+')}"])
+        if found["failures"] is not None:
+            counts = ", ".join(f"{n} {reason}" for reason, n in found["failures"].items() if n)
+            table.append(["  failures", counts or "none"])
+    return table
+
+
+def _line(found: Mapping[str, Any], name: str) -> str:
+    first, shown = found["first"][name], found.get("demonstrated", {}).get(name)
+    means = ", ".join(f"{_share(first[who])} of {who}" for who in ("successes", "failures"))
+    beside = "" if shown is None else f" ({_share(shown)} along demonstrations)"
+    return f"AUC {_auc(first)}, p {first['p']:.2g}; over copying {means}{beside}"
+
+
+def _auc(found: Mapping[str, float], sign: str = "") -> str:
+    return f"{found['auc']:{sign}.2f} [{found['low']:{sign}.2f}, {found['high']:{sign}.2f}]"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
