@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldmodel.benchmarks.failures import sorted_out, success_scale
+from worldmodel.benchmarks.failures import sort_out
 from worldmodel.benchmarks.record import Record
 from worldmodel.benchmarks.resampling import auc, auc_draws, interval, mann_whitney
 from worldmodel.benchmarks.retrace import Executed, follow
@@ -28,21 +28,19 @@ def examine(record: Record, model: WorldModel, task: Any, seed: int) -> dict[str
         task: the task itself, which draws as the model knows it.
         seed: of the bootstrap.
     """
-    steps, ahead = int(record.values["execute_steps"]), int(record.values["horizon"])
-    executed = follow(model, task, record.pairs, record.outcome, steps, ahead)
-    demonstrated = None
-    if "replay" in record.floors:
-        demonstrated = follow(model, task, record.pairs, record.floors["replay"], steps, ahead)
-    why = sorted_out(record, executed, demonstrated, success_scale(record, model, task, executed))
+    steps = int(record.values["execute_steps"])
+    executed = follow(model, task, record.pairs, record.outcome, steps, int(record.values["horizon"]))
+    why = sort_out(record, executed, model, task)
     values = {
         "planned_with": record.values["predictor"],
         **against_failure(executed, ~record.outcome.success, steps, seed),
-        "failures": why.counts if why.scale is not None else None,
+        "failures": why.counts,
         "reasons": list(why.reasons),
         "scale": why.scale,
     }
-    if demonstrated is not None:
-        values["demonstrated"] = demonstrated_errors(demonstrated, steps)
+    if "replay" in record.floors:
+        shown = follow(model, task, record.pairs, record.floors["replay"], steps)
+        values["demonstrated"] = demonstrated_errors(shown, steps)
     return values
 
 
@@ -111,7 +109,12 @@ def rows(values: Mapping[str, Any]) -> list[list[str]]:
     """The table of examined evaluations, by name."""
     table = []
     for folder, found in values.items():
-        table.append([f"evaluation {folder}", f"{found['n_failed']} of {found['n']} failed; planned with {found['planned_with']}"])
+        table.append(
+            [
+                f"evaluation {folder}",
+                f"{found['n_failed']} of {found['n']} failed; planned with {found['planned_with']}",
+            ]
+        )
         for name in ("one-step", "prefix"):
             if name in found["first"]:
                 table.append([f"  error of {name}", _line(found, name)])

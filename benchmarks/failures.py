@@ -1,19 +1,19 @@
 """Why a pair failed, measured from a record: the first thing that went wrong, plan by plan.
 
-Everything is a squared distance to the goal's latent, which plans are judged by. ``scale`` is how far from it states are
-that have just succeeded: the 95 % quantile over all successes of the record, of the policy, the demonstration and the
-floors. Of every plan that was executed there is what the predictor that planned *believed*, the least distance that it
-expects along the executed actions, and what was *reached*, the least distance along the frames seen then. For the
-demonstrator's actions from the start there are both as well. In order:
+Everything is a squared distance to the goal's latent, which plans are judged by. The ``scale`` is the distance that
+tells best which states were a success: within it lie as many as possible of the states at which a pair of the record
+had just succeeded, and as few as possible of the others that were seen (Youden's J). Of every executed plan there is
+what was *hoped*, the least distance that the predictor which planned expects along the executed actions, and what
+*came*, the least distance along the frames seen then; of the demonstrator's actions there is what the predictor would
+have hoped. One distance is clearly farther than another if it is beyond the scale and the other is not, or if it is
+larger by more than the scale. In order, for each plan:
 
-- ``looks solved``: reached is within the scale, yet it was no success. To the model this is the goal.
-- ``wrong model``: the plan was believed to arrive (within the scale) and did not, or what it reached is farther than was
-  believed by more than the scale.
-- ``search not converged``: the first plan is believed to end farther than the demonstrator's actions, by more than the
-  scale: there was a better plan, by the model's own measure, and the search did not find it.
-- ``wrong model`` as well: the demonstrator's actions lead nearer than the model believes, by more than the scale, so
-  that no search would have chosen them.
-- ``budget``: nothing of that for any plan. The model was right and the search was good, as far as one can tell, but
+- ``search not converged``: the first plan was hoped to end clearly farther than the demonstrator's actions. There was a
+  better plan, by the model's own measure, and the search did not find it.
+- ``looks solved``: what came is within the scale, yet was no success. To the model this is the goal.
+- ``wrong model``: what came is clearly farther than what was hoped; or, at the start, the demonstrator's actions, which
+  lead to the goal, are not believed to, so that no search would choose them.
+- ``budget``: nothing of that for any plan. As far as one can tell the model was right and the search was good, but
   within the horizon and the steps allowed the goal was not reached.
 
 Shapes: n pairs, P plans.
@@ -26,17 +26,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from worldmodel.benchmarks.evaluate import Outcome
-from worldmodel.benchmarks.pairs import Pairs
 from worldmodel.benchmarks.record import Record
 from worldmodel.benchmarks.retrace import Executed, follow, latents
+from worldmodel.interfaces import Context
 from worldmodel.model import WorldModel
 
 REASONS = ("wrong model", "search not converged", "looks solved", "budget")
-QUANTILE = 0.95  # of the distances of states that have just succeeded
-LEAST = 10  # successes, below which there is no such scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,22 +43,22 @@ class Failures:
     """Why pairs failed.
 
     Attributes:
-        reasons: of each pair, one of ``REASONS``; None for a success, or where there is no scale.
-        scale: squared latent distance; None where too few succeeded to tell.
-        believed: (n, P) least squared distance to the goal that the predictor which planned expects of each plan.
-        reached: (n, P) the same of what was seen; NaN for both where an episode was over.
+        reasons: of each pair, one of ``REASONS``; None for a success, and where there is no scale.
+        scale: squared latent distance; None where nothing ever succeeded.
+        hoped: (n, P) least squared distance to the goal that the predictor which planned expects of each plan.
+        came: (n, P) the same of what was seen; NaN for both where an episode was over.
     """
 
     reasons: tuple[str | None, ...]
     scale: float | None
-    believed: np.ndarray
-    reached: np.ndarray
+    hoped: np.ndarray
+    came: np.ndarray
 
     @property
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[str, int] | None:
         """How many failures have each reason."""
         found = Counter(self.reasons)
-        return {reason: found[reason] for reason in REASONS}
+        return None if self.scale is None else {reason: found[reason] for reason in REASONS}
 
 
 def explain(record: Record, model: WorldModel, task: Any) -> Failures:
@@ -71,69 +70,99 @@ def explain(record: Record, model: WorldModel, task: Any) -> Failures:
         task: the task itself, which draws as the model knows it.
     """
     steps, ahead = int(record.values["execute_steps"]), int(record.values["horizon"])
-    executed = follow(model, task, record.pairs, record.outcome, steps, ahead)
-    demonstrated = None
-    if "replay" in record.floors:
-        demonstrated = follow(model, task, record.pairs, record.floors["replay"], steps, ahead)
-    return sorted_out(record, executed, demonstrated, success_scale(record, model, task, executed))
+    return sort_out(record, follow(model, task, record.pairs, record.outcome, steps, ahead), model, task)
 
 
-def success_scale(record: Record, model: WorldModel, task: Any, executed: Executed) -> float | None:
-    """How far from the goal states are that have just succeeded, in squared latent distance."""
-    found = [_just_solved(model, task, record.pairs, x, executed) for x in (record.outcome, *record.floors.values())]
-    distances = np.concatenate(found)
-    return float(np.quantile(distances, QUANTILE)) if len(distances) >= LEAST else None
-
-
-def sorted_out(record: Record, executed: Executed, demonstrated: Executed | None, scale: float | None) -> Failures:
-    """Reasons by the rules above, from what was followed and the scale."""
-    name = record.values["predictor"]
-    believed, reached = (_least(executed, x) for x in (executed.expected[name], executed.reached))
-    reasons: list[str | None] = [None] * len(believed)
+def sort_out(record: Record, executed: Executed, model: WorldModel, task: Any) -> Failures:
+    """The same, of what was followed already."""
+    hoped, came = (_least(executed, x) for x in (executed.expected[record.values["predictor"]], executed.reached))
+    scale = _success_scale(record, executed, model, task)
+    reasons: list[str | None] = [None] * len(hoped)
     if scale is not None:
-        shown = np.full((2, len(believed)), np.nan)
-        if demonstrated is not None:
-            shown = np.stack([_least(demonstrated, x)[:, 0] for x in (demonstrated.expected[name], demonstrated.reached)])
+        shown, leads_there = _demonstrated(record, executed, model)
         for i in np.flatnonzero(~record.outcome.success):
-            reasons[i] = reason(believed[i], reached[i], shown[0, i], shown[1, i], scale)
-    return Failures(reasons=tuple(reasons), scale=scale, believed=believed, reached=reached)
+            reasons[i] = reason(hoped[i], came[i], shown[i], leads_there, scale)
+    return Failures(reasons=tuple(reasons), scale=scale, hoped=hoped, came=came)
 
 
-def reason(believed: np.ndarray, reached: np.ndarray, shown_believed: float, shown_reached: float, scale: float) -> str:
+def reason(hoped: np.ndarray, came: np.ndarray, shown: float, leads_there: bool, scale: float) -> str:
     """The first thing that went wrong with a failed pair.
 
     Args:
-        believed: (P,) of each plan; NaN for those that were never made.
-        reached: (P,) of each plan.
-        shown_believed: of the demonstrator's actions; NaN where nobody has demonstrated.
-        shown_reached: of the demonstrator's actions.
-        scale: what counts as clear, and as near.
+        hoped: (P,) of each plan; NaN for those that were never made.
+        came: (P,) of each plan.
+        shown: what is hoped of the demonstrator's actions from the start; NaN where nobody has demonstrated.
+        leads_there: whether these lead to the goal within as many steps as a plan has.
+        scale: what counts as near, and as clear.
     """
-    for plan, (hoped, came) in enumerate(zip(believed, reached)):
-        if came <= scale:
-            return "looks solved"
-        if came > scale and (hoped <= scale or came - hoped > scale):
-            return "wrong model"
-        if plan == 0 and hoped - shown_believed > scale:
+
+    def clearly_farther(x: float, y: float) -> bool:
+        return x > scale and (y <= scale or x - y > scale)
+
+    for plan, (thought, seen) in enumerate(zip(hoped, came)):
+        if plan == 0 and clearly_farther(thought, shown):
             return "search not converged"
-        if plan == 0 and shown_believed - shown_reached > scale:
+        if seen <= scale:
+            return "looks solved"
+        if clearly_farther(seen, thought) or (plan == 0 and leads_there and shown > scale):
             return "wrong model"
     return "budget"
 
 
+def separating(solved: np.ndarray, others: np.ndarray) -> float:
+    """The distance within which lie most of the one and fewest of the others: the largest difference of the two shares.
+
+    Args:
+        solved: (k,) distances.
+        others: (m,) distances.
+    """
+    at, rest = np.sort(solved), np.sort(others)
+    within = np.searchsorted(at, at, side="right") / len(at)
+    return float(at[np.argmax(within - np.searchsorted(rest, at, side="right") / max(len(rest), 1))])
+
+
 def _least(executed: Executed, z: Tensor) -> np.ndarray:
-    """Least squared distance to the goal over the steps of each plan: (n, P, W, D) -> (n, P); NaN where none was seen."""
+    """Least squared distance to the goal over the steps of each plan: (n, P, W, D) -> (n, P); NaN without any."""
     distance = executed.to_goal(z)
     distance = distance.masked_fill(executed.to_goal(executed.reached).isnan(), float("inf")).amin(dim=2)
     return distance.masked_fill(distance.isinf(), float("nan")).double().cpu().numpy()
 
 
-def _just_solved(model: WorldModel, task: Any, pairs: Pairs, outcome: Outcome, executed: Executed) -> np.ndarray:
-    """Squared distances to the goal of the states at which pairs succeeded, (successes,)."""
-    solved = np.flatnonzero(outcome.success)
-    states = np.full((len(pairs), 1, outcome.states.shape[2]), np.nan)
-    states[solved, 0] = outcome.states[solved, outcome.steps[solved]]
-    if not len(solved):
-        return np.empty(0)
-    distances: np.ndarray = executed.to_goal(latents(model, task, pairs, states))[solved, 0].double().cpu().numpy()
-    return distances
+def _demonstrated(record: Record, executed: Executed, model: WorldModel) -> tuple[np.ndarray, bool]:
+    """What is hoped of the demonstrator's actions (n,), and whether a plan is long enough for all of them."""
+    F, W = model.config.action_block, executed.reached.shape[2]
+    n, offset, a = record.pairs.actions.shape
+    steps = min(offset // F, W)
+    if not steps:
+        return np.full(n, np.nan), False
+    actions = torch.from_numpy(record.pairs.actions[:, : steps * F]).to(model.device).reshape(n, 1, steps, F * a)
+    predictor = model.predictor(record.values["predictor"])
+    start = Context(executed.z[:, :1], executed.z.new_empty(n, 0, F * a))
+    shown = executed.to_goal(predictor.rollout(start, model.normalise(actions))[:, 0]).amin(dim=1)
+    return shown.double().cpu().numpy(), steps * F == offset
+
+
+def _success_scale(record: Record, executed: Executed, model: WorldModel, task: Any) -> float | None:
+    """How far from the goal states may be that are a success, in squared latent distance."""
+    solved = []
+    for outcome in (record.outcome, *record.floors.values()):
+        states = np.full((len(record.pairs), 1, outcome.states.shape[2]), np.nan)
+        rows = np.flatnonzero(outcome.success)
+        states[rows, 0] = outcome.states[rows, outcome.steps[rows]]
+        solved.append(_known(executed.to_goal(latents(model, task, record.pairs, states))))
+    just_solved = np.concatenate(solved)
+    others = _known(_unsolved(executed, record.outcome, model.config.action_block))
+    return separating(just_solved, others) if len(just_solved) else None
+
+
+def _unsolved(path: Executed, outcome: Outcome, block: int) -> Tensor:
+    """Squared distances to the goal at all model steps (n, K + 1); NaN once a pair had succeeded."""
+    distance = path.to_goal(path.z)
+    steps = torch.arange(0, distance.shape[1] * block, block, device=distance.device)
+    since = torch.from_numpy(np.where(outcome.success, outcome.steps, np.iinfo(np.int64).max)).to(distance.device)
+    return distance.masked_fill(steps >= since[:, None], float("nan"))
+
+
+def _known(distance: Tensor) -> np.ndarray:
+    flat: np.ndarray = distance.flatten().double().cpu().numpy()
+    return flat[np.isfinite(flat)]

@@ -1,4 +1,4 @@
-"""What predictors expected along executed plans, and what was reached: drawn again, encoded and predicted from a record.
+"""What predictors expected along executed plans, and what was reached: drawn again from a record, encoded, predicted.
 
 Every predictor of the model is asked about the same plans, made by whichever of them: from the same latents and the
 actions that were executed.
@@ -92,5 +92,6 @@ def latents(model: WorldModel, task: Any, pairs: Pairs, states: np.ndarray) -> T
         if pairs.worlds:
             task.vary(pairs.worlds[i]["variation"], np.random.default_rng(0))
         frames += [task.draw(state) for state in row[there[i]]]
-    z[torch.from_numpy(there).to(z.device)] = encoded(model, np.stack(frames))
+    if frames:
+        z[torch.from_numpy(there).to(z.device)] = encoded(model, np.stack(frames))
     return z

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from worldmodel.cli import common
 from worldmodel.cli.bench_frontier import frontier
+from worldmodel.cli.bench_geometry import geometry
 from worldmodel.cli.bench_openloop import openloop
 from worldmodel.cli.bench_speed import speed
 
 
 def main() -> None:
     """Entry point of ``wm-bench``."""
-    commands = {"speed": speed, "frontier": frontier, "openloop": openloop}
-    common.run(lambda: common.subcommands(commands, "How fast planning is, and what success costs in time."))
+    commands = {"speed": speed, "frontier": frontier, "openloop": openloop, "geometry": geometry}
+    about = "How fast planning is, what success costs in time, and what is good or wrong about a model."
+    common.run(lambda: common.subcommands(commands, about))
 
 
 if __name__ == "__main__":

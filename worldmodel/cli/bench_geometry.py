@@ -29,15 +29,15 @@ def geometry(options: Annotated[Geometry, tyro.conf.arg(name="")]) -> None:
 
 
 def _executed(judged: Subject, task: Any) -> dict[str, Any]:
-    """What saved evaluations of the model tell, by the name of their folder."""
+    """What saved evaluations of the model tell, by the name of their folder; those of other weights are left out."""
     from worldmodel.benchmarks import record
     from worldmodel.benchmarks.executed import examine
 
-    if not task.restorable:
-        return {}
     found = {}
-    for folder in record.find(judged.run):
+    for folder in record.find(judged.run) if task.restorable else ():
         saved = record.Record.load(folder)
-        if saved.values["env"] == judged.env:
+        if saved.values["model"]["fingerprint"] == judged.fingerprint:
             found[folder.name] = examine(saved, judged.model, task, judged.seed)
+        else:
+            print(f"note: {folder} is of other weights, trained before; wm-plan writes it again")
     return found

@@ -55,6 +55,13 @@ class Subject:
     json: Path  # where the numbers go
 
     @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights."""
+        from worldmodel.benchmarks.provenance import file_fingerprint
+
+        return file_fingerprint(self.folder / "model.safetensors")
+
+    @property
     def run(self) -> Path:
         """Run folder, or the model folder where it is in none."""
         return run_folder(self.folder)
@@ -68,13 +75,13 @@ class Subject:
 
     def tell(self, values: Mapping[str, Any], rows: Sequence[Sequence[object]]) -> None:
         """Print the table; write the numbers and on what, with what and from which commit they were measured."""
-        from worldmodel.benchmarks.provenance import file_fingerprint, provenance
+        from worldmodel.benchmarks.provenance import provenance
         from worldmodel.files import write_json
 
         whole = {
             "diagnostic": self.name,
             "env": self.env,
-            "model": {"path": str(self.folder), "fingerprint": file_fingerprint(self.folder / "model.safetensors")},
+            "model": {"path": str(self.folder), "fingerprint": self.fingerprint},
             "dataset": {"path": str(self.store.path), "fingerprint": self.store.fingerprint, "split": self.split},
             "seed": self.seed,
             **values,
