@@ -208,3 +208,37 @@ def policy_plan_slow(policy: Any, model: Any, predictor: Any, context: Any, hori
         block = torch.cat([action for _ in range(model.config.action_block)])
         plan.append(torch.minimum(torch.maximum(model.normalise(block), model.low), model.high))
     return torch.stack(plan)
+
+
+def rank_correlation_slow(x: list[float], y: list[float]) -> float:
+    """Spearman's correlation: Pearson's of ranks that are counted one by one; ties share the mean of theirs."""
+
+    def ranks(values: list[float]) -> list[float]:
+        return [sum(w < v for w in values) + (sum(w == v for w in values) + 1) / 2 for v in values]
+
+    return float(np.corrcoef(ranks(x), ranks(y))[0, 1])
+
+
+def auc_slow(score: list[float], positive: list[bool]) -> float:
+    """How often a positive has the higher score, over all pairs of a positive and another; a tie is half a win."""
+    won = []
+    for a, is_positive in zip(score, positive):
+        for b, other in zip(score, positive):
+            if is_positive and not other:
+                won.append(1.0 if a > b else 0.5 if a == b else 0.0)
+    return sum(won) / len(won)
+
+
+def open_loop_slow(
+    predictor: Any, episodes: list[Any], context: int, horizon: int, furthest: int
+) -> tuple[float, float]:
+    """Mean squared error of one horizon and of copying, start by start, with one call of the predictor for each."""
+    errors, copies = [], []
+    for episode in episodes:
+        for start in range(len(episode.z) - context - furthest + 1):
+            now = start + context - 1
+            past = Context(episode.z[None, start : now + 1], episode.actions[None, start:now])
+            z_hat = predictor.rollout(past, episode.actions[None, None, now : now + horizon])[0, 0, -1]
+            errors.append(float((z_hat - episode.z[now + horizon]).square().mean()))
+            copies.append(float((episode.z[now] - episode.z[now + horizon]).square().mean()))
+    return sum(errors) / len(errors), sum(copies) / len(copies)
