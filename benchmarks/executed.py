@@ -19,6 +19,7 @@ from worldmodel.benchmarks.retrace import Executed, follow
 from worldmodel.model import WorldModel
 
 
+@torch.no_grad()
 def examine(record: Record, model: WorldModel, task: Any, seed: int) -> dict[str, Any]:
     """Everything about one evaluation: errors along its plans and along demonstrations, and why pairs failed.
 
@@ -62,29 +63,33 @@ def against_failure(executed: Executed, failed: np.ndarray, execute_steps: int, 
     errors = {name: executed.errors(name)[:, :, :execute_steps] for name in names}
     values: dict[str, Any] = {"n": len(failed), "n_failed": int(failed.sum())}
     for part, plans in (("all", slice(None)), ("first", slice(0, 1))):
-        found, draws = {}, {}
-        copy = errors["copy"][:, plans]
-        for name in names:
-            theirs = errors[name][:, plans]
-            score = _scores(theirs).double().cpu().numpy()
-            known = np.isfinite(score)
-            draws[name] = auc_draws(score[known], failed[known], seed)
-            low, high = interval(draws[name])
-            found[name] = {
-                "all": _over(theirs, copy, failed | ~failed),
-                "successes": _over(theirs, copy, ~failed),
-                "failures": _over(theirs, copy, failed),
-                "auc": auc(score[known], failed[known]),
-                "low": float(low),
-                "high": float(high),
-                "p": mann_whitney(score[known], failed[known]),
+        theirs = {name: x[:, plans] for name, x in errors.items()}
+        scores = {name: _scores(x).double().cpu().numpy() for name, x in theirs.items()}
+        known = np.isfinite(scores["copy"])  # a plan of one whole step at least was seen
+        lost = failed[known]
+        areas = {name: auc(x[known], lost) for name, x in scores.items()}
+        draws = {name: auc_draws(x[known], lost, seed) for name, x in scores.items()}
+        values[part] = {
+            name: {
+                "successes": _over(theirs[name], theirs["copy"], ~failed),
+                "failures": _over(theirs[name], theirs["copy"], failed),
+                **_compared(areas[name], draws[name]),
+                "p": mann_whitney(scores[name][known], lost),
             }
+            for name in names
+        }
         if len(executed.expected) == 2:
-            low, high = interval(draws["prefix"] - draws["one-step"])
-            gap = found["prefix"]["auc"] - found["one-step"]["auc"]
-            found["prefix_minus_one_step"] = {"auc": gap, "low": float(low), "high": float(high)}
-        values[part] = found
+            gap = areas["prefix"] - areas["one-step"]
+            values[part]["prefix_minus_one_step"] = _compared(gap, draws["prefix"] - draws["one-step"])
     return values
+
+
+def _compared(area: float, draws: np.ndarray) -> dict[str, float | None]:
+    """An AUC or a difference of two, and its interval; None where all failed or none did."""
+    if not np.isfinite(area):
+        return {"auc": None, "low": None, "high": None}
+    low, high = interval(draws)
+    return {"auc": area, "low": float(low), "high": float(high)}
 
 
 def _scores(errors: Tensor) -> Tensor:
@@ -106,35 +111,32 @@ def demonstrated_errors(executed: Executed, execute_steps: int) -> dict[str, flo
 
 
 def rows(values: Mapping[str, Any]) -> list[list[str]]:
-    """The table of examined evaluations, by name."""
+    """The table of examined evaluations, by the names of their folders."""
     table = []
     for folder, found in values.items():
-        table.append(
-            [
-                f"evaluation {folder}",
-                f"{found['n_failed']} of {found['n']} failed; planned with {found['planned_with']}",
-            ]
-        )
-        for name in ("one-step", "prefix"):
-            if name in found["first"]:
-                table.append([f"  error of {name}", _line(found, name)])
-        table.append(["  error of copying", f"AUC {_auc(found['first']['copy'])}"])
-        if "prefix_minus_one_step" in found["first"]:
-            table.append(["  prefix - one-step", f"AUC {_auc(found['first']['prefix_minus_one_step'], '+')}"])
+        first, shown = found["first"], found.get("demonstrated", {})
+        total = f"{found['n_failed']} of {found['n']} failed; planned with {found['planned_with']}"
+        table.append([f"evaluation {folder}", total])
+        for name in (name for name in first if name != "prefix_minus_one_step"):
+            table.append([f"  error of {name}", _line(first[name], shown.get(name))])
+        if "prefix_minus_one_step" in first:
+            table.append(["  prefix less one-step", f"AUC {_auc(first['prefix_minus_one_step'], '+')}"])
         if found["failures"] is not None:
             counts = ", ".join(f"{n} {reason}" for reason, n in found["failures"].items() if n)
             table.append(["  failures", counts or "none"])
     return table
 
 
-def _line(found: Mapping[str, Any], name: str) -> str:
-    first, shown = found["first"][name], found.get("demonstrated", {}).get(name)
-    means = ", ".join(f"{_share(first[who])} of {who}" for who in ("successes", "failures"))
-    beside = "" if shown is None else f" ({_share(shown)} along demonstrations)"
-    return f"AUC {_auc(first)}, p {first['p']:.2g}; over copying {means}{beside}"
+def _line(found: Mapping[str, Any], shown: float | None) -> str:
+    means = ", ".join(f"{_share(found[who])} in {who}" for who in ("successes", "failures"))
+    beside = "" if shown is None else f", {_share(shown)} along demonstrations"
+    told = "" if found["auc"] is None else f", p {found['p']:.2g}"
+    return f"tells failures by AUC {_auc(found)}{told}; over copying {means}{beside}"
 
 
-def _auc(found: Mapping[str, float], sign: str = "") -> str:
+def _auc(found: Mapping[str, Any], sign: str = "") -> str:
+    if found["auc"] is None:
+        return "-"
     return f"{found['auc']:{sign}.2f} [{found['low']:{sign}.2f}, {found['high']:{sign}.2f}]"
 
 

@@ -61,6 +61,7 @@ class Failures:
         return None if self.scale is None else {reason: found[reason] for reason in REASONS}
 
 
+@torch.no_grad()
 def explain(record: Record, model: WorldModel, task: Any) -> Failures:
     """Say of every failed pair what went wrong first.
 
@@ -73,6 +74,7 @@ def explain(record: Record, model: WorldModel, task: Any) -> Failures:
     return sort_out(record, follow(model, task, record.pairs, record.outcome, steps, ahead), model, task)
 
 
+@torch.no_grad()
 def sort_out(record: Record, executed: Executed, model: WorldModel, task: Any) -> Failures:
     """The same, of what was followed already."""
     hoped, came = (_least(executed, x) for x in (executed.expected[record.values["predictor"]], executed.reached))

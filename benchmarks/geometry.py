@@ -26,6 +26,7 @@ ROUNDING = 1e-6  # of a gap over an error
 JUMP = 8  # model steps that are split where no prefix predictor says how many it can do at once
 
 
+@torch.no_grad()
 def measure(
     model: WorldModel, episodes: Sequence[Episode], store: EpisodeStore, task: Any, seed: int
 ) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def ranking(episodes: Sequence[Episode], store: EpisodeStore, task: Any, block: 
     long = [e for e in episodes if len(e.z) > span]
     steps = torch.arange(1.0, span + 1)
     found = [_correlation(distances_to_end(e.z, span).cpu(), steps) for e in long]
-    values = _mean_over_episodes(found, seed) | {"span_env_steps": span * block}
+    values: dict[str, Any] = {**_mean_over_episodes(found, seed), "span_env_steps": span * block}
     if task.state_dim and store.columns.get("state", ((),))[0][1:] == (task.state_dim,):
         if not task.restorable:
             task.calibrate(store.read("state", 0, store.rows))
@@ -74,6 +75,7 @@ def ranking(episodes: Sequence[Episode], store: EpisodeStore, task: Any, block: 
     return values
 
 
+@torch.no_grad()
 def semigroup(model: WorldModel, episodes: Sequence[Episode], seed: int) -> dict[str, Any]:
     """Does F(F(z, a), b) equal F(z, ab)? For each predictor and each split of its longest trained jump.
 

@@ -27,6 +27,7 @@ class Episode:
     actions: Tensor  # (L - 1, A) normalised blocks
 
 
+@torch.no_grad()
 def episodes(model: WorldModel, store: EpisodeStore, split: str, seed: int, most: int = MOST) -> list[Episode]:
     """Encode the episodes of a split that last a model step at least; if there are many, some of them at random.
 

@@ -26,6 +26,7 @@ from worldmodel.model import WorldModel
 REACHED = 0.5  # share of the episodes that hold the longest one
 
 
+@torch.no_grad()
 def measure(model: WorldModel, episodes: Sequence[Episode], asked: Sequence[int], seed: int) -> dict[str, Any]:
     """Open-loop error, the same over that of copying the last latent, and action sensitivity, at each horizon.
 

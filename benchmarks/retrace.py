@@ -45,6 +45,7 @@ class Executed:
         return (z - goal).square().sum(dim=-1)
 
 
+@torch.no_grad()
 def follow(
     model: WorldModel, task: Any, pairs: Pairs, outcome: Outcome, execute_steps: int, ahead: int | None = None
 ) -> Executed:
@@ -83,6 +84,7 @@ def follow(
     return Executed(z, latents(model, task, pairs, pairs.goals[:, None])[:, 0], starts, reached, expected)
 
 
+@torch.no_grad()
 def latents(model: WorldModel, task: Any, pairs: Pairs, states: np.ndarray) -> Tensor:
     """Encode what states (n, T, S) of the pairs look like, each in its world: (n, T, D); NaN for states that are."""
     there = np.isfinite(states).all(axis=2)
@@ -90,7 +92,7 @@ def latents(model: WorldModel, task: Any, pairs: Pairs, states: np.ndarray) -> T
     frames = []
     for i, row in enumerate(states):
         if pairs.worlds:
-            task.vary(pairs.worlds[i]["variation"], np.random.default_rng(0))
+            task.vary(pairs.worlds[i].get("variation"), np.random.default_rng(0))
         frames += [task.draw(state) for state in row[there[i]]]
     if frames:
         z[torch.from_numpy(there).to(z.device)] = encoded(model, np.stack(frames))
