@@ -55,8 +55,8 @@ class SimulatorPolicy:
     The search is ours (``planners/cem.py``), in units of half the range of each action, and its noise is seeded by the
     numbers of the pair and the plan as an agent's. A candidate costs the least distance to the goal (``task.distance``)
     of all states on its way, since a success counts whenever it happens, and it is simulated no further once it
-    succeeds; for strict pairs, where only the end counts, it costs the distance of its last state. As nothing that was
-    simulated can turn out otherwise, the cheapest candidate is executed instead of the last mean.
+    succeeds; of strict pairs, whose success counts at the end alone, it costs the distance of its last state. As
+    nothing that was simulated can turn out otherwise, the cheapest candidate is executed instead of the last mean.
 
     Args:
         task: name of the environment.
