@@ -20,6 +20,7 @@ all others                        0.1     0.05
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,13 @@ class DMC(MuJoCoTask):
 
         Where these are all alike (cartpole-swingup hangs down), its pose after some steps under an action that is held.
         """
+        return self._elsewhere(state, rng, lambda goal: not self.success(state, goal))
+
+    def teleport(self, state: Array, rng: np.random.Generator) -> Array:
+        """Draw a goal that is `hard` to reach; see `sample_goal`."""
+        return self._elsewhere(state, rng, lambda goal: self.hard(state, goal))
+
+    def _elsewhere(self, state: Array, rng: np.random.Generator, wanted: Callable[[Array], bool]) -> Array:
         steps = 0
         while True:
             goal = self.sample(rng)
@@ -144,7 +152,7 @@ class DMC(MuJoCoTask):
             action = rng.uniform(self.action_space.low, self.action_space.high)
             for _ in range(steps):
                 goal = self.advance(goal, action)
-            if not self.success(state, goal):
+            if wanted(goal):
                 return goal
             steps = 2 * steps + 1
 

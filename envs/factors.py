@@ -95,6 +95,25 @@ def resolve(factors: Mapping[str, Factor], request: Any, rng: np.random.Generato
     return {name: values[name] for name in factors}
 
 
+def changed(factors: Mapping[str, Factor], values: Mapping[str, Array], name: str, rng: np.random.Generator) -> Array:
+    """Draw another value of a factor, one that can be told from its present one; a colour from all present ones.
+
+    Args:
+        factors: the table.
+        values: present value of every factor.
+        name: which factor.
+        rng: draws uniformly, until the value is CONTRAST / 255 of the factor's range away.
+    """
+    factor, others = factors[name], [values[name]]
+    if name.endswith("colour"):
+        others = [value for other, value in values.items() if other.endswith("colour")]
+    apart = CONTRAST / 255.0 * (factor.high - factor.low)
+    while True:
+        value = factor.draw(rng)
+        if all(float(np.linalg.norm(value - other)) >= apart for other in others):
+            return value
+
+
 def chosen(factors: Mapping[str, Factor], request: str | Iterable[str]) -> list[str]:
     """Return the names that a request by name stands for, in the order of the table.
 

@@ -16,10 +16,11 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from worldmodel.envs.factors import Factor, resolve
+from worldmodel.envs.factors import Factor, changed, resolve
 from worldmodel.errors import BadValue, UnknownName
 
 Array = np.ndarray
+TRIES = 16  # places tried, at most, to find one that is far enough
 
 
 class Task(gymnasium.Env[dict[str, Array], Array]):
@@ -98,6 +99,7 @@ class GoalTask(Task):
 
     restorable = True
     reset_options: ClassVar[tuple[str, ...]] = ("state", "goal_state", "variation")
+    colour_factor: ClassVar[str] = ""  # which of the factors is the colour of what moves; none by default
     action_space: spaces.Box = spaces.Box(-1.0, 1.0, (2,), np.float32)
     _goal_image: Array | None
     _goal_features: Array | None
@@ -177,6 +179,28 @@ class GoalTask(Task):
         while self.success(state, goal):
             goal = self.sample(rng)
         return goal
+
+    def teleport(self, state: Array, rng: np.random.Generator) -> Array:
+        """Draw a state of the same world that no action leads to: a goal so far away that the pair is `hard`.
+
+        Where chance does not find one, it is the farthest goal that was tried.
+        """
+        places = []
+        for _ in range(TRIES):
+            places.append(self.sample_goal(state, rng))
+            if self.hard(state, places[-1]):
+                return places[-1]
+        return max(places, key=lambda place: self.distance(state, place))
+
+    def recoloured(self, rng: np.random.Generator) -> dict[str, Array]:
+        """Return values for `vary` that change nothing but the colour of what moves, for one that can be told from it.
+
+        Raises:
+            BadValue: the task does not say which factor that is.
+        """
+        if not self.colour_factor:
+            raise BadValue(f"{type(self).__name__} has no colour_factor: its colours cannot change")
+        return {**self.variation, self.colour_factor: changed(self.factors, self.variation, self.colour_factor, rng)}
 
     def build_world(self) -> None:
         """Derive what the other functions use from `variation`, which has changed."""

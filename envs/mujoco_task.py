@@ -27,6 +27,7 @@ class MuJoCoTask(GoalTask):
     """
 
     factors = FACTORS
+    colour_factor = "body.tint"
     presets: ClassVar[tuple[str, ...]] = PRESETS
     camera: Any = 0  # name, number or mujoco.MjvCamera
 

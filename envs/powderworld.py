@@ -8,11 +8,13 @@ import cv2
 import numpy as np
 from gymnasium import spaces
 
+from worldmodel.envs.factors import Factor
 from worldmodel.envs.goal_task import Array
 from worldmodel.envs.ogbench import OfficialTasks, chance, make_inner, next_chance
 
 TOLERANCE = 32  # wrong cells that are forgiven; OGBench's easier official tasks have a tolerance of their own
 LINES = (1, 8)  # of a random start or goal, least and most
+EMPTY = 0  # the element of a cell with nothing in it
 _REST = 5  # numbers of a state that are not the world's
 
 
@@ -25,6 +27,8 @@ class Powderworld(OfficialTasks):
     """
 
     hard_label = "> 100 cells to change"
+    colour_factor = "cells.tint"
+    factors = {colour_factor: Factor((1.0, 1.0, 1.0), 0.5, 1.6)}  # multiplies the colour of cells that are not empty
 
     def __init__(self, name: str, **options: Any) -> None:
         self.name = name
@@ -71,6 +75,8 @@ class Powderworld(OfficialTasks):
         self._load(state)
         seen = self.inner._get_ob()
         picture, chosen = seen[..., :3].copy(), seen[-1, :, 3:]
+        filled = self._elements(state) != EMPTY
+        picture[filled] = np.minimum(picture[filled] * self.variation[self.colour_factor], 255)
         picture[-1] = np.where(chosen.any(-1, keepdims=True), chosen, picture[-1])
         way = cv2.INTER_NEAREST if self.image_size >= len(picture) else cv2.INTER_AREA
         return cv2.resize(picture, (self.image_size, self.image_size), interpolation=way)

@@ -47,6 +47,7 @@ class PushT(GoalTask):
     )  # fmt: skip
     state_dim = 10
     hard_label = "block moves > 20 px"
+    colour_factor = "block.colour"
     factors = {
         "background.colour": colour(255, 255, 255),
         "wall.colour": colour(211, 211, 211),

@@ -31,6 +31,7 @@ class TwoRoom(GoalTask):
     state_names = ("agent_x", "agent_y")
     state_dim = 2
     hard_label = "goal behind the wall"
+    colour_factor = "agent.colour"
     factors = {
         "background.colour": colour(255, 255, 255),
         "wall.colour": colour(0, 0, 0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -242,3 +243,13 @@ def open_loop_slow(
             errors.append(float((z_hat - episode.z[now + horizon]).square().mean()))
             copies.append(float((episode.z[now] - episode.z[now + horizon]).square().mean()))
     return sum(errors) / len(errors), sum(copies) / len(copies)
+
+
+def signed_rank_slow(differences: list[float]) -> float:
+    """Wilcoxon's test by trying every choice of signs."""
+    sizes = [abs(d) for d in differences if d]
+    ranks = [(sum(x < size for x in sizes) + 1 + sum(x <= size for x in sizes)) / 2 for size in sizes]
+    found = sum(rank for rank, d in zip(ranks, [d for d in differences if d]) if d > 0)
+    sums = [sum(r for r, up in zip(ranks, ups) if up) for ups in itertools.product((False, True), repeat=len(ranks))]
+    below, above = sum(x <= found for x in sums), sum(x >= found for x in sums)
+    return min(1.0, 2 * min(below, above) / len(sums))

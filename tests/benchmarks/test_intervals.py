@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from worldmodel.benchmarks.intervals import bootstrap_clusters, mcnemar, wilson
+from tests.oracles import signed_rank_slow
+from worldmodel.benchmarks.intervals import bootstrap_clusters, mcnemar, signed_rank, wilson
 from worldmodel.errors import BadValue
 
 
@@ -76,3 +77,26 @@ def test_clusters_widen_the_interval_by_what_their_values_share():
     assert bootstrap_clusters(np.ones(3), np.zeros(3)) == (1.0, 1.0)
     with pytest.raises(BadValue, match="at least one"):
         bootstrap_clusters(np.empty(0), np.empty(0))
+
+
+@pytest.mark.parametrize(("n", "lower", "p"), [(6, 0, 0.03125), (10, 8, 50 / 1024), (12, 13, 174 / 4096)])
+def test_signed_rank_has_the_values_of_the_tables(n, lower, p):
+    """Wilcoxon's critical values: the differences 1 to n, of which those below 0 have ranks that add to ``lower``."""
+    negative = {0: (), 8: (1, 2, 5), 13: (1, 2, 10)}[lower]
+    differences = np.array([-d if d in negative else d for d in range(1, n + 1)], float)
+    assert signed_rank(differences) == pytest.approx(p, abs=5e-5)
+    assert signed_rank(-differences) == pytest.approx(signed_rank(differences), rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_signed_rank_counts_all_signs(seed):
+    rng = np.random.default_rng(seed)
+    differences = rng.integers(-3, 6, rng.integers(1, 11)).astype(float)  # with ties and zeros
+    assert signed_rank(differences) == pytest.approx(signed_rank_slow(differences.tolist()), rel=1e-12)
+
+
+def test_signed_rank_of_nothing_and_of_very_many():
+    assert signed_rank(np.zeros(3)) == signed_rank(np.empty(0)) == 1.0
+    assert signed_rank(np.arange(1.0, 101)) == pytest.approx(2.0**-99, rel=1e-12)
+    with pytest.raises(BadValue, match="finite"):
+        signed_rank(np.array([1.0, np.nan]))

@@ -270,3 +270,35 @@ def test_wrong_options_are_refused(name: str) -> None:
     named = {} if name in registry.TASKS else {"name": name.partition("/")[2]}
     with pytest.raises(UnknownName, match="rgb_array"):
         type(registry.make(name).unwrapped)(**named, render_mode="human")
+
+
+@every
+def test_teleport_leads_where_no_action_does(name: str) -> None:
+    task = registry.make(name, observation="state").unwrapped
+    for state in busy_states(task, 2):
+        place = task.teleport(state, np.random.default_rng(3))
+        assert task.hard(state, place) and not task.success(state, place) and task.in_view(place)
+        assert np.array_equal(place, task.teleport(state, np.random.default_rng(3)))
+        near = [state]
+        for move in actions(task, 5):
+            near.append(task.advance(near[-1], move.astype(np.float64)))
+        assert max(task.distance(state, other) for other in near) < task.distance(state, place)
+        assert np.abs(task.draw(state).astype(int) - task.draw(place)).max() > 30
+        task.set_state(place)
+        task.step(zeros(task))  # it goes on from there
+
+
+@every
+def test_recolouring_changes_the_picture_and_nothing_else(name: str) -> None:
+    task = registry.make(name, observation="state").unwrapped
+    (state,) = busy_states(task, 1)
+    before, (move, *_) = task.draw(state).astype(int), actions(task, 1)
+    after = task.advance(state, move.astype(np.float64))
+    values = task.recoloured(np.random.default_rng(0))
+    changed = {factor for factor in task.factors if not np.array_equal(values[factor], task.variation[factor])}
+    assert changed == {task.colour_factor}
+    task.vary(values, np.random.default_rng(0))
+    assert np.array_equal(task.advance(state, move.astype(np.float64)), after)
+    assert np.abs(task.draw(state) - before).max() > 20
+    task.vary(None, np.random.default_rng(0))
+    assert np.array_equal(task.draw(state), before)
