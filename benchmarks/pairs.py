@@ -222,6 +222,11 @@ def _enter_world(store: EpisodeStore, task: Any, row: int, seed: int, variation:
     if variation:
         task.vary(variation, np.random.default_rng((seed, row)))
         return {"variation": task.variation}
+    return recorded_world(store, task, row)
+
+
+def recorded_world(store: EpisodeStore, task: Any, row: int) -> dict[str, Any]:
+    """Put the task into the world that a row was recorded in; return what takes ``reset`` there."""
     recorded = [name for name in task.factors if factors.column(name) in store.columns]
     if not recorded:
         return {}

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from gymnasium.utils import RecordConstructorArgs
 
+from worldmodel.diagnostics import surprise
 from worldmodel.errors import BadValue
-from worldmodel.interfaces import Context
 from worldmodel.planners.latents import LatentEncoder, one_row
 
 if TYPE_CHECKING:
@@ -86,11 +86,8 @@ class SurpriseReward(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArg
     def _surprise(self) -> float:
         """The error of predicting the present latent over the mean of all."""
         device, block = self.model.device, self.model.config.action_block
-        *past, now = torch.from_numpy(np.stack(self._latents)[::block]).to(device)
+        z = torch.from_numpy(np.stack(self._latents)[::block]).to(device)
         blocks = torch.from_numpy(np.stack(self._actions)).to(device).view(-1, len(self.model.low))
-        blocks = self.model.normalise(blocks)[None]  # (1, C, A); the last leads from the context to now
-        context = Context(torch.stack(past)[None], blocks[:, :-1])
-        z_hat = self.predictor.arrivals(context, blocks[:, None, -1:], (1,))[0, 0, 0]
-        error = float((z_hat - now).square().mean())
+        error = float(surprise(self.predictor, z[None], self.model.normalise(blocks)[None]))
         self._errors, self._count = self._errors + error, self._count + 1
         return error * self._count / self._errors if self._errors else 0.0

@@ -9,7 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from worldmodel.interfaces import Context
 from worldmodel.model import WorldModel
+from worldmodel.one_step import OneStep
+from worldmodel.prefix import Prefix
 
 CHUNK = 512  # frames encoded at once
 
@@ -56,6 +59,26 @@ def action_sensitivity(z_hat: Tensor, z_shuffled: Tensor, z: Tensor) -> Tensor:
 def squared_errors(z_hat: Tensor, z: Tensor) -> Tensor:
     """Squared error of predictions (B, H, D) of what was seen from now on, z (B, H + 1, D): mean over D, (B, H)."""
     return (z_hat - z[:, 1:]).square().mean(dim=2)
+
+
+def surprise(predictor: OneStep | Prefix, z: Tensor, actions: Tensor) -> Tensor:
+    """Squared error of every next latent, predicted from the C latents that were really seen before it.
+
+    ``|z_hat_t - z_t|^2 / D`` with z_hat_t from z_(t-C) .. z_(t-1) and the actions after them: violation of expectation
+    as in 2603.19312.
+
+    Args:
+        predictor: with a context of C.
+        z: encoded frames one model step apart, (B, T, D) with T > C.
+        actions: normalised action blocks between them, (B, T - 1, A).
+
+    Returns:
+        (B, T - C), of the frames C, C + 1, ...
+    """
+    C = predictor.context
+    past, blocks = (x.unfold(1, C, 1).transpose(2, 3).flatten(0, 1) for x in (z[:, :-1], actions))
+    z_hat = predictor.arrivals(Context(past, blocks[:, :-1]), blocks[:, None, -1:], (1,))[:, 0, 0]
+    return (z_hat - z[:, C:].flatten(0, 1)).square().mean(dim=1).unflatten(0, (len(z), -1))
 
 
 def nearest(z_hat: Tensor, z: Tensor) -> Tensor:

@@ -7,11 +7,12 @@ from worldmodel.cli.bench_frontier import frontier
 from worldmodel.cli.bench_geometry import geometry
 from worldmodel.cli.bench_openloop import openloop
 from worldmodel.cli.bench_speed import speed
+from worldmodel.cli.bench_surprise import surprise
 
 
 def main() -> None:
     """Entry point of ``wm-bench``."""
-    commands = {"speed": speed, "frontier": frontier, "openloop": openloop, "geometry": geometry}
+    commands = {"speed": speed, "frontier": frontier, "openloop": openloop, "geometry": geometry, "surprise": surprise}
     about = "How fast planning is, what success costs in time, and what is good or wrong about a model."
     common.run(lambda: common.subcommands(commands, about))
 
