@@ -139,8 +139,8 @@ def test_the_picture_of_a_perfect_prediction_repeats_what_was_recorded(validatio
 def test_probes_are_of_other_episodes_than_they_were_fitted_on(store: EpisodeStore, validation: Validation) -> None:
     (train, held) = (store.episodes(split) for split in ("train", "validation"))
     states = {i: store.read_episode("state", i)[:, 0] for i in range(len(store))}
-    assert np.isin(validation.known[:, 0].numpy(), np.concatenate([states[i] for i in train])).all()
-    assert np.isin(validation.unknown[:, 0].numpy(), np.concatenate([states[i] for i in held])).all()
+    assert np.isin(validation.read.known[:, 0].numpy(), np.concatenate([states[i] for i in train])).all()
+    assert np.isin(validation.read.unknown[:, 0].numpy(), np.concatenate([states[i] for i in held])).all()
 
 
 def test_without_readable_numbers_or_far_rows_less_is_said(tmp_path: Path) -> None:

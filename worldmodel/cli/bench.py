@@ -6,13 +6,21 @@ from worldmodel.cli import common
 from worldmodel.cli.bench_frontier import frontier
 from worldmodel.cli.bench_geometry import geometry
 from worldmodel.cli.bench_openloop import openloop
+from worldmodel.cli.bench_probe import probe
 from worldmodel.cli.bench_speed import speed
 from worldmodel.cli.bench_surprise import surprise
 
 
 def main() -> None:
     """Entry point of ``wm-bench``."""
-    commands = {"speed": speed, "frontier": frontier, "openloop": openloop, "geometry": geometry, "surprise": surprise}
+    commands = {
+        "speed": speed,
+        "frontier": frontier,
+        "openloop": openloop,
+        "geometry": geometry,
+        "probe": probe,
+        "surprise": surprise,
+    }
     about = "How fast planning is, what success costs in time, and what is good or wrong about a model."
     common.run(lambda: common.subcommands(commands, about))
 

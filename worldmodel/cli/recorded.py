@@ -21,17 +21,26 @@ _HINGE = 3  # mujoco.mjtJoint.mjJNT_HINGE
 
 
 def recorded_numbers(store: EpisodeStore, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Return those of the `shown_numbers` of some rows (M,) that are there and vary: name -> (M,) float64."""
+    return {name: x for name, x in shown_numbers(store, rows).items() if varies(x)}
+
+
+def shown_numbers(store: EpisodeStore, rows: np.ndarray) -> dict[str, np.ndarray]:
     """Read what the pictures of some rows show, name -> (M,) float64.
 
     Of a task that is made here: its pose, every angle as its sine and cosine. Of others: all columns of few real
-    numbers but action and reward. Velocities, times and numbers that are missing or constant in the rows are left out.
+    numbers but action and reward. Velocities and times are left out.
 
     Args:
         store: the dataset.
         rows: (M,) int64.
     """
-    found = dict(_pose(store, rows)) or dict(_columns(store, rows))
-    return {name: x for name, x in found.items() if np.isfinite(x).all() and x.std() > 1e-6}
+    return dict(_pose(store, rows)) or dict(_columns(store, rows))
+
+
+def varies(x: np.ndarray) -> bool:
+    """Whether a number (M,) is never missing and not always the same."""
+    return bool(np.isfinite(x).all() and x.std() > 1e-6)
 
 
 def _pose(store: EpisodeStore, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldmodel.cli.recorded import recorded_numbers
+from worldmodel.benchmarks.probe import FLOOR, NAMED, controls, numbers
 from worldmodel.config import ModelConfig
 from worldmodel.datasets.store import EpisodeStore
 from worldmodel.datasets.windows import Windows
@@ -34,8 +34,6 @@ from worldmodel.probes import explained, linear_probe, mlp_probe
 HORIZONS = (1, 5, 10)  # model steps ahead at which predictions are judged
 WINDOWS = 256  # B, at most
 FIT = 1500  # frames that probes are fitted on, at most
-NAMED = 16  # numbers that are reported one by one; more are only averaged
-FLOOR = -1.0  # of an R^2, so that one number cannot drown the mean
 SHOWN, TILE = 4, 64  # windows in the picture, side of a frame there
 _INK, _PAPER, _MARGIN = (20, 20, 20), 255, 72
 
@@ -85,13 +83,8 @@ class Validation:
         fit = np.sort(rng.choice(len(training), min(FIT, len(training)), replace=False))
         first = held_out.starts[chosen]
         judge = np.concatenate([first, first + (context + self.furthest - 1) * stride])
-        known, unknown = recorded_numbers(store, training.starts[fit]), recorded_numbers(store, judge)
-        self.names = [name for name in known if name in unknown]
-        self.fit = training.batch(fit)["pixels"][:, 0] if self.names else np.empty(0)
-        self.known, self.unknown = (
-            torch.from_numpy(np.stack([x[name] for name in self.names] or [np.empty(0)], axis=1))
-            for x in (known, unknown)
-        )
+        self.read = numbers(store, training.starts[fit], judge)
+        self.fit = training.batch(fit)["pixels"][:, 0] if self.read.names else np.empty(0)
         self.controls: dict[str, float] | None = None  # made when first needed: the model's device is known then
         self._seen: tuple[Tensor, dict[str, Tensor]] | None = None
         self._said: list[str] = []
@@ -117,7 +110,7 @@ class Validation:
         if model.reward is not None and self.rewards is not None:
             read = model.reward(z[:, :-1], actions, z[:, 1:]).flatten() * model.reward_scale
             values["reward_r2"] = float(explained(read[:, None], self.rewards.flatten()[:, None]).clamp(min=FLOOR))
-        if self.names:
+        if self.read.names:
             self.controls = self.controls or self._controls(model)
             ends = torch.cat([z[:, 0], z[:, -1]])
             values |= self._probes("", encoded(model, self.fit), ends) | self.controls
@@ -154,25 +147,17 @@ class Validation:
 
     def _controls(self, model: WorldModel) -> dict[str, float]:
         ends = np.concatenate([self.frames[:, 0], self.frames[:, -1]])
-        values = self._probes("pixels_", _small(self.fit), _small(ends))
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(0)
-            random = WorldModel(self.config).to(model.device).eval()
-        return values | self._probes("random_", encoded(random, self.fit), encoded(random, ends))
+        spaces = controls(model, self.fit, ends)
+        return {key: x for name, z in spaces.items() for key, x in self._probes(f"{name}_", *z).items()}
 
     def _probes(self, kind: str, z: Tensor, z_test: Tensor) -> dict[str, float]:
         values = {}
         for name, probe in (("linear", linear_probe), ("mlp", mlp_probe)):
-            found = probe(z, self.known, z_test, self.unknown).clamp(min=FLOOR)
+            found = probe(z, self.read.known, z_test, self.read.unknown).clamp(min=FLOOR)
             values[f"probe_{kind}{name}"] = float(found.mean())
-            if not kind and len(self.names) <= NAMED:
-                values |= {f"probe_{name}_{of}": float(x) for of, x in zip(self.names, found)}
+            if not kind and len(self.read.names) <= NAMED:
+                values |= {f"probe_{name}_{of}": float(x) for of, x in zip(self.read.names, found)}
         return values
-
-
-def _small(frames: np.ndarray) -> Tensor:
-    """Average frames (M, S, S, 3) down to 8 x 8 pixels: (M, 192)."""
-    return torch.from_numpy(np.stack([cv2.resize(x, (8, 8), interpolation=cv2.INTER_AREA) for x in frames])).flatten(1)
 
 
 def _row(text: str, frames: np.ndarray) -> np.ndarray:
