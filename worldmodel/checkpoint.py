@@ -1,21 +1,28 @@
-"""Model folders: ``config.json`` and ``model.safetensors``. Nothing in them is ever executed."""
+"""Model folders: ``config.json`` and ``model.safetensors``. Nothing in them is ever executed.
+
+A decoder lies beside them in ``decoder.safetensors``, with its settings in the file's header. A model that is saved
+anew replaces the folder, and a decoder of the one before goes with it.
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save, save_file
 
 import worldmodel
-from worldmodel.config import ModelConfig
+from worldmodel.config import DecoderConfig, ModelConfig
+from worldmodel.decoder import Decoder
 from worldmodel.errors import BadFile, WorldModelError
 from worldmodel.files import read_json, replacing, write_json
 from worldmodel.model import WorldModel
 from worldmodel.plain import from_dict, to_dict
 
+DECODER = "decoder.safetensors"
 FORMAT = 3  # raised when a folder written today could not be read by yesterday's code
 
 
@@ -95,3 +102,41 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> WorldMod
         ) from error
     model.about = {name: value for name, value in about.items() if name not in ("format", "worldmodel", "model")}
     return model.to(device).eval()
+
+
+def save_decoder(path: str | Path, decoder: Decoder, **about: Any) -> Path:
+    """Write a decoder beside the model of a run or model folder, whole or not at all; an older one is replaced.
+
+    Args:
+        path: of the model.
+        decoder: what to save.
+        about: provenance, such as ``steps`` and ``psnr``.
+    """
+    file = model_folder(path) / DECODER
+    sizes = {"latent_dim": decoder.latent_dim, "image_size": decoder.image_size}
+    told = {"format": 1, "worldmodel": worldmodel.__version__, **about, **sizes, "decoder": to_dict(decoder.config)}
+    weights = {name: value.contiguous() for name, value in decoder.state_dict().items()}
+    with replacing(file) as temporary:
+        save_file(weights, temporary, {"about": json.dumps(told)})
+    return file
+
+
+def load_decoder(path: str | Path, device: str | torch.device = "cpu") -> Decoder | None:
+    """Load the decoder of a run or model folder, ready to draw; None where the model has none.
+
+    Raises:
+        BadFile: no model is there, or its decoder is damaged or foreign.
+    """
+    file = model_folder(path) / DECODER
+    if not file.is_file():
+        return None
+    again = f"make it again with wm-model decoder --model {path}"
+    try:
+        with safe_open(file, "pt") as opened:
+            about = json.loads((opened.metadata() or {})["about"])
+        decoder = Decoder(from_dict(DecoderConfig, about["decoder"]), about["latent_dim"], about["image_size"])
+        decoder.load_state_dict(load_file(file))
+    except (SafetensorError, WorldModelError, RuntimeError, KeyError, TypeError, ValueError, OSError) as error:
+        raise BadFile(f"{file} is damaged or of another version: {again}") from error
+    decoder.about = about
+    return decoder.to(device).eval()

@@ -203,6 +203,26 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """What turns latents into pictures, trained on a finished model for people to look at."""
+
+    width: int = 32  # channels of the maps
+    hidden: int = 512  # width of the two layers between a latent and the first map
+    minutes: float = 3.0  # wall clock
+    steps: int = 0  # that many instead, 0 for by the clock
+    batch: int = 64  # frames in a step
+    lr: float = 2e-3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("width", 1), ("hidden", 1), ("batch", 1), ("steps", 0), ("seed", 0)):
+            _at_least(least, name, getattr(self, name))
+        for name in ("minutes", "lr"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise BadValue(f"{name}: expected a finite number above 0, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class RoundConfig:
     """A round of learning online: the agent acts, its episodes join the dataset, the model is trained further."""
 

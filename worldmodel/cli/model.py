@@ -1,4 +1,4 @@
-"""``wm-model``: say what a model is, export it to other programs, and import published weights."""
+"""``wm-model``: say what a model is, show what it imagines, export it to other programs, import published weights."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from worldmodel.cli.common import aligned, option, options_as_fields, run, subcommands
+from worldmodel.cli.decoder import decoder
 from worldmodel.errors import BadFile, BadValue, UnknownName
 from worldmodel.files import read_json
 
@@ -25,10 +26,14 @@ def info(path: Annotated[str, tyro.conf.Positional]) -> None:
     Args:
         path: Model or run folder.
     """
-    from worldmodel.checkpoint import load_model, model_folder, read_about
+    from worldmodel.checkpoint import load_decoder, load_model, model_folder, read_about
 
     folder = model_folder(path)
-    print(aligned(list(_facts(folder, read_about(folder), load_model(folder)))))
+    facts = list(_facts(folder, read_about(folder), load_model(folder)))
+    if (drawing := load_decoder(folder)) is not None:
+        dB, mean = (f"{drawing.about[name]:.1f} dB" for name in ("psnr", "psnr_mean"))
+        facts.append(("decoder", f"{dB} PSNR held out, the mean picture {mean}"))
+    print(aligned(facts))
 
 
 def export(path: Annotated[str, tyro.conf.Positional], out: str, format: str = "onnx", transformers: int = 4) -> None:
@@ -162,7 +167,8 @@ def _megabytes(path: Path) -> str:
 
 def main() -> None:
     """Entry point of ``wm-model``."""
-    run(lambda: subcommands({"info": info, "export": export, "import": import_}, "Look at models and move them."))
+    commands = {"info": info, "decoder": decoder, "export": export, "import": import_}
+    run(lambda: subcommands(commands, "Look at models and move them."))
 
 
 if __name__ == "__main__":

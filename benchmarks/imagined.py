@@ -1,0 +1,164 @@
+"""What a model expected of the actions that it chose, as pictures beside what then happened.
+
+Shapes: t environment steps of an episode, m whole blocks of F of them, R blocks executed of a plan, C context frames,
+A width of a block, D latent width, S side of a picture, M pictures of a bank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worldmodel.benchmarks.evaluate import Rollout
+from worldmodel.checkpoint import load_decoder
+from worldmodel.diagnostics import nearest
+from worldmodel.envs import registry
+from worldmodel.errors import BadFile
+from worldmodel.interfaces import Context, Predictor
+
+if TYPE_CHECKING:
+    from worldmodel.benchmarks.pairs import Pairs
+    from worldmodel.benchmarks.record import Record
+    from worldmodel.model import WorldModel
+
+DECODED, NEAREST = "decoded", "nearest demonstrated frame"  # how a latent became a picture
+BANK = 2000  # pictures that stand in for what latents look like, at most
+CHUNK = 512  # pictures encoded at once
+
+Pictures = Callable[[Tensor], np.ndarray]  # latents (..., D) -> (..., S, S, 3) uint8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imagined(Rollout):
+    """One episode to look at, beside what was expected of it.
+
+    At every moment of planning the model sees what is there; between two of them it only predicts.
+    """
+
+    row: int  # of the pair
+    imagined: np.ndarray  # (t + 1, S, S, 3) uint8: what was expected of each moment, at the last block that was over
+    planned: tuple[int, ...]  # environment steps at which was planned, the first of them 0
+    by: str  # DECODED or NEAREST
+
+
+def imagine(record: Record, model: WorldModel, rows: Sequence[int]) -> tuple[Imagined, ...]:
+    """Draw some episodes of an evaluation again, with what its predictor expected of the executed actions.
+
+    Latents become pictures by the decoder beside the record's model (``wm-model decoder``), else by the nearest frames
+    of the record's own demonstrations.
+
+    Args:
+        record: a finished evaluation.
+        model: that was evaluated.
+        rows: numbers of pairs.
+
+    Returns:
+        One for each row; none at all of an environment that cannot be put into a state, whose pictures are gone.
+    """
+    values, size = record.values, model.config.image_size
+    env = registry.make(values["env"], image_size=size, render_preset=values["render_preset"])
+    task = env.unwrapped
+    try:
+        if not task.restorable:
+            return ()
+        shown = [redraw(task, record.pairs, row, _visited(record.outcome.states[row])) for row in rows]
+        goals = [redraw(task, record.pairs, row, record.pairs.goals[row : row + 1])[0] for row in rows]
+        by, pictures = _pictures(record, model, task)
+    finally:
+        env.close()
+    predictor, F, R = model.predictor(values["predictor"]), model.config.action_block, values["execute_steps"]
+    made = []
+    for row, frames, goal in zip(rows, shown, goals):
+        t = len(frames) - 1
+        blocks = record.outcome.actions[row, : t // F * F].reshape(t // F, -1)
+        z = encode(model, frames[::F][: len(blocks) + 1])
+        actions = model.normalise(torch.from_numpy(blocks).to(model.device))
+        expected = pictures(foreseen(predictor, z, actions, R, model.config.context))
+        made.append(
+            Imagined(
+                row=row,
+                frames=frames,
+                goal=goal,
+                success=bool(record.outcome.success[row]),
+                imagined=expected[np.minimum(np.arange(t + 1) // F, len(blocks))],
+                planned=tuple(range(0, max(t, 1), R * F)),
+                by=by,
+            )
+        )
+    return tuple(made)
+
+
+@torch.no_grad()
+def foreseen(predictor: Predictor, z: Tensor, actions: Tensor, execute_steps: int, context: int) -> Tensor:
+    """What a predictor expected at every block of an episode in which R of them were executed of every plan.
+
+    Args:
+        predictor: of the model.
+        z: latents of what was seen, (m + 1, D), a block apart.
+        actions: normalised blocks between them, (m, A).
+        execute_steps: R.
+        context: C; fewer at the beginning of the episode, as for an agent.
+
+    Returns:
+        (m + 1, D): the first as it was seen, each other as predicted at the last moment of planning before it.
+    """
+    found = [z[:1]]
+    for now in range(0, len(actions), execute_steps):
+        first = max(0, now + 1 - context)
+        seen = Context(z[None, first : now + 1], actions[None, first:now])
+        found.append(predictor.rollout(seen, actions[None, None, now : now + execute_steps])[0, 0])
+    return torch.cat(found)
+
+
+@torch.no_grad()
+def encode(model: WorldModel, frames: np.ndarray) -> Tensor:
+    """Latents (M, D) of pictures (M, S, S, 3)."""
+    parts = (torch.from_numpy(frames[i : i + CHUNK]).to(model.device) for i in range(0, len(frames), CHUNK))
+    return torch.cat([model.encode({"pixels": part[:, None]})[:, 0] for part in parts])
+
+
+def redraw(task: Any, pairs: Pairs, row: int, states: np.ndarray) -> np.ndarray:
+    """Pictures (M, S, S, 3) of states (M, S) in the world of a pair."""
+    world: Mapping[str, Any] = pairs.worlds[row] if pairs.worlds else {}
+    task.vary(world.get("variation"), np.random.default_rng(0))
+    return np.stack([task.draw(state) for state in states])
+
+
+class Bank:
+    """Pictures to stand in for latents: ``bank(z)`` is, for each latent, the one whose own lies nearest.
+
+    Args:
+        model: that encodes them.
+        frames: (M, S, S, 3) uint8.
+    """
+
+    def __init__(self, model: WorldModel, frames: np.ndarray) -> None:
+        self.frames, self.z = frames, encode(model, frames)
+
+    def __call__(self, z: Tensor) -> np.ndarray:
+        """Latents (..., D) to pictures (..., S, S, 3)."""
+        return self.frames[nearest(z, self.z).cpu().numpy()]
+
+
+def _pictures(record: Record, model: WorldModel, task: Any) -> tuple[str, Pictures]:
+    """How latents become pictures, in words and as a function."""
+    try:
+        decoder = load_decoder(record.values["model"]["path"], model.device)
+    except BadFile:  # the model was moved since
+        decoder = None
+    if decoder is not None:
+        return DECODED, decoder.pictures
+    demonstrated = record.floors.get("replay", record.outcome).states
+    apart = -(-int(np.isfinite(demonstrated).all(axis=2).sum()) // BANK)
+    frames = [redraw(task, record.pairs, row, _visited(states)[::apart]) for row, states in enumerate(demonstrated)]
+    return NEAREST, Bank(model, np.concatenate(frames))
+
+
+def _visited(states: np.ndarray) -> np.ndarray:
+    """The states (t + 1, S) of an episode without what follows its end."""
+    return states[np.isfinite(states).all(axis=1)]
