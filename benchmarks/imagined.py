@@ -75,7 +75,7 @@ def imagine(record: Record, model: WorldModel, rows: Sequence[int]) -> tuple[Ima
     made = []
     for row, frames, goal in zip(rows, shown, goals):
         t = len(frames) - 1
-        blocks = record.outcome.actions[row, : t // F * F].reshape(t // F, -1)
+        blocks = record.outcome.actions[row, : t // F * F].reshape(t // F, F * model.config.action_dim)
         z = encode(model, frames[::F][: len(blocks) + 1])
         actions = model.normalise(torch.from_numpy(blocks).to(model.device))
         expected = pictures(foreseen(predictor, z, actions, R, model.config.context))

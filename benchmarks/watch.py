@@ -197,7 +197,7 @@ class Window:
             at = 0 if imagined is None else (i + 1) * len(imagined) // SHOWN
             if imagined is not None and at > 0:
                 shown[f"{i}"] = imagined[at - 1]
-                self.images[f"{i}"].axes.set_title(f"imagined +{at * self.block}", fontsize="small")
+                self.images[f"{i}"].axes.set_title(f"imagined, in {at * self.block} steps", fontsize="small")
         for name, picture in shown.items():
             side = picture.shape[0]
             self.images[name].set(data=picture, extent=(0, side, side, 0))

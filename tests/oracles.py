@@ -253,3 +253,15 @@ def signed_rank_slow(differences: list[float]) -> float:
     sums = [sum(r for r, up in zip(ranks, ups) if up) for ups in itertools.product((False, True), repeat=len(ranks))]
     below, above = sum(x <= found for x in sums), sum(x >= found for x in sums)
     return min(1.0, 2 * min(below, above) / len(sums))
+
+
+def foreseen_one_by_one(predictor, z, actions, execute_steps, context):
+    """What was expected at every block, each predicted anew from the last moment of planning before it."""
+    found = [z[0]]
+    for k in range(1, len(z)):
+        now = (k - 1) // execute_steps * execute_steps
+        past = range(max(0, now - context + 1), now + 1)
+        seen = Context(torch.stack([z[i] for i in past])[None], actions[past[0] : now][None])
+        with torch.no_grad():
+            found.append(predictor.rollout(seen, actions[now:k][None, None])[0, 0, -1])
+    return torch.stack(found)

@@ -44,9 +44,7 @@ def test_the_same_steps_make_the_same_decoder() -> None:
     made = []
     for _ in range(2):
         decoder = new(tiny_model())
-        train_decoder(
-            decoder, tiny_model(), frames, DecoderConfig(steps=3, width=8, hidden=8)
-        )
+        train_decoder(decoder, tiny_model(), frames, DecoderConfig(steps=3, width=8, hidden=8))
         made.append(decoder.pictures(torch.zeros(1, 16)))
     assert np.array_equal(*made)
 
