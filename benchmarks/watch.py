@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from worldmodel.planners.state import AgentState, Row
 
 SHOWN = 5  # pictures of an imagined plan
+FILES = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")  # matplotlib's backends that open no window
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +215,6 @@ class Window:
 def screen(action_block: int) -> Screen:
     """A window where matplotlib can open one, else a line on stderr."""
     import matplotlib.pyplot as plt
-    from matplotlib.backends import BackendFilter, backend_registry
 
-    interactive = backend_registry.list_builtin(BackendFilter.INTERACTIVE)
-    return Window(action_block, Line()) if plt.get_backend().lower() in interactive else Line()
+    drawn_to_files = plt.get_backend().lower() in FILES or "inline" in plt.get_backend()
+    return Line() if drawn_to_files else Window(action_block, Line())
