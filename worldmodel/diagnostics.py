@@ -104,10 +104,14 @@ def mean_std(z: Tensor) -> float:
 
 def collapse_warning(z: Tensor) -> str | None:
     """Say what is wrong when latents (M, D) have collapsed to a point or to very few directions, else None."""
-    std, rank = mean_std(z), effective_rank(z)
+    return collapsed(mean_std(z), effective_rank(z))
+
+
+def collapsed(std: float, rank: float) -> str | None:
+    """The same from their mean standard deviation and effective rank, where these were measured before."""
     if std < 0.1 or rank < 3:
         return (
-            f"the latents collapsed (mean std {std:.3f}, about 1 expected; effective rank {rank:.1f} of {z.shape[1]}): "
+            f"the latents collapsed (mean std {std:.3f}, about 1 expected; effective rank {rank:.1f}): "
             "raise --loss.sigreg or --train.batch"
         )
     return None

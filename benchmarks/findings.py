@@ -1,0 +1,170 @@
+"""What the diagnostics of a model say of it, in plain words.
+
+Every threshold is relative to a control that was measured beside it: copying the last latent, a random encoder, raw
+pixels, other windows' actions. What was not measured is not spoken of.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from worldmodel.diagnostics import action_warning, collapsed
+
+Values = Mapping[str, Any]
+Diagnostics = Mapping[str, Values]  # openloop, geometry, probe, surprise: what wm-bench wrote; any may be missing
+
+# Share of what a random encoder leaves unread that a trained one may leave. Six random encoders that differ by their
+# seed (TwoRoom, tiny CNN) left 0.5 to 2.0 times as much as each other; trained ones 0.01 to 0.2 (TwoRoom, PushT).
+READS = 1 / 3
+# Of R^2, by which a control must read a number better than the latent does before the number counts as left out.
+LEFT_OUT = 0.1
+# Error over copying's. The best models trained here have 0.008 one model step ahead (TwoRoom); a latent that is the
+# state, under the environment's own rule, has 0.0003 or less at every horizon.
+PERFECT = 1e-3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know."""
+
+    name: str
+    severity: str  # good, warning or bad
+    sentence: str  # with its numbers
+    advice: str = ""  # what to do about it
+
+
+def kind(diagnostics: Diagnostics) -> Finding | None:
+    """What kind of model it is: the first of the possible causes that holds, as the others follow from it."""
+    openloop, geometry = diagnostics.get("openloop"), diagnostics.get("geometry")
+    unread = unread_share(diagnostics["probe"]) if "probe" in diagnostics else None
+    learned = unread is not None and unread <= READS
+    reads = "" if unread is None else f"probes of its latent leave {unread:.2f} times what a random encoder leaves"
+    if openloop and unread is not None and not learned and not _beats_copying(openloop):
+        return Finding(
+            "untrained",
+            "bad",
+            f"The model does nothing that random weights would not do: {reads}, and its predictions miss at least "
+            f"{_least(openloop):.3g} times as far as copying the last latent.",
+            "Train it; if it was trained, look at its loss and its learning rate.",
+        )
+    if geometry and not learned and (warning := collapsed(geometry["std"], geometry["effective_rank"])):
+        return _warned("collapsed", warning, reads)
+    return _predicts(openloop) if openloop else None
+
+
+def right(finding: Finding | None) -> bool:
+    """Whether a model's predictions can be planned with."""
+    return finding is not None and finding.name in ("predicts", "near-perfect")
+
+
+def _predicts(openloop: Values) -> Finding:
+    found = openloop["predictors"]
+    if not _beats_copying(openloop):
+        return Finding(
+            "no better than copying",
+            "bad",
+            f"Nothing predicts better than copying the last latent, at any horizon: {_least(openloop):.2f} times its "
+            "error at the least.",
+            "Train longer: plans by this model are noise.",
+        )
+    errors = {name: values["over_copy"] for name, values in found.items()}
+    warnings = [
+        action_warning(name, torch.tensor(errors[name]), torch.tensor(values["sensitivity"]))
+        for name, values in found.items()
+    ]
+    if ignored := [warning for warning in warnings if warning]:
+        whole = len(ignored) == len(found)
+        return _warned("ignores the actions" if whole else "one predictor ignores the actions", ignored[0])
+    best = min(errors, key=lambda name: max(errors[name]))
+    if max(errors[best]) < PERFECT:
+        return Finding(
+            "near-perfect",
+            "good",
+            f"As a simulator would: the {best} predictor's error is {max(errors[best]):.1g} of copying's or less "
+            "at every horizon.",
+            "Make sure that nothing tells it the state: no model trained here from pixels alone came close.",
+        )
+    steps, env_steps = (openloop[name][-1] for name in ("horizons", "env_steps"))
+    return Finding(
+        "predicts",
+        "good",
+        f"The {best} predictor's error is {min(errors[best]):.2f} of copying's at best and {errors[best][-1]:.2f} at "
+        f"{steps} model steps ({env_steps} environment steps); other windows' actions make it up to "
+        f"{max(found[best]['sensitivity']):.1f} times as large.",
+    )
+
+
+def _beats_copying(openloop: Values) -> bool:
+    """Whether some predictor does somewhere, by the whole of its interval."""
+    return any(min(found["high"]) < 1 for found in openloop["predictors"].values())
+
+
+def _least(openloop: Values) -> float:
+    return min(min(found["over_copy"]) for found in openloop["predictors"].values())
+
+
+def unread_share(probe: Values) -> float:
+    """Variance that probes of the latent leave unexplained, over what those of a random encoder leave.
+
+    The geometric mean over numbers and both kinds of probes: a number that nobody reads, or everybody, hides no other.
+    """
+    logs = [
+        math.log(_unexplained(own) / _unexplained(random))
+        for probes in (probe["linear"], probe["mlp"])
+        for own, random in zip(probes["latent"]["r2"], probes["random"]["r2"])
+    ]
+    return math.exp(sum(logs) / max(1, len(logs)))
+
+
+def _unexplained(r2: float) -> float:
+    return min(max(1 - r2, 1e-4), 2.0)  # finer is noise, and far off is far off
+
+
+def details(diagnostics: Diagnostics) -> Iterator[Finding]:
+    """What a model that works at all is missing."""
+    if probe := diagnostics.get("probe"):
+        yield from _left_out(probe)
+    ranks = diagnostics.get("geometry", {}).get("rank_correlation")
+    if ranks and ranks["low"] <= 0:
+        yield Finding(
+            "distance misleads",
+            "warning",
+            f"Latents nearer to the goal's are no fewer steps away from it: rank correlation {ranks['mean']:.2f} "
+            f"({ranks['low']:.2f} to {ranks['high']:.2f}).",
+            "The search follows this distance: try another metric, or a probe of the state as the objective.",
+        )
+
+
+def _left_out(probe: Values) -> Iterator[Finding]:
+    own, pixels, random = (
+        [max(r2) for r2 in zip(probe["linear"][of]["r2"], probe["mlp"][of]["r2"])]
+        for of in ("latent", "pixels", "random")
+    )
+    controls = [max(r2) for r2 in zip(pixels, random)]
+    lost = [
+        f"{name} {control:.2f} against {r2:.2f}"
+        for name, r2, control in zip(probe["numbers"], own, controls)
+        if control - r2 > LEFT_OUT
+    ]
+    if lost:
+        yield Finding(
+            "leaves out",
+            "warning",
+            f"Raw pixels or a random encoder tell more than the latent of {', '.join(lost)} (R^2).",
+            "Plans cannot steer what a latent does not hold: train longer, on more episodes, or widen the latent.",
+        )
+
+
+def _warned(name: str, warning: str, also: str = "") -> Finding:
+    """A finding from a warning of worldmodel/diagnostics.py, which reads ``what (numbers): advice``."""
+    what, advice = warning.split("): ", 1)
+    return Finding(name, "bad", f"{_upper(what)}){f'; {also}' if also else ''}.", f"{_upper(advice)}.")
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,130 @@
+"""The numbers of a run in plain words: what the model is, whether planning with it works, how far to trust that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from worldmodel.benchmarks.findings import Diagnostics, Finding, Values, details, kind, right
+from worldmodel.benchmarks.intervals import wilson
+
+FINE = 0.5  # error over copying's at the end of a plan: below, the model knows more of what changes than it misses
+WIDE = 0.2  # width of an interval that says little: published models of one task differ by 10 to 20 points
+
+
+def verdict(diagnostics: Diagnostics, results: Sequence[Values] = ()) -> list[Finding]:
+    """Judge a run by what was measured.
+
+    First comes what the model is, one of ``untrained``, ``collapsed``, ``no better than copying``, ``ignores the
+    actions``, ``one predictor ignores the actions``, ``near-perfect`` and ``predicts``; then what it is missing; then
+    for each evaluation whether planning works, one of ``at the floor``, ``search fails``, ``works in part`` and
+    ``solved``, and what limits the trust in that.
+
+    Args:
+        diagnostics: what ``wm-bench openloop``, ``geometry``, ``probe`` and ``surprise`` wrote, by these names.
+        results: ``values`` of evaluations (benchmarks/record.py).
+    """
+    model = kind(diagnostics)
+    found = [model] if model else []
+    if model is None or right(model):
+        found += details(diagnostics)
+    for values in results:
+        if "replay" in values:  # else it was for reward
+            found += [_planning(values, diagnostics, model), *_trust(values)]
+    return found
+
+
+def _planning(values: Values, diagnostics: Diagnostics, model: Finding | None) -> Finding:
+    low, high = values["low"], values["high"]
+    floor, ceiling = _interval(values, values["random"]), _interval(values, _ceiling(values))
+    rate = f"{_who(values)}: {_percent(values['success'])} of {values['n']} pairs ({_between(low, high)})"
+    beside = f"a random policy reaches {_percent(values['random'])}, action replay {_percent(values['replay'])}"
+    if low > floor[1]:
+        if high >= ceiling[0] and high - low <= WIDE:
+            return Finding("solved", "good", f"{rate}, as good as the demonstrator's own actions; {beside}.")
+        return Finding("works in part", "good", f"{rate}; {beside}.", _reasons(diagnostics))
+    error = _error_at(diagnostics, values["predictor"], values["horizon"])
+    if right(model) and error is not None and error < FINE:
+        return Finding(
+            "search fails",
+            "bad",
+            f"{rate}; {beside}. Yet the predictor is right: at the plan's end its error is {error:.2f} of copying's.",
+            "Search harder (--iterations, --candidates), replan sooner (--execute-steps), or change the objective.",
+        )
+    cause = f"See to the model first: {model.name}." if model and not right(model) else ""
+    return Finding("at the floor", "bad", f"{rate}, not above chance; {beside}.", cause)
+
+
+def _trust(values: Values) -> Iterator[Finding]:
+    who, split = _who(values), values["protocol"].get("split", "test")
+    learned, judged = values.get("model", {}).get("dataset"), values.get("dataset", {}).get("fingerprint")
+    if values["high"] - values["low"] > WIDE:
+        yield Finding(
+            "too few pairs",
+            "warning",
+            f"{who}: {values['n']} pairs leave everything from {_between(values['low'], values['high'])} open.",
+            "Judge on 200 pairs or more.",
+        )
+    if split != "test":
+        yield Finding("not held out", "bad", f"{who}: starts and goals are of {split} episodes.", "Use --split test.")
+    elif learned != judged:
+        yield Finding(
+            "not held out",
+            "warning",
+            f"{who}: starts and goals are from another dataset than the model learned from, which may hold them too.",
+            "Judge on the test episodes of the dataset it was trained on.",
+        )
+    if _interval(values, values["random"])[1] < values["low"] and values["random"] > values["success"] / 2:
+        yield Finding(
+            "easy pairs",
+            "warning",
+            f"{who}: a random policy reaches {_percent(values['random'])}, more than half as much as the model.",
+            "Judge by farther goals (--protocol offset-50) or stricter rules (--protocol strict).",
+        )
+    if _interval(values, _ceiling(values))[1] < 1:
+        yield Finding(
+            "low ceiling",
+            "warning",
+            f"{who}: the demonstrator's own actions reach only {_percent(values['replay'])}.",
+            "What the rules ask for was not shown, or the task does not repeat itself.",
+        )
+
+
+def _interval(values: Values, rate: float) -> tuple[float, float]:
+    return wilson(round(rate * values["n"]), values["n"])
+
+
+def _ceiling(values: Values) -> float:
+    """Rate of replay, which knows nothing of worlds other than the demonstrator's."""
+    return 1.0 if values.get("variation") else float(values["replay"])
+
+
+def _error_at(diagnostics: Diagnostics, predictor: str, horizon: int) -> float | None:
+    """Error over copying's at the measured horizon nearest to that of the plans."""
+    openloop = diagnostics.get("openloop")
+    if not openloop or predictor not in openloop["predictors"]:
+        return None
+    _, error = min(
+        (abs(h - horizon), error)
+        for h, error in zip(openloop["horizons"], openloop["predictors"][predictor]["over_copy"])
+    )
+    return float(error)
+
+
+def _reasons(diagnostics: Diagnostics) -> str:
+    failures = {why: n for why, n in (diagnostics.get("geometry", {}).get("failures") or {}).items() if n}
+    if not failures:
+        return ""
+    most = max(failures, key=lambda why: failures[why])
+    return f"Most failures ({failures[most]} of {sum(failures.values())}): {most}."
+
+
+def _who(values: Values) -> str:
+    return f"{values['protocol'].get('name', 'planning')}, {values['predictor']}"
+
+
+def _between(low: float, high: float) -> str:
+    return f"{_percent(low)} to {_percent(high)}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

@@ -1,0 +1,76 @@
+"""Each finding about a model appears for its cause and for no other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.benchmarks.numbers import geometry, openloop, predictor, probe
+from worldmodel.benchmarks.findings import details, kind, right, unread_share
+
+NOTHING_READ = probe(latent=(0.55, 0.55))
+DEAF = predictor(sensitivity=0.5)
+SOUND = {"openloop": openloop(), "geometry": geometry(), "probe": probe()}
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("predicts", {}),
+    ("untrained", {"openloop": openloop(prefix=predictor((30.0, 20.0))), "probe": NOTHING_READ}),
+    ("untrained", {"openloop": openloop(prefix=predictor((1, 1))), "geometry": geometry(0.01), "probe": NOTHING_READ}),
+    ("collapsed", {"geometry": geometry(std=0.01), "probe": NOTHING_READ}),
+    ("collapsed", {"openloop": openloop(prefix=DEAF), "geometry": geometry(rank=2.0), "probe": NOTHING_READ}),
+    ("predicts", {"geometry": geometry(rank=2.0)}),  # a task with two numbers needs no more
+    ("no better than copying", {"openloop": openloop(prefix=predictor((1.0, 0.95)))}),  # 0.95 is not surely below 1
+    ("ignores the actions", {"openloop": openloop(prefix=DEAF)}),
+    ("one predictor ignores the actions", {"openloop": openloop(prefix=DEAF, one_step=predictor())}),
+    ("near-perfect", {"openloop": openloop(prefix=predictor((1e-5, 9e-4)))}),
+    ("predicts", {"openloop": openloop(prefix=predictor((1e-5, 2e-3)))}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "changed"), CASES)
+def test_kind(name: str, changed: dict[str, Any]) -> None:
+    found = kind(SOUND | changed)
+    assert found is not None and found.name == name
+    assert found.severity == ("good" if right(found) else "bad") and found.sentence.endswith(".")
+    assert found.advice or name == "predicts"
+
+
+def test_what_was_not_measured_is_not_spoken_of() -> None:
+    assert kind({}) is None and list(details({})) == []
+    assert kind({"probe": NOTHING_READ}) is None
+    for only, name in (
+        ({"openloop": openloop(prefix=predictor((30.0, 20.0)))}, "no better than copying"),
+        ({"geometry": geometry(std=0.01)}, "collapsed"),
+        ({"openloop": openloop()}, "predicts"),
+    ):
+        found = kind(only)
+        assert found is not None and found.name == name
+
+
+def test_sentences_have_their_numbers() -> None:
+    said = kind(SOUND)
+    assert (
+        said is not None
+        and "0.10 of copying's at best and 0.20 at 5 model steps (25 environment steps)" in said.sentence
+    )
+    said = kind(SOUND | {"geometry": geometry(std=0.01), "probe": NOTHING_READ})
+    assert (
+        said is not None
+        and "mean std 0.010" in said.sentence
+        and said.advice == "Raise --loss.sigreg or --train.batch."
+    )
+
+
+def test_unread_share_is_a_geometric_mean_over_numbers() -> None:
+    assert unread_share(probe(latent=(0.6, 0.5))) == pytest.approx(1)
+    assert unread_share(probe(latent=(0.96, 0.5))) == pytest.approx(0.1**0.5)
+    assert unread_share(probe(latent=(1.0, 1.0))) < 1e-3  # finite
+    assert unread_share(probe(latent=(-50.0, 0.5))) == pytest.approx((2 / 0.4) ** 0.5)
+
+
+def test_what_is_left_out_and_a_distance_that_misleads() -> None:
+    assert list(details(SOUND)) == []
+    (lost,) = details(SOUND | {"probe": probe(latent=(0.99, 0.1))})
+    assert lost.name == "leaves out" and "block_angle 0.80 against 0.10" in lost.sentence
+    (misled,) = details(SOUND | {"geometry": geometry(ranks=(0.1, -0.1, 0.3))})
+    assert misled.name == "distance misleads"
