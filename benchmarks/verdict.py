@@ -41,7 +41,7 @@ def _planning(values: Values, diagnostics: Diagnostics, model: Finding | None) -
     if low > floor[1]:
         if high >= ceiling[0] and high - low <= WIDE:
             return Finding("solved", "good", f"{rate}, as good as the demonstrator's own actions; {beside}.")
-        return Finding("works in part", "good", f"{rate}; {beside}.", _reasons(diagnostics))
+        return Finding("works in part", "good", f"{rate}; {beside}.", _reasons(values, diagnostics))
     error = _error_at(diagnostics, values["predictor"], values["horizon"])
     if right(model) and error is not None and error < FINE:
         return Finding(
@@ -55,8 +55,8 @@ def _planning(values: Values, diagnostics: Diagnostics, model: Finding | None) -
 
 
 def _trust(values: Values) -> Iterator[Finding]:
-    who, split = _who(values), values["protocol"].get("split", "test")
-    learned, judged = values.get("model", {}).get("dataset"), values.get("dataset", {}).get("fingerprint")
+    who, split = _who(values), values["protocol"]["split"]
+    learned, judged = values["model"]["dataset"], values["manifest"]["dataset"]
     if values["high"] - values["low"] > WIDE:
         yield Finding(
             "too few pairs",
@@ -66,7 +66,7 @@ def _trust(values: Values) -> Iterator[Finding]:
         )
     if split != "test":
         yield Finding("not held out", "bad", f"{who}: starts and goals are of {split} episodes.", "Use --split test.")
-    elif learned != judged:
+    elif judged not in (None, learned):
         yield Finding(
             "not held out",
             "warning",
@@ -110,16 +110,19 @@ def _error_at(diagnostics: Diagnostics, predictor: str, horizon: int) -> float |
     return float(error)
 
 
-def _reasons(diagnostics: Diagnostics) -> str:
-    failures = {why: n for why, n in (diagnostics.get("geometry", {}).get("failures") or {}).items() if n}
-    if not failures:
-        return ""
-    most = max(failures, key=lambda why: failures[why])
-    return f"Most failures ({failures[most]} of {sum(failures.values())}): {most}."
+def _reasons(values: Values, diagnostics: Diagnostics) -> str:
+    """What went wrong most often, by the examination of just this evaluation."""
+    failed = round((1 - values["success"]) * values["n"])
+    for found in diagnostics.get("geometry", {}).get("executed", {}).values():
+        same = (found["planned_with"], found["n"], found["n_failed"]) == (values["predictor"], values["n"], failed)
+        if same and failed and found["failures"]:
+            most = max(found["failures"], key=lambda why: found["failures"][why])
+            return f"Most failures ({found['failures'][most]} of {failed}): {most}."
+    return ""
 
 
 def _who(values: Values) -> str:
-    return f"{values['protocol'].get('name', 'planning')}, {values['predictor']}"
+    return f"{values['protocol']['name']}, {values['predictor']}"
 
 
 def _between(low: float, high: float) -> str:

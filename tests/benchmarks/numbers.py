@@ -25,12 +25,17 @@ def openloop(**predictors: Any) -> dict[str, Any]:
 def geometry(
     std: float = 0.9, rank: float = 12.0, ranks: tuple[float, float, float] = (0.6, 0.5, 0.7)
 ) -> dict[str, Any]:
+    failures = {"wrong model": 10, "search not converged": 70, "budget": 0}
     return {
         "std": std,
         "effective_rank": rank,
-        "rank_correlation": dict(zip(("mean", "low", "high"), ranks)),
-        "failures": {"model": 3, "search": 9, "budget": 0},
+        "rank_correlation": dict(zip(("mean", "low", "high"), ranks)) | {"task_distance": {"mean": 0.8}},
+        "executed": {"lewm-25-prefix": {"planned_with": "prefix", "n": 200, "n_failed": 80, "failures": failures}},
     }
+
+
+def surprise(low: float = 0.1) -> dict[str, Any]:
+    return {"predictors": {"prefix": {"teleport": {"difference": 0.3, "low": low, "high": 0.5}}}}
 
 
 def probe(
@@ -59,5 +64,5 @@ def result(
         "horizon": 5,
         "protocol": {"name": "lewm-25", "split": "test"},
         "model": {"dataset": "abc"},
-        "dataset": {"fingerprint": "abc"},
+        "manifest": {"dataset": "abc"},
     } | others

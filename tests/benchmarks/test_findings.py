@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks.numbers import geometry, openloop, predictor, probe
+from tests.benchmarks.numbers import geometry, openloop, predictor, probe, surprise
 from worldmodel.benchmarks.findings import details, kind, right, unread_share
 
 NOTHING_READ = probe(latent=(0.55, 0.55))
 DEAF = predictor(sensitivity=0.5)
-SOUND = {"openloop": openloop(), "geometry": geometry(), "probe": probe()}
+SOUND = {"openloop": openloop(), "geometry": geometry(), "probe": probe(), "surprise": surprise()}
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("predicts", {}),
     ("untrained", {"openloop": openloop(prefix=predictor((30.0, 20.0))), "probe": NOTHING_READ}),
@@ -68,9 +68,12 @@ def test_unread_share_is_a_geometric_mean_over_numbers() -> None:
     assert unread_share(probe(latent=(-50.0, 0.5))) == pytest.approx((2 / 0.4) ** 0.5)
 
 
-def test_what_is_left_out_and_a_distance_that_misleads() -> None:
+def test_what_a_model_that_predicts_may_be_missing() -> None:
     assert list(details(SOUND)) == []
     (lost,) = details(SOUND | {"probe": probe(latent=(0.99, 0.1))})
     assert lost.name == "leaves out" and "block_angle 0.80 against 0.10" in lost.sentence
-    (misled,) = details(SOUND | {"geometry": geometry(ranks=(0.1, -0.1, 0.3))})
-    assert misled.name == "distance misleads"
+    for ranks in ((0.1, -0.1, 0.3), (0.3, 0.25, 0.35)):
+        (misled,) = details(SOUND | {"geometry": geometry(ranks=ranks)})
+        assert misled.name == "distance misleads" and "own distance is 0.80" in misled.sentence
+    (overlooked,) = details(SOUND | {"surprise": surprise(low=-0.1)})
+    assert overlooked.name == "overlooks jumps" and "+0.300 (-0.100 to +0.500)" in overlooked.sentence

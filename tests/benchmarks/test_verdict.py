@@ -39,7 +39,7 @@ def test_planning(said: str, diagnostics: dict[str, Any], values: dict[str, Any]
     [
         ("too few pairs", {"n": 20}),
         ("not held out", {"protocol": {"name": "lewm-25", "split": "train"}}),
-        ("not held out", {"dataset": {"fingerprint": "another"}}),
+        ("not held out", {"manifest": {"dataset": "another"}}),
         ("easy pairs", {"random": 0.31}),
         ("low ceiling", {"replay": 0.9}),
     ],
@@ -75,4 +75,6 @@ def test_sentences_are_read_without_a_manual() -> None:
         "lewm-25, prefix: 60.0 % of 200 pairs (53.1 % to 66.5 %); a random policy reaches 5.0 %, action replay 100.0 %."
     )
     _, found = verdict(SOUND, [result()])
-    assert found.advice == "Most failures (9 of 12): search."
+    assert found.advice == "Most failures (70 of 80): search not converged."
+    *_, found = verdict(SOUND, [result(success=0.61)])  # another evaluation than was examined
+    assert found.advice == ""
