@@ -69,7 +69,7 @@ class Oracle(WorldModel):
 class Simulator:
     """TwoRoom.advance on many places at once, as a predictor."""
 
-    max_prefix = 1
+    max_prefix = context = 1
 
     def __init__(self, model: WorldModel) -> None:
         self.denormalise, self.F = model.denormalise, model.config.action_block
