@@ -41,6 +41,9 @@ class Finding:
 def kind(diagnostics: Diagnostics) -> Finding | None:
     """What kind of model it is: the first of the possible causes that holds, as the others follow from it."""
     openloop, geometry = diagnostics.get("openloop"), diagnostics.get("geometry")
+    predicts = _predicts(openloop) if openloop else None
+    if predicts and predicts.name == "near-perfect":
+        return predicts
     unread = unread_share(diagnostics["probe"]) if "probe" in diagnostics else None
     learned = unread is not None and unread <= READS
     reads = "" if unread is None else f"probes of its latent leave {unread:.2f} times what a random encoder leaves"
@@ -54,7 +57,7 @@ def kind(diagnostics: Diagnostics) -> Finding | None:
         )
     if geometry and not learned and (warning := collapsed(geometry["std"], geometry["effective_rank"])):
         return _warned("collapsed", warning, reads)
-    return _predicts(openloop) if openloop else None
+    return predicts
 
 
 def right(finding: Finding | None) -> bool:

@@ -23,6 +23,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("ignores the actions", {"openloop": openloop(prefix=DEAF)}),
     ("one predictor ignores the actions", {"openloop": openloop(prefix=DEAF, one_step=predictor())}),
     ("near-perfect", {"openloop": openloop(prefix=predictor((1e-5, 9e-4)))}),
+    ("near-perfect", {"openloop": openloop(prefix=predictor((1e-5, 9e-4))), "geometry": geometry(rank=2.0)}),
     ("predicts", {"openloop": openloop(prefix=predictor((1e-5, 2e-3)))}),
 ]  # fmt: skip
 
