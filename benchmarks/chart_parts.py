@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from worldmodel.benchmarks.markup import Html, join, tag
 
-WIDTH, LEFT, RIGHT, TOP, HEIGHT = 420.0, 50.0, 14.0, 12.0, 190.0  # of a chart, its margins, and what is between
+WIDTH, LEFT, RIGHT, TOP, HEIGHT = 360.0, 44.0, 10.0, 10.0, 170.0  # of a chart, its margins, and what is between
 DASHES = (None, "7 3", "2 3", "9 3 2 3")
 COLOURS, MARKS = 8, "osD^vx+"
 SHAPES = {  # of marks, within -1 and 1
@@ -170,11 +170,11 @@ def bar_sample(look: int) -> Sample:
 def legend(keys: Sequence[tuple[Sample, str]], top: float) -> tuple[Html, float]:
     """Return the legend below ``top``, in as many columns as its texts leave room for, and where it ends."""
     longest = max(len(name) for _, name in keys)
-    columns = max(1, min(len(keys), 4, int((WIDTH - 16) / (36 + 6.4 * min(longest, 58)))))
-    wide, drawn = (WIDTH - 16) / columns, []
+    columns = max(1, min(len(keys), 4, int((WIDTH - 8) / (34 + 6 * min(longest, 52)))))
+    wide, drawn = (WIDTH - 8) / columns, []
     for i, (draw, name) in enumerate(keys):
-        x, y = 12 + wide * (i % columns), top + 12 + 17 * (i // columns)
-        drawn += [draw(x, y), text(x + 29, y + 4, fit(name, 58), "start")]
+        x, y = 6 + wide * (i % columns), top + 12 + 17 * (i // columns)
+        drawn += [draw(x, y), text(x + 29, y + 4, fit(name, 52), "start")]
     return join(drawn), top + 17 * math.ceil(len(keys) / columns) + 10
 
 

@@ -2,7 +2,7 @@
 
 Every chart has a title that says what is seen, labelled axes, a mark and a dash of its own for each series besides its
 colour (Okabe and Ito's, named by CSS variables ``--c0`` ...), a value to hover at each mark, and all of its numbers in
-a table below. They are drawn 420 units wide, for a phone; a desktop has room for two side by side.
+a table below. They are drawn 360 units wide, for a phone; a desktop has room for two side by side.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def rates(title: str, rows: Sequence[tuple[str, Sequence[Point]]], label: str) -
     drawn.append(part.text((left + right) / 2, bottom + 31, label, "middle", "label"))
     for i, (name, points) in enumerate(rows):
         y = TOP + step * i + 28
-        drawn.append(part.text(left, y - 13, part.fit(name, 62), "start", "name"))
+        drawn.append(part.text(left, y - 13, part.fit(name, 56), "start", "name"))
         drawn.append(tag("line", x1=at(0), x2=at(1), y1=y, y2=y, class_="axis"))
         for point in reversed(points):  # the first on top
             look = names.index(point.name)
@@ -114,11 +114,11 @@ def bars(title: str, rows: Sequence[tuple[str, Sequence[Point]]], label: str, lo
         high: right end.
     """
     names = _names(rows)
-    left, thick, begin = 16 + 6.3 * min(20, max(len(name) for name, _ in rows)), 9.0, TOP
+    left, thick, begin = 14 + 6.2 * min(18, max(len(name) for name, _ in rows)), 9.0, TOP
     at, ticks = part.scale([], Axis(label=label, low=low, high=high), left, WIDTH - RIGHT - 6)
     zero, drawn = at(min(max(0.0, low), high)), []
     for name, points in rows:
-        drawn.append(part.text(left - 8, begin + thick * len(points) / 2 + 4, part.fit(name, 20), "end"))
+        drawn.append(part.text(left - 8, begin + thick * len(points) / 2 + 4, part.fit(name, 18), "end"))
         for i, point in enumerate(points):
             end = at(min(max(point.value, low), high))
             place = dict(x=min(zero, end), y=begin + thick * i, width=max(1.0, abs(end - zero)), height=thick - 1.5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 _EMPTY = frozenset(("br", "circle", "col", "img", "line", "link", "meta", "path", "rect", "source"))  # have no end tag
@@ -41,24 +41,31 @@ def join(children: Iterable[Any]) -> Html:
     return Html("".join(child if isinstance(child, Html) else html.escape(_number(child)) for child in shown))
 
 
-def table(head: Sequence[Any], rows: Iterable[Sequence[Any]], caption: str | None = None) -> Html:
-    """A table whose first cells name the rows; it scrolls by itself where it is too wide."""
+def table(head: Sequence[Any], rows: Iterable[Sequence[Any]], caption: str | None = None, merge: bool = False) -> Html:
+    """A table whose first cells name the rows; it scrolls by itself where it is too wide.
+
+    Args:
+        head: of the columns.
+        rows: of cells.
+        caption: for those who do not see it.
+        merge: whether cells of a row that are all equal are shown once.
+    """
     top = tag("thead", tag("tr", *(tag("th", cell, scope="col") for cell in head)))
-    lines = (tag("tr", tag("th", row[0], scope="row"), *(tag("td", cell) for cell in row[1:])) for row in rows)
+    lines = (tag("tr", tag("th", row[0], scope="row"), *_cells(row[1:], merge)) for row in rows)
     title = tag("caption", caption) if caption else None
     inside = tag("table", title, top if any(head) else None, tag("tbody", *lines))
     return tag("div", inside, class_="wide", tabindex="0", role="region", aria_label=caption or "table")
 
 
-def facts(pairs: Mapping[str, Any]) -> Html:
-    """Names and what is known of them, one below the other; what is None is left out."""
-    known = ((name, value) for name, value in pairs.items() if value is not None)
-    return tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in known))
-
-
 def data_uri(kind: str, content: bytes) -> str:
     """A file as an address that needs no network, such as ``data_uri("image/png", ...)``."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _cells(cells: Sequence[Any], merge: bool) -> list[Html]:
+    if merge and len(cells) > 1 and all(cell == cells[0] for cell in cells):
+        return [tag("td", cells[0], colspan=len(cells))]
+    return [tag("td", cell) for cell in cells]
 
 
 def _number(value: Any) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -78,13 +80,26 @@ def write_video(path: str | Path, film: np.ndarray, fps: int = 10) -> Path:
     Raises:
         BadFile: the disk is full or the folder is not writable.
     """
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        _encode(file, film, fps, quality=18)
+    return Path(path)
+
+
+def as_mp4(film: np.ndarray, fps: int = 10) -> bytes:
+    """Return frames (T, height, width, 3) uint8 as a small H.264 MP4 file."""
+    file = io.BytesIO()
+    _encode(file, film, fps, quality=24)
+    return file.getvalue()
+
+
+def _encode(file: BinaryIO, film: np.ndarray, fps: int, quality: int) -> None:
+    """``quality`` is x264's constant rate factor: lower is better and larger."""
     import av
 
-    with replacing(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps), options={"crf": "18"})
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps), options={"crf": str(quality)})
         stream.height, stream.width = film.shape[1:3]
         stream.pix_fmt = "yuv420p"
         for image in film:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
-    return Path(path)

@@ -7,6 +7,7 @@ from worldmodel.cli.bench_frontier import frontier
 from worldmodel.cli.bench_geometry import geometry
 from worldmodel.cli.bench_openloop import openloop
 from worldmodel.cli.bench_probe import probe
+from worldmodel.cli.bench_report import report
 from worldmodel.cli.bench_speed import speed
 from worldmodel.cli.bench_surprise import surprise
 
@@ -20,6 +21,7 @@ def main() -> None:
         "geometry": geometry,
         "probe": probe,
         "surprise": surprise,
+        "report": report,
     }
     about = "How fast planning is, what success costs in time, and what is good or wrong about a model."
     common.run(lambda: common.subcommands(commands, about))

@@ -1,0 +1,84 @@
+"""One HTML page about one or several models: it needs no network, no server and no other file.
+
+The verdict comes first, then success beside what it is to be compared with, rollouts to watch, the diagnoses, and how
+to repeat all of it. What was not measured is not there, and the page ends with the commands that would add it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from worldmodel.benchmarks.markup import Html, tag
+from worldmodel.benchmarks.page_diagnoses import geometry, openloop, probes
+from worldmodel.benchmarks.page_films import films
+from worldmodel.benchmarks.page_repeat import missing, repeat
+from worldmodel.benchmarks.page_runs import Run, read_runs
+from worldmodel.benchmarks.page_style import CSS, SCRIPT
+from worldmodel.benchmarks.page_success import headline, latency, offsets, paired, success, verdicts
+from worldmodel.files import replacing
+
+LIMIT = 15_000_000  # bytes of a page, most of them films, which have a budget of their own
+
+Part = Callable[[Sequence[Run]], Html | None]
+PARTS: tuple[tuple[str, str, str, Part], ...] = (  # address, title, what to know, what makes it
+    ("success", "Success", "On starts and goals from held-out episodes, beside what needs no model.", success),
+    ("offset", "Success against distance", "The farther the goal, the more has to be predicted.", offsets),
+    ("latency", "Success against time", "Every plan is made for one environment alone. Bars: Wilson 95 %.", latency),
+    ("paired", "Side by side", "On the same pairs, only those that one of two solved tell them apart.", paired),
+    ("rollouts", "Rollouts", "Failures first.", films),
+    (
+        "openloop",
+        "Open-loop error",
+        "Both predictors follow the recorded actions of held-out episodes in one latent space. Bands: 95 % over episodes.",
+        openloop,
+    ),
+    (
+        "probes",
+        "What the latent knows",
+        "The state, read from the latent, from raw pixels and from an untrained encoder.",
+        probes,
+    ),
+    ("geometry", "Latent space", "Planning follows distances in it; intervals are 95 % over episodes.", geometry),
+    ("repeat", "How it was measured", "The exact commands, the rules, and with what.", repeat),
+    ("missing", "Not measured", "Each of these commands adds a part.", missing),
+)
+
+
+def write_page(path: str | Path, folders: Sequence[str | Path]) -> Path:
+    """Write the page about run folders, whole or not at all.
+
+    Raises:
+        BadFile: a folder does not exist or holds nothing to report, or the page cannot be written.
+    """
+    page = render(read_runs([Path(folder) for folder in folders]))
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return Path(path)
+
+
+def render(runs: Sequence[Run]) -> str:
+    """Return the page."""
+    made = [(name, title, known, make(runs)) for name, title, known, make in PARTS]
+    parts = [part for part in made if part[3] is not None]
+    title, tasks = headline(runs), " · ".join(dict.fromkeys(run.env for run in runs))
+    links = (tag("a", called, href=f"#{name}") for name, called, _, _ in parts)
+    sections = (
+        tag("section", tag("h2", called), tag("p", known, class_="lead"), part, id=name)
+        for name, called, known, part in parts
+    )
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("link", rel="icon", href="data:,"),  # so that no browser asks for one
+        tag("title", title),
+        tag("style", Html(CSS)),
+    )
+    top = tag(
+        "header", tag("p", f"world model report · {tasks}", class_="kicker"), tag("h1", title), tag("nav", *links)
+    )
+    end = tag("footer", "Written by worldmodel. Everything on this page is in this one file.")
+    body = tag("body", top, tag("main", verdicts(runs), *sections), end, tag("script", Html(SCRIPT)))
+    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"

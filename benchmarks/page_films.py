@@ -1,0 +1,162 @@
+"""The part of a report to watch: rollouts drawn again from a record's states, beside the goal and what was expected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from worldmodel.benchmarks.markup import Html, data_uri, join, tag
+from worldmodel.benchmarks.page_runs import Run
+from worldmodel.benchmarks.record import Record
+from worldmodel.benchmarks.video import as_mp4
+from worldmodel.envs import registry
+from worldmodel.errors import WorldModelError
+
+FAILURES, SUCCESSES = 6, 3  # films of each run, at most
+BUDGET = 10_000_000  # bytes of all films and pictures on a page
+SIDE = 192  # pixels; pictures are drawn again at this size, whatever the model sees
+HOLD = 8  # frames that the last picture stays
+
+
+@dataclass(frozen=True, kw_only=True)
+class Film:
+    """One rollout to watch."""
+
+    row: int  # of the pair
+    frames: np.ndarray  # (t + 1, SIDE, SIDE, 3) uint8
+    goal: np.ndarray  # (SIDE, SIDE, 3) uint8
+    expected: np.ndarray | None = None  # like frames: what the model expected of each moment
+    by: str = ""  # how that became pictures
+
+
+def films(runs: Sequence[Run], budget: int = BUDGET) -> Html | None:
+    """Failures first, then successes, of each run's main evaluation, as far as the budget goes.
+
+    Args:
+        runs: whose rollouts to show; those later in the list may use what the earlier ones left.
+        budget: bytes on the page.
+    """
+    parts: list[Html] = []
+    for i, run in enumerate(runs):
+        if run.main is not None:
+            part, spent = _of_run(run, run.main, budget // (len(runs) - i))
+            budget -= spent
+            parts.append(part)
+    return join(parts) if parts else None
+
+
+def choose(success: np.ndarray) -> list[int]:
+    """Rows to show: failures first, then successes, each spread evenly over the pairs."""
+    rows = []
+    for wanted, most in ((False, FAILURES), (True, SUCCESSES)):
+        there = np.flatnonzero(success == wanted)
+        rows += [int(there[i]) for i in np.unique(np.linspace(0, len(there) - 1, min(most, len(there))).astype(int))]
+    return rows
+
+
+def _of_run(run: Run, main: str, budget: int) -> tuple[Html, int]:
+    record = run.records[main]
+    v, chosen = record.values, choose(record.outcome.success)
+    env = registry.make(v["env"], image_size=SIDE, render_preset=v["render_preset"])
+    head = tag("h3", f"{run.name}: {v['protocol']['name']}, {v['predictor']} predictor")
+    cards, spent = [], 0
+    try:
+        if not env.unwrapped.restorable:
+            said = f"{v['env']} cannot be put into a recorded state, so there is nothing to draw again."
+            return join((head, tag("p", said, class_="note"))), 0
+        reasons = run.found.get("geometry", {}).get("executed", {}).get(main, {}).get("reasons") or {}
+        for film in _drawn(env.unwrapped, run, record, chosen):
+            card = _card(record, film, reasons[film.row] if reasons else None)
+            if spent + len(card) > budget:
+                break
+            spent += len(card)
+            cards.append(card)
+    finally:
+        env.close()
+    failed = int((~record.outcome.success).sum())
+    said = f"{failed} of {len(record.pairs)} pairs failed. Shown are {len(cards)}, failures first, 10 steps a second."
+    if len(cards) < len(chosen):
+        said += f" {len(chosen) - len(cards)} more are left out: films have {budget / 1e6:.1f} MB here."
+    return join((head, tag("p", said, class_="note"), tag("div", *cards, class_="films"))), spent
+
+
+def _drawn(task: Any, run: Run, record: Record, rows: Sequence[int]) -> Iterator[Film]:
+    """Draw rollouts again, each in the world that it happened in."""
+    expected = _expected(run, record, rows)
+    for row in rows:
+        world = record.pairs.worlds[row]["variation"] if record.pairs.worlds else None
+        task.vary(world, np.random.default_rng(0))
+        states = record.outcome.states[row]
+        frames = np.stack([task.draw(state) for state in states[np.isfinite(states).all(axis=1)]])
+        pictures, by = expected.get(row, (None, ""))
+        yield Film(row=row, frames=frames, goal=task.draw(record.pairs.goals[row]), expected=pictures, by=by)
+
+
+def _expected(run: Run, record: Record, rows: Sequence[int]) -> Mapping[int, tuple[np.ndarray, str]]:
+    """What the model expected to see, by row, and how latents became pictures; nothing where the model is gone."""
+    import torch
+
+    from worldmodel.checkpoint import load_model
+
+    try:
+        from worldmodel.benchmarks.imagined import imagine
+
+        imagined = imagine(record, load_model(run.folder / "model", torch.device("cpu")), rows)
+    except (WorldModelError, ImportError):
+        return {}
+    return {one.row: (np.stack([_sized(image) for image in one.imagined]), one.by) for one in imagined}
+
+
+def _sized(image: np.ndarray) -> np.ndarray:
+    """A picture in the size of the films, its pixels kept apart."""
+    return cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
+
+
+def _card(record: Record, film: Film, reason: str | None) -> Html:
+    outcome, row = record.outcome, film.row
+    reached, steps = bool(outcome.success[row]), int(outcome.steps[row])
+    title = f"Reached after {steps} steps" if reached else f"Not reached in {record.values['budget']} steps"
+    panels = [film.frames] if film.expected is None else [film.frames, film.expected]
+    shown = np.concatenate(panels, axis=2)
+    shown = np.concatenate([shown, np.repeat(shown[-1:], HOLD, axis=0)])
+    first, last, goal = (data_uri("image/png", png(image)) for image in (shown[0], shown[-1], film.goal))
+    video = tag(
+        "video",
+        controls=True,
+        muted=True,
+        loop=True,
+        playsinline=True,
+        preload="metadata",
+        poster=first,
+        src=data_uri("video/mp4", as_mp4(shown)),
+        width=shown.shape[2],
+        height=shown.shape[1],
+        class_="screen",
+        aria_label=f"Film of pair {row}: {title}",
+    )
+    still = tag("img", src=last, alt=f"Last picture of pair {row}", class_="print")
+    said = ["what happened"] if film.expected is None else ["what happened", "what was expected"]
+    happened = tag("figcaption", *(tag("span", words) for words in said))
+    pictures = tag(
+        "div",
+        tag("figure", video, still, happened, class_="two" if film.expected is not None else None),
+        tag("figure", tag("img", src=goal, alt=f"Goal of pair {row}"), tag("figcaption", "the goal")),
+        class_="pictures",
+    )
+    facts = [f"pair {row}", f"episode {record.pairs.episode[row]}"]
+    facts += [record.pairs.hard_label] if record.pairs.hard[row] else []
+    facts += [f"expected: {film.by}"] if film.by else []
+    why = tag("p", tag("strong", f"Why: {reason}. "), class_="why") if reason and not reached else None
+    head = tag("h3", f"{'✓' if reached else '✗'} {title}")
+    return tag("article", head, pictures, why, tag("p", ", ".join(facts)), class_="film reached" if reached else "film")
+
+
+def png(image: np.ndarray) -> bytes:
+    """A picture (height, width, 3) uint8 as a PNG file."""
+    done, encoded = cv2.imencode(".png", image[..., ::-1])
+    assert done
+    return encoded.tobytes()

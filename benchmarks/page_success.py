@@ -1,0 +1,223 @@
+"""The part of a report about success: the verdict, rates beside floors and ceilings, distance of the goal, and time."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from worldmodel.benchmarks.chart_parts import Axis
+from worldmodel.benchmarks.charts import Point, Series, lines, rates
+from worldmodel.benchmarks.intervals import mcnemar
+from worldmodel.benchmarks.markup import Html, table, tag
+from worldmodel.benchmarks.page_runs import FLOORS, Run, evaluations, interval, p_value, percent
+from worldmodel.benchmarks.record import Record
+from worldmodel.benchmarks.report import proportion
+from worldmodel.benchmarks.verdict import verdict
+
+SIGNS = {"good": "✓", "warning": "!", "bad": "✗"}
+DISTANCES = ("lewm-25", "offset-50", "offset-75", "offset-100")  # protocols that differ by the distance of the goal
+
+
+def headline(runs: Sequence[Run]) -> str:
+    """The page in one line."""
+    if len(runs) > 1:
+        return f"{len(runs)} models compared"
+    run = runs[0]
+    if run.main is None:
+        return f"{run.env}: what the model knows"
+    return f"{run.env}: {percent(run.records[run.main].values['success'])} of goals reached"
+
+
+def verdicts(runs: Sequence[Run]) -> Html:
+    """A card for each run: its rate, and what was found."""
+    return tag("div", *(_card(run) for run in runs), class_="grid")
+
+
+def _card(run: Run) -> Html:
+    inside = [tag("h2", run.name if run.name == run.env else f"{run.name}: {run.env}")]
+    if run.main is not None:
+        v = run.records[run.main].values
+        said = f"95 % interval {interval(v)}; {v['protocol']['shown']}, {v['predictor']} predictor"
+        of = tag("small", f" of {v['n']} goals reached")
+        inside += [tag("div", percent(v["success"]), of, class_="big"), tag("p", said, class_="note")]
+    results = [record.values for record in run.records.values()]
+    items = (
+        tag(
+            "li",
+            tag("strong", f"{one.name[:1].upper()}{one.name[1:]}."),
+            " ",
+            one.sentence,
+            tag("em", " ", one.advice) if one.advice else None,
+            class_=one.severity,
+            data_sign=SIGNS[one.severity],
+        )
+        for one in verdict(run.found, results)
+    )
+    return tag("section", *inside, tag("ul", *items, class_="findings"), class_="card")
+
+
+def success(runs: Sequence[Run]) -> Html | None:
+    """Rates with intervals beside floors and ceilings, all pairs and the hard ones."""
+    named = evaluations(runs)
+    if not named:
+        return None
+    rows = []
+    for name, _, record in named:
+        hard = record.pairs.hard
+        rows.append((f"{name}, n = {len(hard)}", _points(record, np.ones(len(hard), bool))))
+        if 0 < hard.sum() < len(hard):
+            rows.append((f"↳ {record.pairs.hard_label}, n = {hard.sum()}", _points(record, hard)))
+    name, _, best = max(named, key=lambda one: one[2].outcome.rate)
+    floor = max(percent(best.floors[f].rate) for f in ("random", "noop") if f in best.floors)
+    title = f"{percent(best.outcome.rate)} of goals reached ({name}); {floor} without a model"
+    chart = rates(title, rows, "goals reached within the budget [%]; bars: Wilson 95 %")
+    numbers = table(
+        ["", *(name for name, _, _ in named)], _numbers([record for _, _, record in named]), title, merge=True
+    )
+    return tag("div", chart, numbers, class_="grid" if len(named) <= 2 else "stack")
+
+
+def _points(record: Record, rows: np.ndarray) -> list[Point]:
+    ours = proportion(record.outcome.success[rows])
+    found = [Point(name="the model", value=ours["success"], low=ours["low"], high=ours["high"])]
+    there = ((label, record.floors[name]) for name, label in FLOORS.items() if name in record.floors)
+    return found + [Point(name=label, value=float(outcome.success[rows].mean())) for label, outcome in there]
+
+
+def _numbers(records: Sequence[Record]) -> list[list[str]]:
+    def row(name: str, show: Callable[[Record], str]) -> list[str]:
+        return [name, *map(show, records)]
+
+    def part(kind: str) -> Callable[[Record], str]:
+        def show(record: Record) -> str:
+            found = record.values[kind]
+            return f"{percent(found['success'])} {interval(found)}, n = {found['n']}" if found["n"] else "no such pair"
+
+        return show
+
+    def floor(name: str) -> Callable[[Record], str]:
+        def show(record: Record) -> str:
+            if name not in record.floors:
+                return "not measured"
+            hard = record.floors[name].success[record.pairs.hard]
+            return percent(record.floors[name].rate) + (f", of the hard {percent(hard.mean())}" if len(hard) else "")
+
+        return show
+
+    v = [record.values for record in records]
+    labels = {one["hard"]["label"] for one in v}
+    found = [row("goals reached", lambda r: f"{percent(r.values['success'])} {interval(r.values)}, n = {len(r.pairs)}")]
+    if all("by_episode" in one for one in v):
+        found.append(row("interval by episodes", lambda r: interval(r.values["by_episode"])))
+    found.append(row(labels.pop() if len(labels) == 1 else "hard pairs", part("hard")))
+    if all("easy" in one for one in v):
+        found.append(row("the other pairs", part("easy")))
+    return [
+        *found,
+        *(row(label, floor(name)) for name, label in FLOORS.items() if any(name in r.floors for r in records)),
+        row("mean time to success", lambda r: _steps(r.values["mean_steps_to_success"])),
+        row("one plan", lambda r: f"{r.values['ms_one_plan']:.0f} ms on {r.values['hardware']['device']}"),
+    ]
+
+
+def _steps(mean: float | None) -> str:
+    return "–" if mean is None else f"{mean:.0f} environment steps"
+
+
+def offsets(runs: Sequence[Run]) -> Html | None:
+    """Success against the distance of the goal, if it was measured at several."""
+    series: list[Series] = []
+    blocks: set[int] = set()
+    for run in runs:
+        found: dict[str, dict[int, Mapping[str, Any]]] = {}
+        for record in run.records.values():
+            if record.values["protocol"]["name"] in DISTANCES and record.pairs.offset:
+                found.setdefault(record.values["predictor"], {})[record.pairs.offset] = record.values
+        for predictor, at in found.items():
+            x, look = sorted(at), run.look(predictor)
+            if len(x) > 1:
+                y, low, high = ([100 * at[offset][key] for offset in x] for key in ("success", "low", "high"))
+                name = run.called(predictor, runs)
+                series.append(Series(name=name, x=x, y=y, low=low, high=high, look=look, dash=look % 2))
+                blocks |= {at[offset]["action_block"] for offset in x}
+    if not series:
+        return None
+    ticks = sorted({x for one in series for x in one.x})
+    axis = Axis(label="environment steps to the goal", ticks=ticks, low=0)
+    if len(blocks) == 1:
+        label = "environment steps to the goal (below: model steps)"
+        axis = Axis(label=label, ticks=ticks, low=0, second=1 / blocks.pop())
+    one = series[0]
+    title = f"From {one.x[0]} to {one.x[-1]} steps away success goes from {one.y[0]:.0f} % to {one.y[-1]:.0f} % ({one.name})"
+    return tag(
+        "div", lines(title, series, axis, Axis(label="goals reached [%]", low=0, high=100)), class_="grid single"
+    )
+
+
+def latency(runs: Sequence[Run]) -> Html | None:
+    """Success against the time that a plan takes, of ``wm-bench frontier``."""
+    charts = [_frontier(run.name, run.found["frontier"]) for run in runs if "frontier" in run.found]
+    return tag("div", *charts, class_="grid" if len(charts) > 1 else "grid single") if charts else None
+
+
+def _frontier(name: str, found: Mapping[str, Any]) -> Html:
+    settings = sorted(found["settings"], key=lambda one: one["p50_ms"])
+    series = [
+        Series(
+            name=one["setting"],
+            x=[one["p50_ms"]],
+            y=[100 * one["success"]],
+            low=[100 * one["low"]],
+            high=[100 * one["high"]],
+            look=i,
+            joined=False,
+        )
+        for i, one in enumerate(settings)
+    ]
+    best = max(settings, key=lambda one: (one["success"], -one["p50_ms"]))
+    fastest = settings[0]
+    title = f"{name}: {percent(best['success'])} at {best['p50_ms']:.0f} ms a plan ({best['setting']}), "
+    title += f"{percent(fastest['success'])} at {fastest['p50_ms']:.0f} ms ({fastest['setting']})"
+    low = 10 * (min(one.low[0] for one in series) // 10)
+    levels = [(100 * found[key], FLOORS[key]) for key in ("random", "noop") if 100 * found[key] >= low]
+    y = Axis(label=f"goals reached [%], n = {found['n']}", low=low, high=100)
+    return lines(title, series, Axis(label="one plan, median [ms, logarithmic]", log=True), y, levels)
+
+
+def paired(runs: Sequence[Run]) -> Html | None:
+    """Every two evaluations on the same starts and goals, compared pair by pair."""
+    rows = []
+    for (first, _, a), (second, _, b) in itertools.combinations(evaluations(runs), 2):
+        same = ("sha256", a.values["manifest"]["sha256"]) == ("sha256", b.values["manifest"]["sha256"])
+        if not same or a.values["budget"] != b.values["budget"]:
+            continue
+        ours, theirs = a.outcome.success, b.outcome.success
+        only_first, only_second = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+        difference = f"{100 * (b.outcome.rate - a.outcome.rate):+.1f} points"
+        p = p_value(mcnemar(only_first, only_second))
+        rows.append(
+            [
+                f"{first} → {second}",
+                percent(a.outcome.rate),
+                percent(b.outcome.rate),
+                difference,
+                only_first,
+                only_second,
+                p,
+            ]
+        )
+    if not rows:
+        return None
+    head = [
+        "same starts and goals",
+        "first",
+        "second",
+        "difference",
+        "solved by first only",
+        "by second only",
+        "McNemar p",
+    ]
+    return table(head, rows, "Paired comparison")
