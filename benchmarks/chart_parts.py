@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from worldmodel.benchmarks.markup import Html, join, tag
 
-WIDTH, LEFT, RIGHT, TOP, HEIGHT = 360.0, 44.0, 10.0, 10.0, 170.0  # of a chart, its margins, and what is between
+WIDTH, LEFT, RIGHT, TOP, HEIGHT = 360.0, 50.0, 10.0, 10.0, 170.0  # of a chart, its margins, and what is between
 DASHES = (None, "7 3", "2 3", "9 3 2 3")
 COLOURS, MARKS = 8, "osD^vx+"
 SHAPES = {  # of marks, within -1 and 1
@@ -103,7 +103,7 @@ def below(axis: Axis, ticks: Sequence[float], at: Place) -> Iterator[Html]:
 def left_label(label: str) -> Html:
     """The label of the axis upwards."""
     y = TOP + HEIGHT / 2
-    return tag("text", label, x=12, y=y, text_anchor="middle", class_="label", transform=f"rotate(-90 12 {y:.0f})")
+    return tag("text", label, x=10, y=y, text_anchor="middle", class_="label", transform=f"rotate(-90 10 {y:.0f})")
 
 
 # Marks

@@ -167,4 +167,4 @@ def _cell(one: Series, i: int) -> str:
 
 def _share(point: Point) -> str:
     interval = "" if point.low is None or point.high is None else f" [{100 * point.low:.1f}, {100 * point.high:.1f}]"
-    return f"{100 * point.value:.1f} %{interval}"
+    return f"{100 * point.value:.1f}\N{NO-BREAK SPACE}%{interval}"

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from worldmodel.benchmarks.markup import Html, tag
-from worldmodel.benchmarks.page_diagnoses import geometry, openloop, probes
+from worldmodel.benchmarks.page_diagnoses import geometry, openloop, probes, surprise
 from worldmodel.benchmarks.page_films import films
 from worldmodel.benchmarks.page_repeat import missing, repeat
 from worldmodel.benchmarks.page_runs import Run, read_runs
 from worldmodel.benchmarks.page_style import CSS, SCRIPT
-from worldmodel.benchmarks.page_success import headline, latency, offsets, paired, success, verdicts
+from worldmodel.benchmarks.page_success import headline, paired, success, verdicts
 from worldmodel.files import replacing
 
 LIMIT = 15_000_000  # bytes of a page, most of them films, which have a budget of their own
@@ -23,14 +23,12 @@ LIMIT = 15_000_000  # bytes of a page, most of them films, which have a budget o
 Part = Callable[[Sequence[Run]], Html | None]
 PARTS: tuple[tuple[str, str, str, Part], ...] = (  # address, title, what to know, what makes it
     ("success", "Success", "On starts and goals from held-out episodes, beside what needs no model.", success),
-    ("offset", "Success against distance", "The farther the goal, the more has to be predicted.", offsets),
-    ("latency", "Success against time", "Every plan is made for one environment alone. Bars: Wilson 95 %.", latency),
     ("paired", "Side by side", "On the same pairs, only those that one of two solved tell them apart.", paired),
     ("rollouts", "Rollouts", "Failures first.", films),
     (
         "openloop",
         "Open-loop error",
-        "Both predictors follow the recorded actions of held-out episodes in one latent space. Bands: 95 % over episodes.",
+        "Predictors follow the recorded actions of held-out episodes, in one latent space. Bands: 95 % over episodes.",
         openloop,
     ),
     (
@@ -38,6 +36,12 @@ PARTS: tuple[tuple[str, str, str, Part], ...] = (  # address, title, what to kno
         "What the latent knows",
         "The state, read from the latent, from raw pixels and from an untrained encoder.",
         probes,
+    ),
+    (
+        "surprise",
+        "Violation of expectation",
+        "The same held-out clips three times; a change stands out where surprise exceeds 95 % of the unchanged clips’.",
+        surprise,
     ),
     ("geometry", "Latent space", "Planning follows distances in it; intervals are 95 % over episodes.", geometry),
     ("repeat", "How it was measured", "The exact commands, the rules, and with what.", repeat),

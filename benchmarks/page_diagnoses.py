@@ -7,8 +7,8 @@ from typing import Any
 
 from worldmodel.benchmarks.chart_parts import Axis
 from worldmodel.benchmarks.charts import Point, Series, bars, lines
-from worldmodel.benchmarks.markup import Html, table, tag
-from worldmodel.benchmarks.page_runs import Run, p_value
+from worldmodel.benchmarks.markup import Html, join, table, tag
+from worldmodel.benchmarks.page_runs import Run, p_value, percent
 
 CONTROLS = {"latent": "latent", "pixels": "raw pixels", "random": "random encoder"}
 
@@ -25,13 +25,15 @@ def openloop(runs: Sequence[Run]) -> Html | None:
         x = Axis(label="model steps ahead (below: environment steps)", ticks=ticks, second=blocks.pop())
     errors = _curves(runs, "over_copy", "low", "high")
     best = min(errors, key=lambda one: (-one.x[-1], one.y[-1]))
-    title = f"{best.name}: {best.y[0]:.2g} of copying’s error one step ahead, {best.y[-1]:.2g} after {best.x[-1]}"
-    y = Axis(label="error / copying’s error (log.)", log=True)
+    near, far = (f"{float(f'{100 * error:.2g}'):g}\N{NO-BREAK SPACE}%" for error in (best.y[0], best.y[-1]))
+    title = f"{best.name}: {near} of copying’s error {best.x[0]} model step ahead, {far} at {best.x[-1]}"
+    y = Axis(label="error / copying’s (log.)", log=True)
     charts = [lines(title, errors, x, y, [(1.0, "copying the last latent")], band=True)]
     matter = _curves(runs, "sensitivity", "sensitivity_low", "sensitivity_high")
     most = max(matter, key=lambda one: one.y[0])
-    title = f"With actions of other episodes the error is {most.y[0]:.2g} times as large one step ahead ({most.name})"
-    y = Axis(label="error with wrong actions / error (log.)", log=True)
+    times = f"{float(f'{most.y[0]:.2g}'):g} times"
+    title = f"Actions matter: with other episodes’ the error is {times} as large one model step ahead ({most.name})"
+    y = Axis(label="their error / error (log.)", log=True)
     charts.append(lines(title, matter, x, y, [(1.0, "actions are ignored")], band=True))
     return tag("div", *charts, class_="grid")
 
@@ -66,6 +68,41 @@ def probes(runs: Sequence[Run]) -> Html | None:
             title = f"{run.name}, {called}: the latent is the best source of {better} of {len(rows)} numbers"
             charts.append(bars(title, rows, "R² on held-out episodes (0: no better than the mean)", -0.1, 1.0))
     return tag("div", *charts, class_="grid") if charts else None
+
+
+def surprise(runs: Sequence[Run]) -> Html | None:
+    """Prediction error around a change that no action explains, beside that of the same clips unchanged."""
+    charts, rows = [], []
+    for run in runs:
+        found = run.found.get("surprise")
+        for predictor, versions in found["predictors"].items() if found else ():
+            called = predictor if len(runs) == 1 else f"{run.name}, {predictor}"
+            block = found["env_steps"][-1] // found["steps"][-1]
+            label = "model steps after the change (below: environment steps)"
+            x = Axis(label=label, ticks=found["steps"], second=block)
+            series = [
+                Series(name=VERSIONS[name], x=found["steps"], y=one["curve"], look=look, dash=look)
+                for look, (name, one) in enumerate(
+                    sorted(versions.items(), key=lambda item: list(VERSIONS).index(item[0]))
+                )
+            ]
+            changes = {name: one for name, one in versions.items() if name != "control"}
+            seen = ", ".join(f"{VERSIONS[name]} {percent(one['stands_out'])}" for name, one in changes.items())
+            title = f"{called}: clips in which a change stands out: {seen}"
+            charts.append(lines(title, series, x, Axis(label="squared latent error", low=0)))
+            rows += [[f"{called}: {VERSIONS[name]}", *_change(one)] for name, one in changes.items()]
+    if not charts:
+        return None
+    head = ["at the change", "surprise over the control’s", "p", "afterwards", "p"]
+    return join((tag("div", *charts, class_="grid"), table(head, rows, "Surprise against control")))
+
+
+VERSIONS = {"control": "nothing is changed", "colour": "another colour", "teleport": "suddenly elsewhere"}
+
+
+def _change(one: Mapping[str, Any]) -> list[str]:
+    at = f"{one['difference']:+.3g} [{one['low']:+.3g}, {one['high']:+.3g}]"
+    return [at, p_value(one["p"]), f"{one['after_difference']:+.3g}", p_value(one["after_p"])]
 
 
 def geometry(runs: Sequence[Run]) -> Html | None:

@@ -19,7 +19,14 @@ from worldmodel.errors import WorldModelError
 FAILURES, SUCCESSES = 6, 3  # films of each run, at most
 BUDGET = 10_000_000  # bytes of all films and pictures on a page
 SIDE = 192  # pixels; pictures are drawn again at this size, whatever the model sees
+GAP = 4  # pixels between what happened and what was expected
 HOLD = 8  # frames that the last picture stays
+WHY = {  # reasons of benchmarks/failures.py
+    "wrong model": "Wrong model: it expected to come nearer to the goal than it did.",
+    "search not converged": "Search not converged: by the model's own measure there was a better plan.",
+    "looks solved": "Looks solved: to the model this is the goal.",
+    "budget": "Budget: the model was right and the search was good, but the steps allowed did not do.",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +70,7 @@ def _of_run(run: Run, main: str, budget: int) -> tuple[Html, int]:
     v, chosen = record.values, choose(record.outcome.success)
     env = registry.make(v["env"], image_size=SIDE, render_preset=v["render_preset"])
     head = tag("h3", f"{run.name}: {v['protocol']['name']}, {v['predictor']} predictor")
-    cards, spent = [], 0
+    cards, spent, by = [], 0, ""
     try:
         if not env.unwrapped.restorable:
             said = f"{v['env']} cannot be put into a recorded state, so there is nothing to draw again."
@@ -75,10 +82,13 @@ def _of_run(run: Run, main: str, budget: int) -> tuple[Html, int]:
                 break
             spent += len(card)
             cards.append(card)
+            by = film.by
     finally:
         env.close()
     failed = int((~record.outcome.success).sum())
     said = f"{failed} of {len(record.pairs)} pairs failed. Shown are {len(cards)}, failures first, 10 steps a second."
+    if by:
+        said += f" What the model expected, after every model step, became a picture as: {by}."
     if len(cards) < len(chosen):
         said += f" {len(chosen) - len(cards)} more are left out: films have {budget / 1e6:.1f} MB here."
     return join((head, tag("p", said, class_="note"), tag("div", *cards, class_="films"))), spent
@@ -120,8 +130,10 @@ def _card(record: Record, film: Film, reason: str | None) -> Html:
     outcome, row = record.outcome, film.row
     reached, steps = bool(outcome.success[row]), int(outcome.steps[row])
     title = f"Reached after {steps} steps" if reached else f"Not reached in {record.values['budget']} steps"
-    panels = [film.frames] if film.expected is None else [film.frames, film.expected]
-    shown = np.concatenate(panels, axis=2)
+    shown = film.frames
+    if film.expected is not None:
+        gap = np.full((*shown.shape[:2], GAP, 3), 128, np.uint8)
+        shown = np.concatenate([shown, gap, film.expected], axis=2)
     shown = np.concatenate([shown, np.repeat(shown[-1:], HOLD, axis=0)])
     first, last, goal = (data_uri("image/png", png(image)) for image in (shown[0], shown[-1], film.goal))
     video = tag(
@@ -149,10 +161,10 @@ def _card(record: Record, film: Film, reason: str | None) -> Html:
     )
     facts = [f"pair {row}", f"episode {record.pairs.episode[row]}"]
     facts += [record.pairs.hard_label] if record.pairs.hard[row] else []
-    facts += [f"expected: {film.by}"] if film.by else []
-    why = tag("p", tag("strong", f"Why: {reason}. "), class_="why") if reason and not reached else None
+    why = tag("p", WHY.get(reason, reason), class_="why") if reason and not reached else None
     head = tag("h3", f"{'✓' if reached else '✗'} {title}")
-    return tag("article", head, pictures, why, tag("p", ", ".join(facts)), class_="film reached" if reached else "film")
+    words = tag("div", why, tag("p", ", ".join(facts)))
+    return tag("article", head, pictures, words, class_="film reached" if reached else "film")
 
 
 def png(image: np.ndarray) -> bytes:

@@ -27,7 +27,7 @@ class Run:
     name: str
     folder: Path
     number: int  # among those on the page
-    records: Mapping[str, Record]  # evaluations, by the names of their folders
+    records: Mapping[str, Record]  # evaluations, by the names of their folders, the standard protocol's first
     found: Mapping[str, Mapping[str, Any]]  # diagnoses, by name
 
     @property
@@ -37,8 +37,8 @@ class Run:
 
     @property
     def main(self) -> str | None:
-        """The evaluation that speaks for it: the standard protocol's, by the prefix predictor; or the nearest to it."""
-        return min(self.records, key=lambda name: _distance_from_standard(self.records[name].values), default=None)
+        """The evaluation that speaks for it: the first."""
+        return next(iter(self.records), None)
 
     def look(self, predictor: str) -> int:
         """Colour and mark of a predictor's curves on the whole page."""
@@ -62,7 +62,8 @@ def read_runs(folders: Sequence[Path]) -> tuple[Run, ...]:
 def _read(folder: Path, number: int, name: str) -> Run:
     if not folder.is_dir():
         raise BadFile(f"no such run folder: {folder}")
-    records = {path.name: Record.load(path) for path in find(folder)}
+    loaded = {path.name: Record.load(path) for path in find(folder)}
+    records = dict(sorted(loaded.items(), key=lambda item: (_distance_from_standard(item[1].values), item[0])))
     files = {diagnosis: folder / "evaluation" / f"{diagnosis}.json" for diagnosis in DIAGNOSES}
     found = {diagnosis: read_json(path) for diagnosis, path in files.items() if path.is_file()}
     if not (records or found):
@@ -77,9 +78,9 @@ def _name(folder: Path, folders: Sequence[Path]) -> str:
     return path.name if len(same) == 1 else f"{path.parent.name}/{path.name}"
 
 
-def _distance_from_standard(values: Mapping[str, Any]) -> tuple[bool, bool, bool]:
-    protocol = values["protocol"]
-    return protocol["name"] != "lewm-25", bool(protocol["changed"]), values["predictor"] != "prefix"
+def _distance_from_standard(values: Mapping[str, Any]) -> tuple[bool, str, bool]:
+    name = values["protocol"]["name"]
+    return name != "lewm-25", name, values["predictor"] != "prefix"
 
 
 def evaluations(runs: Sequence[Run]) -> list[tuple[str, Run, Record]]:
@@ -96,7 +97,7 @@ def evaluations(runs: Sequence[Run]) -> list[tuple[str, Run, Record]]:
 
 def percent(share: float) -> str:
     """A share as text."""
-    return f"{100 * share:.1f} %".replace(".0 %", " %")
+    return f"{100 * share:.1f}".removesuffix(".0") + "\N{NO-BREAK SPACE}%"
 
 
 def interval(part: Mapping[str, Any]) -> str:

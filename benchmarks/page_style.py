@@ -32,10 +32,9 @@ nav { display: flex; flex-wrap: wrap; gap: .2rem 1rem; font-size: .92rem; margin
 .card, .chart { background: var(--card); border: 1px solid var(--rule); border-radius: .6rem; padding: 1rem 1.1rem;
   min-width: 0; margin: 0; }
 .chart { padding: .9rem .9rem .6rem; max-width: 32rem; width: 100%; }
-.single { grid-template-columns: minmax(0, 32rem); }
 figcaption { font-weight: 600; line-height: 1.35; margin-bottom: .5rem; }
 .card h2 { margin: 0; padding: 0; border: 0; font-size: 1.05rem; } .card em { color: var(--soft); font-style: normal; }
-.tight { gap: .2rem 1.1rem; } .tight h3 { margin: .6rem 0 0; font-size: .9rem; } .stack > * { margin: 1rem 0; }
+.tight { gap: .2rem 1.1rem; } .tight h3 { margin: .6rem 0 0; font-size: .9rem; }
 .big { font-size: 2.6rem; font-weight: 700; line-height: 1; letter-spacing: -.03em; }
 .big small { font-size: 1rem; font-weight: 400; letter-spacing: 0; color: var(--soft); }
 .swatch { display: inline-block; width: 1.3rem; height: .8rem; vertical-align: -.05rem; margin-right: .4rem; }
@@ -59,7 +58,7 @@ table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabu
 caption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 th, td { text-align: left; vertical-align: top; padding: .32rem .9rem .32rem 0; border-bottom: 1px solid var(--grid); }
 thead th { border-bottom: 1px solid var(--soft); }
-tbody th { font-weight: 400; color: var(--soft); min-width: 7rem; } td[colspan] { color: var(--soft); }
+tbody th { font-weight: 400; color: var(--soft); min-width: 7rem; } td { min-width: 5.5rem; } td code { overflow-wrap: anywhere; } td[colspan] { color: var(--soft); }
 details > summary { cursor: pointer; color: var(--soft); font-size: .88rem; padding: .35rem 0; }
 details[open] > summary { color: var(--ink); }
 dl { margin: .5rem 0; font-size: .9rem; } dl > div { display: flex; gap: .8rem; padding: .25rem 0;
@@ -70,15 +69,17 @@ pre { background: var(--card); border: 1px solid var(--rule); border-radius: .5r
   margin: .4rem 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 .copy { float: right; font: inherit; font-size: .78rem; color: var(--accent); background: none; border: 0;
   cursor: pointer; }
-.films { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 18rem), 1fr)); }
+.columns { columns: 22rem 2; column-gap: 1.1rem; margin: 1rem 0; }
+.columns > * { break-inside: avoid; margin-bottom: 1.1rem; }
+.films { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 25rem), 1fr)); }
 .film { background: var(--card); border: 1px solid var(--rule); border-top: 4px solid var(--bad); border-radius: .6rem;
   padding: .8rem .9rem; min-width: 0; }
 .film.reached { border-top-color: var(--good); }
 .film h3 { margin: 0 0 .5rem; font-size: .95rem; }
-.film .why { color: var(--ink); }
-.film p { font-size: .86rem; margin: .5rem 0 0; color: var(--soft); }
+
+.film p { font-size: .86rem; margin: .4rem 0 0; color: var(--soft); } .film .why { color: var(--ink); }
 .pictures { display: flex; gap: .5rem; } .pictures figure { margin: 0; flex: 1 1 0; min-width: 0; }
-.pictures .two { flex-grow: 2; }
+.pictures .two { flex-grow: 2.05; }
 .pictures figcaption { font-size: .78rem; font-weight: 400; color: var(--soft); margin: .2rem 0 0; display: flex; }
 .pictures figcaption span { flex: 1; }
 .pictures img, .pictures video { display: block; width: 100%; height: auto; border-radius: .25rem; }
@@ -90,7 +91,7 @@ footer { color: var(--soft); font-size: .85rem; padding-top: 2rem; padding-botto
   .print { display: block !important; } h2, h3, figcaption { break-after: avoid; }
   .chart, .film, .card, tr, pre { break-inside: avoid; } .chart { max-width: 100%; }
   .grid { grid-template-columns: 1fr 1fr; } .films { grid-template-columns: 1fr 1fr 1fr; gap: .5rem; }
-  .wide { overflow: visible; }
+  .wide { overflow: visible; } td, tbody th { min-width: 0; } table { table-layout: fixed; font-size: 7.5pt; } th, td { overflow-wrap: anywhere; }
 }
 """
 

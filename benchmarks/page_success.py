@@ -10,8 +10,9 @@ import numpy as np
 
 from worldmodel.benchmarks.chart_parts import Axis
 from worldmodel.benchmarks.charts import Point, Series, lines, rates
+from worldmodel.benchmarks.findings import Finding
 from worldmodel.benchmarks.intervals import mcnemar
-from worldmodel.benchmarks.markup import Html, table, tag
+from worldmodel.benchmarks.markup import Html, join, table, tag
 from worldmodel.benchmarks.page_runs import FLOORS, Run, evaluations, interval, p_value, percent
 from worldmodel.benchmarks.record import Record
 from worldmodel.benchmarks.report import proportion
@@ -44,22 +45,33 @@ def _card(run: Run) -> Html:
         of = tag("small", f" of {v['n']} goals reached")
         inside += [tag("div", percent(v["success"]), of, class_="big"), tag("p", said, class_="note")]
     results = [record.values for record in run.records.values()]
-    items = (
-        tag(
-            "li",
-            tag("strong", f"{one.name[:1].upper()}{one.name[1:]}."),
-            " ",
-            one.sentence,
-            tag("em", " ", one.advice) if one.advice else None,
-            class_=one.severity,
-            data_sign=SIGNS[one.severity],
-        )
-        for one in verdict(run.found, results)
-    )
-    return tag("section", *inside, tag("ul", *items, class_="findings"), class_="card")
+    first = len(verdict(run.found, results[:1]))  # of the model and the main evaluation
+    items = [_item(one) for one in verdict(run.found, results)]
+    inside.append(tag("ul", *items[:first], class_="findings"))
+    if items[first:]:
+        more = tag("ul", *items[first:], class_="findings")
+        inside.append(tag("details", tag("summary", f"{len(results) - 1} more evaluations"), more))
+    return tag("section", *inside, class_="card")
+
+
+def _item(one: Finding) -> Html:
+    name = tag("strong", f"{one.name[:1].upper()}{one.name[1:]}.")
+    advice = tag("em", " ", one.advice) if one.advice else None
+    return tag("li", name, " ", one.sentence, advice, class_=one.severity, data_sign=SIGNS[one.severity])
 
 
 def success(runs: Sequence[Run]) -> Html | None:
+    """Rates beside floors and ceilings, against the distance of the goal, and against the time that a plan takes."""
+    charts = [chart for chart in (_rates(runs), _offsets(runs), *_latency(runs)) if chart is not None]
+    named = evaluations(runs)
+    numbers = None
+    if named:
+        rows = _numbers([record for _, _, record in named])
+        numbers = table(["", *(name for name, _, _ in named)], rows, "Success", merge=True)
+    return join((tag("div", *charts, class_="columns"), numbers)) if charts else None
+
+
+def _rates(runs: Sequence[Run]) -> Html | None:
     """Rates with intervals beside floors and ceilings, all pairs and the hard ones."""
     named = evaluations(runs)
     if not named:
@@ -73,11 +85,7 @@ def success(runs: Sequence[Run]) -> Html | None:
     name, _, best = max(named, key=lambda one: one[2].outcome.rate)
     floor = max(percent(best.floors[f].rate) for f in ("random", "noop") if f in best.floors)
     title = f"{percent(best.outcome.rate)} of goals reached ({name}); {floor} without a model"
-    chart = rates(title, rows, "goals reached within the budget [%]; bars: Wilson 95 %")
-    numbers = table(
-        ["", *(name for name, _, _ in named)], _numbers([record for _, _, record in named]), title, merge=True
-    )
-    return tag("div", chart, numbers, class_="grid" if len(named) <= 2 else "stack")
+    return rates(title, rows, "goals reached within the budget [%]; bars: Wilson 95 %")
 
 
 def _points(record: Record, rows: np.ndarray) -> list[Point]:
@@ -127,7 +135,7 @@ def _steps(mean: float | None) -> str:
     return "–" if mean is None else f"{mean:.0f} environment steps"
 
 
-def offsets(runs: Sequence[Run]) -> Html | None:
+def _offsets(runs: Sequence[Run]) -> Html | None:
     """Success against the distance of the goal, if it was measured at several."""
     series: list[Series] = []
     blocks: set[int] = set()
@@ -150,17 +158,14 @@ def offsets(runs: Sequence[Run]) -> Html | None:
     if len(blocks) == 1:
         label = "environment steps to the goal (below: model steps)"
         axis = Axis(label=label, ticks=ticks, low=0, second=1 / blocks.pop())
-    one = series[0]
-    title = f"From {one.x[0]} to {one.x[-1]} steps away success goes from {one.y[0]:.0f} % to {one.y[-1]:.0f} % ({one.name})"
-    return tag(
-        "div", lines(title, series, axis, Axis(label="goals reached [%]", low=0, high=100)), class_="grid single"
-    )
+    one, (near, far) = series[0], (percent(series[0].y[i] / 100) for i in (0, -1))
+    title = f"From {one.x[0]} to {one.x[-1]} steps away success goes from {near} to {far} ({one.name})"
+    return lines(title, series, axis, Axis(label="goals reached [%]", low=0, high=100))
 
 
-def latency(runs: Sequence[Run]) -> Html | None:
+def _latency(runs: Sequence[Run]) -> list[Html]:
     """Success against the time that a plan takes, of ``wm-bench frontier``."""
-    charts = [_frontier(run.name, run.found["frontier"]) for run in runs if "frontier" in run.found]
-    return tag("div", *charts, class_="grid" if len(charts) > 1 else "grid single") if charts else None
+    return [_frontier(run.name, run.found["frontier"]) for run in runs if "frontier" in run.found]
 
 
 def _frontier(name: str, found: Mapping[str, Any]) -> Html:
@@ -183,7 +188,8 @@ def _frontier(name: str, found: Mapping[str, Any]) -> Html:
     title += f"{percent(fastest['success'])} at {fastest['p50_ms']:.0f} ms ({fastest['setting']})"
     low = 10 * (min(one.low[0] for one in series) // 10)
     levels = [(100 * found[key], FLOORS[key]) for key in ("random", "noop") if 100 * found[key] >= low]
-    y = Axis(label=f"goals reached [%], n = {found['n']}", low=low, high=100)
+    high = min(100.0, 10 * (max(one.high[0] for one in series) // 10 + 1))
+    y = Axis(label=f"goals reached [%], n = {found['n']}", low=low, high=high)
     return lines(title, series, Axis(label="one plan, median [ms, logarithmic]", log=True), y, levels)
 
 
