@@ -18,6 +18,9 @@ from worldmodel.benchmarks.policies import NoopPolicy, Policy, RandomPolicy, Rep
 from worldmodel.envs import registry
 from worldmodel.errors import BadFile, BadValue
 
+# Called with (number of the episode, step from 1, observation, info, whether the episode is over) after every step.
+Observer: TypeAlias = Callable[[int, int, Mapping[str, np.ndarray], Mapping[str, Any], bool], None]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
@@ -55,6 +58,7 @@ def evaluate(
     progress: Callable[[int], object] | None = None,
     only: range | None = None,
     workers: int = 1,
+    observer: Observer | None = None,
     **options: Any,
 ) -> Outcome:
     """Run every pair once, many environments in lock-step; one that has succeeded is not stepped any further.
@@ -72,6 +76,7 @@ def evaluate(
         progress: called with environment steps that were taken or are no longer needed; n * budget in all.
         only: some of the pairs, whose outcome it is then; the same for each as among all.
         workers: processes that share the pairs, which changes no result; 0 for one a core.
+        observer: looks on, with one worker.
         options: further arguments of the task, such as ``render_preset``.
 
     Raises:
@@ -84,7 +89,16 @@ def evaluate(
     chosen = range(len(pairs)) if only is None else only
     watched = frozenset(chosen[i] for i in np.linspace(0, len(chosen) - 1, watch).astype(int))
     options |= dict(image_size=image_size, terminate_on_success=False, max_episode_steps=budget)
-    play = partial(_play, task=task, pairs=pairs, budget=budget, watched=watched, together=together, options=options)
+    play = partial(
+        _play,
+        task=task,
+        pairs=pairs,
+        budget=budget,
+        watched=watched,
+        together=together,
+        observer=observer,
+        options=options,
+    )
     return _joined(shared(play, policy, chosen, workers, progress))
 
 
@@ -102,6 +116,7 @@ def _play(
     watched: frozenset[int],
     together: int,
     options: Mapping[str, Any],
+    observer: Observer | None = None,
 ) -> Share:
     """Run some pairs in this process."""
     success, steps = np.zeros(len(pairs), bool), np.full(len(pairs), budget)
@@ -135,7 +150,7 @@ def _play(
             states[rows, 0] = pairs.starts[rows]
             frames |= {row: [shown["pixels"]] for row, shown in zip(rows, seen) if row in watched}
             goals |= {row: shown["goal"] for row, shown in zip(rows, seen) if row in watched}
-            lockstep(policy, envs, rows, seen, budget, note, progress)
+            lockstep(policy, envs, rows, seen, budget, note, progress, observer)
     finally:
         for env in envs:
             env.close()
@@ -177,6 +192,7 @@ def lockstep(
     budget: int,
     note: Callable[[int, int, np.ndarray, Mapping[str, np.ndarray], float, Mapping[str, Any]], bool],
     progress: Callable[[int], object] | None = None,
+    observer: Observer | None = None,
 ) -> None:
     """Step environments together until each one's episode is over or the budget is spent.
 
@@ -189,6 +205,7 @@ def lockstep(
         note: called with (number of the episode, step from 1, action, observation, reward, info) after every step;
             returns whether the episode is over. It is in any case when the environment says so.
         progress: called with environment steps that were taken or are no longer needed, in all processes.
+        observer: looks on.
     """
     state, running, shown = policy.begin(rows), list(range(len(rows))), list(seen)
     for step in range(1, budget + 1):
@@ -198,6 +215,8 @@ def lockstep(
         for i, action in zip(running, actions):
             shown[i], reward, terminated, _, info = envs[i].step(action)
             over.append(note(rows[i], step, action, shown[i], reward, info) or terminated)
+            if observer:
+                observer(rows[i], step, shown[i], info, over[-1] or step == budget)
         if progress:  # what this process does, the others do as well
             progress((len(running) + sum(over) * (budget - step)) * distributed.size())
         if any(over):

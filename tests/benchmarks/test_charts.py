@@ -9,7 +9,7 @@ from worldmodel.benchmarks.chart_parts import Axis, nice, scale, short
 from worldmodel.benchmarks.charts import Point, Series, bars, lines, rates
 from worldmodel.benchmarks.markup import tag
 
-EVIL = '<script>alert("1")</script> & \'co\''
+EVIL = "<script>alert(\"1\")</script> & 'co'"
 ALL_MARKS = [Series(name=f"{EVIL} {i}", x=(1, 2), y=(i, i + 1), look=i, dash=i) for i in range(9)]
 
 

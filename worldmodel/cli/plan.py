@@ -115,6 +115,10 @@ def _plan(
     run = folder.parent if folder.name == "model" else folder
     if (kept := trial.keep(values, options.record, run)) is not None:
         print(f"record: {kept}")
+    if options.report is not None:
+        from worldmodel.benchmarks.page import write_page
+
+        print(f"report: {write_page(options.report, [run])}")
     if not options.no_video:
         from worldmodel.benchmarks.video import compose, write_video
 

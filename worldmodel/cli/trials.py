@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from worldmodel.errors import BadFile
 
 if TYPE_CHECKING:
     from worldmodel.benchmarks.evaluate import Rollout
+    from worldmodel.benchmarks.policies import Policy
     from worldmodel.cli.plan_options import Options
     from worldmodel.planners.agent import Agent
 
@@ -46,7 +48,8 @@ class Goals:
         about: Mapping[str, Any],
     ) -> None:
         self.env, self.image_size, self.look, self.workers = env, image_size, look, options.workers
-        self.simulated, self.ceiling = options.simulator, None
+        self.simulated, self.watched, self.folder = options.simulator, options.watch, folder
+        self.ceiling: dict[str, Any] | None = None
         self.notes: list[str] = []
         self.dataset: dict[str, str] | None = None
         with common.option("--protocol"):
@@ -113,17 +116,18 @@ class Goals:
     def play(self, agent: Agent, watch: int, together: int) -> None:
         """Let the agent act, then what it is compared with."""
         total, seed, n = len(self.pairs) * self.budget, self.protocol.seed, min(self.simulated, len(self.pairs))
-        with common.bar(total, "step", f"plan {self.env}") as bar:
+        with self._looking_on(agent) as (policy, observer), common.bar(total, "step", f"plan {self.env}") as bar:
             self.outcome = evaluate.evaluate(
-                agent,
+                policy,
                 self.env,
                 self.pairs,
                 self.budget,
                 self.image_size,
                 watch,
-                together,
-                bar.update,
+                1 if observer else together,
+                None if observer else bar.update,
                 workers=self.workers,
+                observer=observer,
                 **self.look,
             )
         with common.bar(3 * total, "step", "floors and ceiling") as bar:
@@ -136,6 +140,23 @@ class Goals:
                 _, self.ceiling = simulator.ceiling(
                     self.env, self.pairs, self.budget, seed, n, bar.update, self.workers
                 )
+
+    @contextmanager
+    def _looking_on(self, agent: Agent) -> Iterator[tuple[Policy, evaluate.Observer | None]]:
+        """The agent, and who watches it if somebody does."""
+        if not self.watched:
+            yield agent, None
+            return
+        from worldmodel.benchmarks.watch import Watch, screen
+        from worldmodel.checkpoint import load_decoder
+
+        decoder = load_decoder(self.folder, agent.model.device)
+        shown = screen(agent.model.config.action_block)
+        watch = Watch(agent, len(self.pairs), self.budget, shown, decoder.pictures if decoder else None)
+        try:
+            yield watch, watch.observe
+        finally:
+            shown.close()
 
     @property
     def rollouts(self) -> Sequence[Rollout]:
