@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from worldmodel.cli import common
+from worldmodel.cli.bench_compare import compare
 from worldmodel.cli.bench_frontier import frontier
 from worldmodel.cli.bench_geometry import geometry
 from worldmodel.cli.bench_openloop import openloop
@@ -17,6 +18,7 @@ def main() -> None:
     commands = {
         "speed": speed,
         "frontier": frontier,
+        "compare": compare,
         "openloop": openloop,
         "geometry": geometry,
         "probe": probe,
