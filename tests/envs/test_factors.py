@@ -9,7 +9,7 @@ import pytest
 
 from tests.envs.drawing import skip_unless_it_draws
 from worldmodel.envs import registry
-from worldmodel.envs.factors import CONTRAST, Factor, chosen, resolve
+from worldmodel.envs.factors import CONTRAST, Factor, changed, chosen, resolve
 from worldmodel.errors import BadValue
 
 # finger-spin sets its joint's damping in every episode
@@ -209,6 +209,17 @@ def test_a_mistake_is_one_line_and_changes_nothing(variation: Any, says: str) ->
         task.reset(options={"variation": variation})
     assert str(error.value).startswith(says) and "\n" not in str(error.value)
     assert np.array_equal(task.render(), before) and not task.varied
+
+
+def test_another_value_can_be_told_from_the_present_one() -> None:
+    for name in ("pusht", "dmc/reacher-qpos"):
+        task = make(name)
+        factor, now = task.factors[task.colour_factor], task.variation
+        colours = [now[task.colour_factor], *(now[x] for x in now if x.endswith("colour"))]
+        for seed in range(50):
+            value = changed(task.factors, now, task.colour_factor, np.random.default_rng(seed))
+            apart = min(np.linalg.norm(value - other) for other in colours) / (factor.high - factor.low)
+            assert apart >= CONTRAST / 255 and factor.check("it", value) is not None
 
 
 def test_whole_numbers_and_no_factors() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from worldmodel.diagnostics import action_sensitivity, action_warning, nearest, open_loop_error
+from tests.oracles import surprise_slow
+from tests.worldmodel.tiny import tiny_model
+from worldmodel.diagnostics import action_sensitivity, action_warning, nearest, open_loop_error, surprise
 
 B, H, D = 32, 3, 4
 
@@ -56,3 +59,17 @@ def test_nearest_is_the_least_distance() -> None:
     by_hand = [[min(range(50), key=lambda m: float((z - bank[m]).norm())) for z in row] for row in asked]
     assert nearest(asked, bank).tolist() == by_hand
     assert nearest(bank, bank).tolist() == list(range(50))
+
+
+@pytest.mark.parametrize("name", ["one-step", "prefix"])
+def test_surprise_is_that_of_every_frame_by_itself(name: str) -> None:
+    model, rng = tiny_model(), np.random.default_rng(0)
+    F, size, a = model.config.action_block, model.config.image_size, model.config.action_dim
+    pictures = list(rng.integers(0, 255, (4 * F + 1, size, size, 3), np.uint8))
+    actions = list(rng.uniform(-1, 1, (4 * F, a)).astype(np.float32))
+    with torch.inference_mode():
+        z = model.encode({"pixels": torch.from_numpy(np.stack(pictures)[None, ::F])})
+        blocks = model.normalise(torch.from_numpy(np.stack(actions)).view(1, 4, -1))
+        found = surprise(model.predictor(name), z, blocks)
+        slow = [surprise_slow(model, name, pictures[: t * F + 1], actions[: t * F]) for t in (2, 3, 4)]
+    assert found.shape == (1, 3) and found[0].tolist() == pytest.approx(slow, rel=1e-4)
