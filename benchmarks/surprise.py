@@ -93,9 +93,9 @@ def clips(
 def measure(model: WorldModel, shown: Clips, seed: int = 0) -> dict[str, Any]:
     """Surprise of every predictor along the clips, and by how much a change raises it.
 
-    A difference is that of a clip's version and its control. Clips of one episode are no independent samples: intervals
-    draw whole episodes, and Wilcoxon's test sees the mean of each. ``p`` is of the frame of the change, ``after_p`` of
-    the mean of those that follow; neither is corrected for the other.
+    A difference is that of a clip's version and its control. Intervals draw whole episodes; Wilcoxon's signed-rank test
+    takes clips one by one, since each has a change of its own. ``p`` is of the frame of the change, ``after_p`` of the
+    mean of those that follow; neither is corrected for the other.
 
     Args:
         model: in evaluation mode.
@@ -224,6 +224,5 @@ def _compared(values: np.ndarray, control: np.ndarray, at: int, episode: np.ndar
 
 
 def _paired(gap: np.ndarray, episode: np.ndarray, seed: int) -> tuple[float, float, float, float]:
-    """Mean of differences (n,), its bootstrap interval, and the p-value that episodes have none."""
-    means = np.array([gap[episode == e].mean() for e in np.unique(episode)])
-    return float(gap.mean()), *bootstrap_clusters(gap, episode, seed=seed), signed_rank(means)
+    """Mean of differences (n,), its bootstrap interval, and the p-value that there are none."""
+    return float(gap.mean()), *bootstrap_clusters(gap, episode, seed=seed), signed_rank(gap)

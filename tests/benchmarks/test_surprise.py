@@ -128,7 +128,7 @@ def test_a_jump_is_seen_when_it_happens_and_only_then(monkeypatch: pytest.Monkey
     assert max(found["control"]["curve"]) < 0.01
     teleport, colour = found["teleport"], found["colour"]
     assert teleport["difference"] == pytest.approx(9, abs=0.1) and teleport["low"] <= teleport["difference"]
-    assert teleport["p"] == pytest.approx(2**-11) and teleport["stands_out"] == 1 and teleport["verdict"] == "seen"
+    assert teleport["p"] == pytest.approx(2**-23) and teleport["stands_out"] == 1 and teleport["verdict"] == "seen"
     assert teleport["after_difference"] == pytest.approx(0, abs=1e-9)
     assert np.argmax(teleport["curve"]) == 3 and teleport["curve"][3] == pytest.approx(9, abs=0.1)
     assert colour["difference"] == 0 and colour["p"] == 1 and colour["verdict"] == "not seen"
@@ -136,7 +136,7 @@ def test_a_jump_is_seen_when_it_happens_and_only_then(monkeypatch: pytest.Monkey
 
 
 def test_a_small_change_is_significant_and_hardly_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = synthetic(monkeypatch, {"teleport": 0.027})["predictors"]["place"]["teleport"]
+    found = synthetic(monkeypatch, {"teleport": 0.023})["predictors"]["place"]["teleport"]
     assert found["p"] < 0.01 and found["stands_out"] < 0.5 and found["verdict"] == "hardly seen"
 
 
