@@ -46,13 +46,13 @@ def kind(diagnostics: Diagnostics) -> Finding | None:
         return predicts
     unread = unread_share(diagnostics["probe"]) if "probe" in diagnostics else None
     learned = unread is not None and unread <= READS
-    reads = "" if unread is None else f"probes of its latent leave {unread:.2f} times what a random encoder leaves"
+    reads = "" if unread is None else f"probes of its latent leave {_times(unread)} what a random encoder leaves unread"
     if openloop and unread is not None and not learned and not _beats_copying(openloop):
         return Finding(
             "untrained",
             "bad",
             f"The model does nothing that random weights would not do: {reads}, and its predictions miss at least "
-            f"{_least(openloop):.3g} times as far as copying the last latent.",
+            f"{_times(_least(openloop))} as far as copying the last latent.",
             "Train it; if it was trained, look at its loss and its learning rate.",
         )
     if geometry and not learned and (warning := collapsed(geometry["std"], geometry["effective_rank"])):
@@ -71,8 +71,8 @@ def _predicts(openloop: Values) -> Finding:
         return Finding(
             "no better than copying",
             "bad",
-            f"Nothing predicts better than copying the last latent, at any horizon: {_least(openloop):.2f} times its "
-            "error at the least.",
+            f"Nothing predicts better than copying the last latent, at any horizon: they miss at least "
+            f"{_times(_least(openloop))} as far.",
             "Train longer: plans by this model are noise.",
         )
     errors = {name: values["over_copy"] for name, values in found.items()}
@@ -191,6 +191,10 @@ def _warned(name: str, warning: str, also: str = "") -> Finding:
     """A finding from a warning of worldmodel/diagnostics.py, which reads ``what (numbers): advice``."""
     what, advice = warning.split("): ", 1)
     return Finding(name, "bad", f"{_upper(what)}){f'; {also}' if also else ''}.", f"{_upper(advice)}.")
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2f} times" if ratio < 10 else f"{ratio:.0f} times"
 
 
 def _upper(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import sys
 from collections.abc import Iterator
@@ -72,7 +73,7 @@ def test_they_are_on_one_page(runs: dict[str, Path], tmp_path: Path, monkeypatch
     page = tmp_path / "report.html"
     monkeypatch.setattr(sys, "argv", ["wm-bench", "report", *map(str, runs.values()), "--out", str(page)])
     bench.main()
-    text = page.read_text()
+    text = html.unescape(page.read_text())
     assert all(judged(run)[0].sentence in text for run in runs.values())
 
 
