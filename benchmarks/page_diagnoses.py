@@ -66,7 +66,7 @@ def probes(runs: Sequence[Run]) -> Html | None:
             ]
             better = sum(points[0].value > max(points[1].value, points[2].value) for _, points in rows)
             title = f"{run.name}, {called}: the latent is the best source of {better} of {len(rows)} numbers"
-            charts.append(bars(title, rows, "R² on held-out episodes (0: no better than the mean)", -0.1, 1.0))
+            charts.append(bars(title, rows, "R² on held-out episodes", -0.1, 1.0))
     return tag("div", *charts, class_="grid") if charts else None
 
 
@@ -78,7 +78,7 @@ def surprise(runs: Sequence[Run]) -> Html | None:
         for predictor, versions in found["predictors"].items() if found else ():
             called = predictor if len(runs) == 1 else f"{run.name}, {predictor}"
             block = found["env_steps"][-1] // found["steps"][-1]
-            label = "model steps after the change (below: environment steps)"
+            label = "model steps from the change on (below: environment)"
             x = Axis(label=label, ticks=found["steps"], second=block)
             series = [
                 Series(name=VERSIONS[name], x=found["steps"], y=one["curve"], look=look, dash=look)

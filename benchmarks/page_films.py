@@ -76,7 +76,7 @@ def _of_run(run: Run, main: str, budget: int) -> tuple[Html, int]:
             said = f"{v['env']} cannot be put into a recorded state, so there is nothing to draw again."
             return join((head, tag("p", said, class_="note"))), 0
         reasons = run.found.get("geometry", {}).get("executed", {}).get(main, {}).get("reasons") or {}
-        for film in _drawn(env.unwrapped, run, record, chosen):
+        for film in drawn(env.unwrapped, run, record, chosen):
             card = _card(record, film, reasons[film.row] if reasons else None)
             if spent + len(card) > budget:
                 break
@@ -94,7 +94,7 @@ def _of_run(run: Run, main: str, budget: int) -> tuple[Html, int]:
     return join((head, tag("p", said, class_="note"), tag("div", *cards, class_="films"))), spent
 
 
-def _drawn(task: Any, run: Run, record: Record, rows: Sequence[int]) -> Iterator[Film]:
+def drawn(task: Any, run: Run, record: Record, rows: Sequence[int]) -> Iterator[Film]:
     """Draw rollouts again, each in the world that it happened in."""
     expected = _expected(run, record, rows)
     for row in rows:
@@ -110,13 +110,12 @@ def _expected(run: Run, record: Record, rows: Sequence[int]) -> Mapping[int, tup
     """What the model expected to see, by row, and how latents became pictures; nothing where the model is gone."""
     import torch
 
+    from worldmodel.benchmarks.imagined import imagine
     from worldmodel.checkpoint import load_model
 
     try:
-        from worldmodel.benchmarks.imagined import imagine
-
         imagined = imagine(record, load_model(run.folder / "model", torch.device("cpu")), rows)
-    except (WorldModelError, ImportError):
+    except WorldModelError:
         return {}
     return {one.row: (np.stack([_sized(image) for image in one.imagined]), one.by) for one in imagined}
 
@@ -135,7 +134,8 @@ def _card(record: Record, film: Film, reason: str | None) -> Html:
         gap = np.full((*shown.shape[:2], GAP, 3), 128, np.uint8)
         shown = np.concatenate([shown, gap, film.expected], axis=2)
     shown = np.concatenate([shown, np.repeat(shown[-1:], HOLD, axis=0)])
-    first, last, goal = (data_uri("image/png", png(image)) for image in (shown[0], shown[-1], film.goal))
+    ends = np.concatenate([shown[0], np.full((GAP, *shown.shape[2:]), 128, np.uint8), shown[-1]])
+    first, both, goal = (data_uri("image/png", png(image)) for image in (shown[0], ends, film.goal))
     video = tag(
         "video",
         controls=True,
@@ -150,7 +150,7 @@ def _card(record: Record, film: Film, reason: str | None) -> Html:
         class_="screen",
         aria_label=f"Film of pair {row}: {title}",
     )
-    still = tag("img", src=last, alt=f"Last picture of pair {row}", class_="print")
+    still = tag("img", src=both, alt=f"First and last picture of pair {row}", class_="print")
     said = ["what happened"] if film.expected is None else ["what happened", "what was expected"]
     happened = tag("figcaption", *(tag("span", words) for words in said))
     pictures = tag(

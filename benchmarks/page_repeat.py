@@ -68,7 +68,7 @@ def _rules(v: Mapping[str, Any]) -> dict[str, Any]:
         "horizon": f"{v['horizon']} model steps = {v['horizon'] * block} environment steps",
         "plans again after": f"{v['execute_steps']} model steps = {v['execute_steps'] * block} environment steps",
         "planner": f"{v['planner']}: {settings}",
-        "time for a plan": f"{v['ms_one_plan']:.1f} ms alone, {v['ms_per_plan']:.1f} ms among others, {v['plans']} plans",
+        "one plan": f"{v['ms_one_plan']:.1f} ms alone, {v['ms_per_plan']:.1f} ms among others; {v['plans']} plans",
     }
 
 

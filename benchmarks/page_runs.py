@@ -78,9 +78,10 @@ def _name(folder: Path, folders: Sequence[Path]) -> str:
     return path.name if len(same) == 1 else f"{path.parent.name}/{path.name}"
 
 
-def _distance_from_standard(values: Mapping[str, Any]) -> tuple[bool, str, bool]:
-    name = values["protocol"]["name"]
-    return name != "lewm-25", name, values["predictor"] != "prefix"
+def _distance_from_standard(values: Mapping[str, Any]) -> tuple[bool, str, bool, bool]:
+    protocol = values["protocol"]
+    name, changed = protocol["name"], bool(protocol["changed"])
+    return name != "lewm-25", name, changed, values["predictor"] != "prefix"
 
 
 def evaluations(runs: Sequence[Run]) -> list[tuple[str, Run, Record]]:
@@ -88,9 +89,8 @@ def evaluations(runs: Sequence[Run]) -> list[tuple[str, Run, Record]]:
     named = []
     for run in runs:
         for folder, record in run.records.items():
-            v = record.values
-            standard = folder == f"{v['protocol']['name']}-{v['predictor']}"
-            name = f"{v['protocol']['name']}, {v['predictor']}" if standard else folder
+            predictor = record.values["predictor"]
+            name = f"{folder.removesuffix(f'-{predictor}')}, {predictor}"
             named.append((name if len(runs) == 1 else f"{run.name}: {name}", run, record))
     return named
 

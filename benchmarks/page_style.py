@@ -58,7 +58,8 @@ table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabu
 caption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 th, td { text-align: left; vertical-align: top; padding: .32rem .9rem .32rem 0; border-bottom: 1px solid var(--grid); }
 thead th { border-bottom: 1px solid var(--soft); }
-tbody th { font-weight: 400; color: var(--soft); min-width: 7rem; } td { min-width: 5.5rem; } td code { overflow-wrap: anywhere; } td[colspan] { color: var(--soft); }
+tbody th { font-weight: 400; color: var(--soft); min-width: 7rem; }
+td { min-width: 5.5rem; } td code { overflow-wrap: anywhere; } td[colspan] { color: var(--soft); }
 details > summary { cursor: pointer; color: var(--soft); font-size: .88rem; padding: .35rem 0; }
 details[open] > summary { color: var(--ink); }
 dl { margin: .5rem 0; font-size: .9rem; } dl > div { display: flex; gap: .8rem; padding: .25rem 0;
@@ -85,13 +86,16 @@ pre { background: var(--card); border: 1px solid var(--rule); border-radius: .5r
 .pictures img, .pictures video { display: block; width: 100%; height: auto; border-radius: .25rem; }
 .print { display: none !important; }
 footer { color: var(--soft); font-size: .85rem; padding-top: 2rem; padding-bottom: 3rem; }
+@page { margin: 13mm; }
 @media print {
   :root { color-scheme: light; --paper: #fff; } body { font-size: 10.5pt; }
   header, main, footer { max-width: none; padding: 0; } nav, .copy, .screen { display: none !important; }
   .print { display: block !important; } h2, h3, figcaption { break-after: avoid; }
   .chart, .film, .card, tr, pre { break-inside: avoid; } .chart { max-width: 100%; }
-  .grid { grid-template-columns: 1fr 1fr; } .films { grid-template-columns: 1fr 1fr 1fr; gap: .5rem; }
-  .wide { overflow: visible; } td, tbody th { min-width: 0; } table { table-layout: fixed; font-size: 7.5pt; } th, td { overflow-wrap: anywhere; }
+  .grid { grid-template-columns: repeat(auto-fit, minmax(7.5cm, 1fr)); }
+  .films { grid-template-columns: 1fr 1fr 1fr; gap: .5rem; }
+  .wide { overflow: visible; } td, tbody th { min-width: 0; }
+  table { table-layout: fixed; font-size: 7.5pt; } th, td { overflow-wrap: anywhere; }
 }
 """
 

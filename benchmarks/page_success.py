@@ -142,8 +142,9 @@ def _offsets(runs: Sequence[Run]) -> Html | None:
     for run in runs:
         found: dict[str, dict[int, Mapping[str, Any]]] = {}
         for record in run.records.values():
-            if record.values["protocol"]["name"] in DISTANCES and record.pairs.offset:
-                found.setdefault(record.values["predictor"], {})[record.pairs.offset] = record.values
+            protocol, same = record.values["protocol"], found.setdefault(record.values["predictor"], {})
+            if protocol["name"] in DISTANCES and set(protocol["changed"]) <= {"pairs", "seed"}:
+                same.setdefault(record.values["offset"], record.values)
         for predictor, at in found.items():
             x, look = sorted(at), run.look(predictor)
             if len(x) > 1:
