@@ -18,8 +18,7 @@ from worldmodel.benchmarks.policies import NoopPolicy, Policy, RandomPolicy, Rep
 from worldmodel.envs import registry
 from worldmodel.errors import BadFile, BadValue
 
-# Called with (number of the episode, step from 1, observation, info, whether the episode is over) after every step.
-Observer: TypeAlias = Callable[[int, int, Mapping[str, np.ndarray], Mapping[str, Any], bool], None]
+Observer: TypeAlias = Callable[[int, int, Mapping[str, np.ndarray], Mapping[str, Any], bool], object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +75,8 @@ def evaluate(
         progress: called with environment steps that were taken or are no longer needed; n * budget in all.
         only: some of the pairs, whose outcome it is then; the same for each as among all.
         workers: processes that share the pairs, which changes no result; 0 for one a core.
-        observer: looks on, with one worker.
+        observer: called with (number of the pair, step from 1, observation, info, whether that was the last step) after
+            every step, for somebody to look on (benchmarks/watch.py); not with several workers.
         options: further arguments of the task, such as ``render_preset``.
 
     Raises:
@@ -89,16 +89,8 @@ def evaluate(
     chosen = range(len(pairs)) if only is None else only
     watched = frozenset(chosen[i] for i in np.linspace(0, len(chosen) - 1, watch).astype(int))
     options |= dict(image_size=image_size, terminate_on_success=False, max_episode_steps=budget)
-    play = partial(
-        _play,
-        task=task,
-        pairs=pairs,
-        budget=budget,
-        watched=watched,
-        together=together,
-        observer=observer,
-        options=options,
-    )
+    play = partial(_play, task=task, pairs=pairs, budget=budget, watched=watched, together=together, options=options)
+    play = partial(play, observer=observer) if observer else play
     return _joined(shared(play, policy, chosen, workers, progress))
 
 
@@ -134,7 +126,10 @@ def _play(
         before, success[row] = success[row], solved(info)
         if success[row] != before:
             steps[row] = step if success[row] else budget
-        return bool(success[row]) and not pairs.strict  # one that falls over before stays a failure
+        over = bool(success[row]) and not pairs.strict  # one that falls over before stays a failure
+        if observer:
+            observer(row, step, seen, {**info, "success": bool(success[row])}, over or step == budget)
+        return over
 
     envs = [registry.make(task, **options) for _ in range(min(together, len(mine)))]
 
@@ -150,7 +145,7 @@ def _play(
             states[rows, 0] = pairs.starts[rows]
             frames |= {row: [shown["pixels"]] for row, shown in zip(rows, seen) if row in watched}
             goals |= {row: shown["goal"] for row, shown in zip(rows, seen) if row in watched}
-            lockstep(policy, envs, rows, seen, budget, note, progress, observer)
+            lockstep(policy, envs, rows, seen, budget, note, progress)
     finally:
         for env in envs:
             env.close()
@@ -192,7 +187,6 @@ def lockstep(
     budget: int,
     note: Callable[[int, int, np.ndarray, Mapping[str, np.ndarray], float, Mapping[str, Any]], bool],
     progress: Callable[[int], object] | None = None,
-    observer: Observer | None = None,
 ) -> None:
     """Step environments together until each one's episode is over or the budget is spent.
 
@@ -205,7 +199,6 @@ def lockstep(
         note: called with (number of the episode, step from 1, action, observation, reward, info) after every step;
             returns whether the episode is over. It is in any case when the environment says so.
         progress: called with environment steps that were taken or are no longer needed, in all processes.
-        observer: looks on.
     """
     state, running, shown = policy.begin(rows), list(range(len(rows))), list(seen)
     for step in range(1, budget + 1):
@@ -215,8 +208,6 @@ def lockstep(
         for i, action in zip(running, actions):
             shown[i], reward, terminated, _, info = envs[i].step(action)
             over.append(note(rows[i], step, action, shown[i], reward, info) or terminated)
-            if observer:
-                observer(rows[i], step, shown[i], info, over[-1] or step == budget)
         if progress:  # what this process does, the others do as well
             progress((len(running) + sum(over) * (budget - step)) * distributed.size())
         if any(over):

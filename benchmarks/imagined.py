@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from worldmodel.benchmarks.evaluate import Rollout
-from worldmodel.checkpoint import load_decoder
+from worldmodel.checkpoint import load_decoder, model_folder
 from worldmodel.diagnostics import nearest
 from worldmodel.envs import registry
 from worldmodel.errors import BadFile
@@ -68,7 +69,7 @@ def imagine(record: Record, model: WorldModel, rows: Sequence[int]) -> tuple[Ima
             return ()
         shown = [redraw(task, record.pairs, row, _visited(record.outcome.states[row])) for row in rows]
         goals = [redraw(task, record.pairs, row, record.pairs.goals[row : row + 1])[0] for row in rows]
-        by, pictures = _pictures(record, model, task)
+        by, pictures = drawn_by(values["model"]["path"], model, lambda: _demonstrated(record, task))
     finally:
         env.close()
     predictor, F, R = model.predictor(values["predictor"]), model.config.action_block, values["execute_steps"]
@@ -145,18 +146,27 @@ class Bank:
         return self.frames[nearest(z, self.z).cpu().numpy()]
 
 
-def _pictures(record: Record, model: WorldModel, task: Any) -> tuple[str, Pictures]:
-    """How latents become pictures, in words and as a function."""
+def drawn_by(path: str | Path, model: WorldModel, frames: Callable[[], np.ndarray]) -> tuple[str, Pictures]:
+    """How latents become pictures, in words and as a function: by the decoder beside a model, else by nearest frames.
+
+    Args:
+        path: of the model; where it is no longer, there is no decoder.
+        model: itself.
+        frames: draws those that may stand in, (M, S, S, 3).
+    """
     try:
-        decoder = load_decoder(record.values["model"]["path"], model.device)
-    except BadFile:  # the model was moved since
-        decoder = None
-    if decoder is not None:
-        return DECODED, decoder.pictures
-    demonstrated = record.floors.get("replay", record.outcome).states
-    apart = -(-int(np.isfinite(demonstrated).all(axis=2).sum()) // BANK)
-    frames = [redraw(task, record.pairs, row, _visited(states)[::apart]) for row, states in enumerate(demonstrated)]
-    return NEAREST, Bank(model, np.concatenate(frames))
+        folder = model_folder(path)
+    except BadFile:  # it was moved since
+        folder = None
+    decoder = None if folder is None else load_decoder(folder, model.device)
+    return (NEAREST, Bank(model, frames())) if decoder is None else (DECODED, decoder.pictures)
+
+
+def _demonstrated(record: Record, task: Any) -> np.ndarray:
+    """Frames of the demonstrations, evenly chosen."""
+    states = record.floors.get("replay", record.outcome).states
+    apart = -(-int(np.isfinite(states).all(axis=2).sum()) // BANK)
+    return np.concatenate([redraw(task, record.pairs, row, _visited(x)[::apart]) for row, x in enumerate(states)])
 
 
 def _visited(states: np.ndarray) -> np.ndarray:

@@ -6,17 +6,22 @@ Shapes: H model steps of a plan, D latent width, S side of a picture.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from worldmodel.benchmarks.imagined import drawn_by, redraw
+from worldmodel.envs import registry
 from worldmodel.interfaces import Context
 
 if TYPE_CHECKING:
+    from worldmodel.benchmarks.pairs import Pairs
     from worldmodel.planners.agent import Agent
     from worldmodel.planners.state import AgentState, Row
 
@@ -84,7 +89,7 @@ class Watch:
         pictures: Callable[[Tensor], np.ndarray] | None = None,
     ) -> None:
         self.agent, self.pairs, self.budget, self.screen, self.pictures = agent, pairs, budget, screen, pictures
-        self.pair = self.over = self.succeeded = 0
+        self.pair = self.succeeded = 0
         self.imagined: np.ndarray | None = None
 
     def begin(self, rows: Sequence[int]) -> AgentState:
@@ -111,7 +116,6 @@ class Watch:
             info: what it says besides.
             over: whether the episode has ended.
         """
-        self.over += over
         self.succeeded += over and bool(info["success"])
         solves, distance = self.agent.stats.solves, info.get("distance")
         moment = Moment(
@@ -123,7 +127,7 @@ class Watch:
             cost=float(solves[-1].curve[-1, 0]),
             ms=self.agent.stats.ms_per_plan,
             succeeded=self.succeeded,
-            over=self.over,
+            over=self.pair - 1 + over,
             frame=observation["pixels"],
             goal=observation.get("goal"),
             imagined=self.imagined,
@@ -210,6 +214,36 @@ class Window:
         """Close window and line."""
         self.plt.close(self.figure)
         self.line.close()
+
+
+@contextmanager
+def looking_on(agent: Agent, env: str, pairs: Pairs, budget: int, model: str | Path, **look: Any) -> Iterator[Watch]:
+    """Look on while an agent plans on pairs, in a window where one can be opened.
+
+    Args:
+        agent: to watch.
+        env: name of the task.
+        pairs: starts and goals; their pictures stand in for what is imagined where the model has no decoder.
+        budget: environment steps allowed.
+        model: folder of the agent's model.
+        look: arguments of the environment.
+    """
+    config = agent.model.config
+    task = registry.make(env, image_size=config.image_size, **look).unwrapped
+
+    def frames() -> np.ndarray:
+        if not task.restorable:
+            return np.stack([way["goal"] for way in pairs.ways])
+        ends = np.stack([pairs.starts, pairs.goals], axis=1)
+        return np.concatenate([redraw(task, pairs, row, states) for row, states in enumerate(ends)])
+
+    try:
+        _, pictures = drawn_by(model, agent.model, frames)
+    finally:
+        task.close()
+    shown = screen(config.action_block)
+    with closing(shown):
+        yield Watch(agent, len(pairs), budget, shown, pictures)
 
 
 def screen(action_block: int) -> Screen:

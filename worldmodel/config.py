@@ -204,7 +204,13 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
-    """What turns latents into pictures, trained on a finished model for people to look at."""
+    """What turns latents into pictures, trained on a finished model for people to look at.
+
+    Chosen on a pusht model of 64 px by what 35 seconds of one core reach on held-out frames: 26.0 dB PSNR. One hidden
+    layer, in float32 at half the rate, reached 25.5; transposed convolutions on a linear layer 25.3 (22.0 with batch
+    norm); no convolutions 25.1; learned queries that attend to the latent (2 layers of 64) stayed near 22.0 for 15
+    seconds and were stopped there; the mean picture is at 21.9.
+    """
 
     width: int = 32  # channels of the maps
     hidden: int = 512  # width of the two layers between a latent and the first map

@@ -26,7 +26,7 @@ class Decoder(nn.Module):
     """Draws pictures from latents: the training's mean picture and what a network adds to it.
 
     Two hidden layers make a coarse map, convolutions double its side until patches of 4 x 4 pixels fill the picture.
-    Ours, where 2603.19312 has learned queries that attend to the latent: on a processor that learns slower (README).
+    Ours; 2603.19312 has learned queries that attend to the latent, which learn slower on a processor (`DecoderConfig`).
 
     Args:
         config: sizes.

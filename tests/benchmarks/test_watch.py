@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from tests.worldmodel.tiny import tiny_model
-from worldmodel.benchmarks.evaluate import at_start, lockstep
+from worldmodel.benchmarks.evaluate import at_start, evaluate, lockstep
 from worldmodel.benchmarks.imagined import Bank
 from worldmodel.benchmarks.pairs import sample_pairs
-from worldmodel.benchmarks.watch import SHOWN, Line, Watch, Window, screen
+from worldmodel.benchmarks.watch import SHOWN, Line, Watch, Window, looking_on, screen
+from worldmodel.checkpoint import save_model
 from worldmodel.envs import registry
 
 BUDGET, COUNT = 14, 3
@@ -50,6 +52,22 @@ def pairs(store, task):
 
 def new_agent():
     return tiny_model().agent(horizon=4, execute_steps=2, candidates=8, elites=2, iterations=2, seed=1)
+
+
+def test_an_evaluation_is_the_same_with_somebody_looking_on(pairs, tmp_path, monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    model = tmp_path / "model"
+    save_model(model, tiny_model())
+    alone = evaluate(new_agent(), "two-room", pairs, BUDGET, 16, watch=2)
+    agent = new_agent()
+    with looking_on(agent, "two-room", pairs, BUDGET, model) as watch:
+        seen = evaluate(watch, "two-room", pairs, BUDGET, 16, watch=2, together=1, observer=watch.observe)
+    for name in ("success", "steps", "states", "actions"):
+        np.testing.assert_array_equal(getattr(seen, name), getattr(alone, name))
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == COUNT and lines[-1].endswith(f"{seen.success.sum()} of {COUNT} succeeded")
+    assert agent.stats.plans == sum(-(-steps // 6) for steps in seen.steps) and watch.imagined.shape == (4, 16, 16, 3)
 
 
 def play(policy, pairs, observe=None):

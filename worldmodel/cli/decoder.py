@@ -63,8 +63,8 @@ def decoder(
         rows = np.sort(rng.integers(len(windows[split]), size=count))
         return torch.from_numpy(windows[split].batch(rows)["pixels"][:, 0]).to(where)
 
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(config.seed)
         drawing = Decoder(config, made.config.latent_dim, size).to(where)
     with common.bar(100, "%", f"decoder of {env}") as bar:
         taken = train_decoder(

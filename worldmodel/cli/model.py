@@ -31,8 +31,8 @@ def info(path: Annotated[str, tyro.conf.Positional]) -> None:
     folder = model_folder(path)
     facts = list(_facts(folder, read_about(folder), load_model(folder)))
     if (drawing := load_decoder(folder)) is not None:
-        dB, mean = (f"{drawing.about[name]:.1f} dB" for name in ("psnr", "psnr_mean"))
-        facts.append(("decoder", f"{dB} PSNR held out, the mean picture {mean}"))
+        found = [f"{drawing.about[name]:.1f} dB" for name in ("psnr", "psnr_mean") if name in drawing.about]
+        facts.append(("decoder", " PSNR held out, the mean picture ".join(found) or "not judged"))
     print(aligned(facts))
 
 

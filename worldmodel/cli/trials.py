@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worldmodel.benchmarks import evaluate, protocols, report, returns, simulator
 from worldmodel.benchmarks.pairs import Pairs, official_pairs, sample_pairs
 from worldmodel.benchmarks.record import PAIRS, Record, load_pairs
+from worldmodel.benchmarks.watch import looking_on
 from worldmodel.cli import common, plan
 from worldmodel.envs.registry import file_name
 from worldmodel.errors import BadFile
 
 if TYPE_CHECKING:
     from worldmodel.benchmarks.evaluate import Rollout
-    from worldmodel.benchmarks.policies import Policy
     from worldmodel.cli.plan_options import Options
     from worldmodel.planners.agent import Agent
 
@@ -48,7 +47,8 @@ class Goals:
         about: Mapping[str, Any],
     ) -> None:
         self.env, self.image_size, self.look, self.workers = env, image_size, look, options.workers
-        self.simulated, self.watched, self.folder = options.simulator, options.watch, folder
+        self.watched, self.folder = options.watch and not common.rank(), folder
+        self.simulated = options.simulator
         self.ceiling: dict[str, Any] | None = None
         self.notes: list[str] = []
         self.dataset: dict[str, str] | None = None
@@ -116,20 +116,16 @@ class Goals:
     def play(self, agent: Agent, watch: int, together: int) -> None:
         """Let the agent act, then what it is compared with."""
         total, seed, n = len(self.pairs) * self.budget, self.protocol.seed, min(self.simulated, len(self.pairs))
-        with self._looking_on(agent) as (policy, observer), common.bar(total, "step", f"plan {self.env}") as bar:
-            self.outcome = evaluate.evaluate(
-                policy,
-                self.env,
-                self.pairs,
-                self.budget,
-                self.image_size,
-                watch,
-                1 if observer else together,
-                None if observer else bar.update,
-                workers=self.workers,
-                observer=observer,
-                **self.look,
-            )
+        played: dict[str, Any] = {"task": self.env, "pairs": self.pairs, "budget": self.budget, **self.look}
+        played |= {"image_size": self.image_size, "watch": watch}
+        if self.watched:
+            with looking_on(agent, self.env, self.pairs, self.budget, self.folder, **self.look) as seen:
+                self.outcome = evaluate.evaluate(seen, together=1, observer=seen.observe, **played)
+        else:
+            with common.bar(total, "step", f"plan {self.env}") as bar:
+                self.outcome = evaluate.evaluate(
+                    agent, together=together, progress=bar.update, workers=self.workers, **played
+                )
         with common.bar(3 * total, "step", "floors and ceiling") as bar:
             self.baselines = evaluate.floors_and_ceiling(
                 self.env, self.pairs, self.budget, seed, bar.update, self.workers
@@ -140,23 +136,6 @@ class Goals:
                 _, self.ceiling = simulator.ceiling(
                     self.env, self.pairs, self.budget, seed, n, bar.update, self.workers
                 )
-
-    @contextmanager
-    def _looking_on(self, agent: Agent) -> Iterator[tuple[Policy, evaluate.Observer | None]]:
-        """The agent, and who watches it if somebody does."""
-        if not self.watched:
-            yield agent, None
-            return
-        from worldmodel.benchmarks.watch import Watch, screen
-        from worldmodel.checkpoint import load_decoder
-
-        decoder = load_decoder(self.folder, agent.model.device)
-        shown = screen(agent.model.config.action_block)
-        watch = Watch(agent, len(self.pairs), self.budget, shown, decoder.pictures if decoder else None)
-        try:
-            yield watch, watch.observe
-        finally:
-            shown.close()
 
     @property
     def rollouts(self) -> Sequence[Rollout]:
