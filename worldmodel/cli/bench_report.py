@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import tyro
 
 from worldmodel.cli import common, plan_options
+from worldmodel.cli.bench_geometry import Geometry, geometry
+from worldmodel.cli.bench_openloop import OpenLoop, openloop
+from worldmodel.cli.bench_probe import Probe, probe
+from worldmodel.cli.bench_surprise import Surprise, surprise
+from worldmodel.cli.diagnosis import Diagnosis, run_folder
+
+DIAGNOSES: dict[str, tuple[type[Diagnosis], Callable[[Any], None]]] = {
+    "openloop": (OpenLoop, openloop),
+    "geometry": (Geometry, geometry),
+    "probe": (Probe, probe),
+    "surprise": (Surprise, surprise),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,18 +30,22 @@ class Report:
 
     runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")] = ()
     """Run folders [the newest run]."""
+    measure: tyro.conf.FlagCreatePairsOff[bool] = False
+    """First measure what is missing: openloop, geometry, probe and surprise, about a minute each."""
     out: Annotated[str | None, plan_options.text("FILE", "report.html in the first run folder")] = None
     """Where to write the page."""
 
 
 def report(options: Annotated[Report, tyro.conf.arg(name="")]) -> None:
     """Write one HTML page about runs: success, rollouts and diagnoses, side by side; it needs no network."""
-    from pathlib import Path
-
     runs = [Path(run) for run in options.runs] or [common.newest_run(None)]
-    first = runs[0].parent if runs[0].name == "model" else runs[0]
-    out = Path(options.out or first / "report.html")
+    out = Path(options.out or run_folder(runs[0]) / "report.html")
     common.require_writable("--out", str(out))
+    for name, (options_of, diagnose) in DIAGNOSES.items() if options.measure else ():
+        for run in runs:
+            if not (run_folder(run) / "evaluation" / f"{name}.json").is_file():
+                print(f"\n{name} of {run}")
+                diagnose(options_of(model=str(run)))
 
     from worldmodel.benchmarks.page import write_page
 
