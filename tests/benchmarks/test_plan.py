@@ -1,4 +1,4 @@
-"""``wm-plan`` and ``benchmarks.horizons`` from the command line to the files, on a tiny untrained model."""
+"""``wm-plan`` from the command line to the files, on a tiny untrained model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import torch
 from tests.benchmarks.tiny import tiny
 from worldmodel import distributed
 from worldmodel.benchmarks import evaluate as evaluation
-from worldmodel.benchmarks import horizons
 from worldmodel.benchmarks.evaluate import evaluate
 from worldmodel.benchmarks.pairs import sample_pairs
 from worldmodel.checkpoint import save_model
@@ -234,32 +233,3 @@ def test_ctrl_c_while_planning(command, monkeypatch):
     monkeypatch.setattr("worldmodel.planners.agent.Agent.predict", interrupted)
     code, out, err = command(plan.main, "--episodes", 2, *QUICK)
     assert (code, out) == (130, "") and err.count("\n") == 1 and "interrupted" in err
-
-
-def test_horizons(command, tmp_path):
-    file = tmp_path / "h.json"
-    arguments = "--model runs/two-room --horizons 2 6 --windows 20"
-    code, out, err = command(horizons.main, *arguments.split(), "--json", file)
-    assert (code, err) == (0, "")
-    assert "prefix error" in out and len(out.splitlines()) == 4
-    values = json.loads(file.read_text())
-    assert values["horizons"] == [2, 6] and values["jumps"] == {"one-step": [2, 6], "prefix": [1, 2]}
-    for name in ("one-step", "prefix"):
-        assert all(x > 0 for x in values["error"][name])
-    assert {"hardware", "versions", "commit", "model", "dataset"} <= set(values)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ("--model nowhere", "--model: no such"),
-        ("--model runs/two-room --horizons 0", "--horizons"),
-        ("--model runs/two-room --horizons 500", "no test episode has the"),
-        ("--model runs/two-room --windows 0", "--windows"),
-        ("--model others/pusht", "--dataset"),
-        ("--model runs/two-room --dataset cut.h5", "--dataset: cut.h5"),
-    ],
-)
-def test_horizons_mistakes(command, arguments, says):
-    code, out, err = command(horizons.main, *arguments.split())
-    assert (code, out) == (2, "") and err.count("\n") == 1 and says in err
