@@ -118,7 +118,7 @@ def rows(values: Mapping[str, Any]) -> list[list[str]]:
         total = f"{found['n_failed']} of {found['n']} failed; planned with {found['planned_with']}"
         table.append([f"evaluation {folder}", total])
         for name in (name for name in first if name != "prefix_minus_one_step"):
-            table.append([f"  error of {name}", _line(first[name], shown.get(name))])
+            table.append([f"  error of {'copying' if name == 'copy' else name}", _line(first[name], shown.get(name))])
         if "prefix_minus_one_step" in first:
             table.append(["  prefix less one-step", f"AUC {_auc(first['prefix_minus_one_step'], '+')}"])
         if found["failures"] is not None:

@@ -1,8 +1,8 @@
 """Open-loop error against horizon: what predictors say of held-out episodes, in the latent space that they share.
 
-From every row of an episode that is far enough from its end, each predictor follows the recorded actions; beyond its
-longest trained prefix, jumps are composed. All horizons are judged on the same starts. Intervals are bootstraps over
-episodes, because the starts of one episode are no independent samples.
+From every model step of an episode that is far enough from its end, each predictor follows the recorded actions;
+beyond its longest trained prefix, jumps are composed. Intervals are bootstraps over episodes, because the starts of one
+episode are no independent samples.
 
 Shapes: B starts, H model steps ahead, D latent width, E episodes.
 """
@@ -10,6 +10,7 @@ Shapes: B starts, H model steps ahead, D latent width, E episodes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from worldmodel.errors import BadValue
 from worldmodel.interfaces import Context
 from worldmodel.model import WorldModel
 
-REACHED = 0.5  # share of the episodes that hold the longest one
+REACHED = 0.5  # share of the episodes that are as long as a horizon
 
 
 @torch.no_grad()
@@ -45,68 +46,86 @@ def measure(model: WorldModel, episodes: Sequence[Episode], asked: Sequence[int]
     if not horizons:
         raise BadValue(f"--horizons: the episodes, of {lengths.max() - 1} model steps at most, reach none of {asked}")
     furthest = horizons[-1]
-    at = [h - 1 for h in horizons]
-    z, actions, owner = windows(episodes, C + furthest)
-    past, future = Context(z[:, :C], actions[:, : C - 1]), actions[:, C - 1 :]
-    plans = torch.stack([future, future.roll(_shift(owner, seed), dims=0)], dim=1)
+    z, actions, owner = windows([_padded(e, furthest - horizons[0]) for e in episodes], C + furthest)
+    past, seen = Context(z[:, :C], actions[:, : C - 1]), z[:, C - 1 :]
+    future = actions[:, C - 1 :]
+    others = future[_lenders(owner, future[..., 0].isfinite().sum(dim=1).cpu().numpy(), seed)]
+    plans = torch.stack([future, others], dim=1).nan_to_num()  # no prediction looks at later actions
 
     def summed(errors: Tensor) -> np.ndarray:
         """Sums over the starts of each episode, (E, horizons)."""
-        total = np.zeros((len(episodes), len(at)))
-        np.add.at(total, owner, errors[:, at].double().cpu().numpy())
+        total = np.zeros((len(episodes), len(horizons)))
+        chosen = errors[:, [h - 1 for h in horizons]]
+        np.add.at(total, owner, chosen.nan_to_num().double().cpu().numpy())
         return total[np.unique(owner)]
 
-    copy = summed(squared_errors(z[:, C - 1 : C].expand(-1, furthest, -1), z[:, C - 1 :]))
-    told = {name: model.predictor(name).rollout(past, plans) for name in model.predictors}
-    right, wrong = (
-        {name: summed(squared_errors(path[:, i], z[:, C - 1 :])) for name, path in told.items()} for i in (0, 1)
-    )
-    values: dict[str, Any] = {
+    stayed = squared_errors(z[:, C - 1 : C].expand(-1, furthest, -1), seen)
+    copy, n = summed(stayed), summed(stayed.isfinite().float()).sum(axis=0)
+    right, found = {}, {}
+    for name in model.predictors:
+        predictor = model.predictor(name)
+        own, shuffled = (squared_errors(path, seen) for path in predictor.rollout(past, plans).unbind(dim=1))
+        right[name] = summed(own)
+        sensitivity = ratio_interval(summed(shuffled), right[name], seed)
+        found[name] = {
+            "error": (right[name].sum(axis=0) / n).tolist(),
+            **_named(("over_copy", "low", "high"), ratio_interval(right[name], copy, seed)),
+            **_named(("sensitivity", "sensitivity_low", "sensitivity_high"), sensitivity),
+            "jumps": [-(-h // predictor.max_prefix) for h in horizons],
+        }
+    values = {
         "horizons": horizons,
         "env_steps": [h * F for h in horizons],
-        "n_starts": len(z),
+        "n_starts": n.astype(int).tolist(),
         "n_episodes": len(copy),
-        "copy": (copy.sum(axis=0) / len(z)).tolist(),
-        "predictors": {name: _summary(right[name], wrong[name], copy, len(z), seed) for name in told},
+        "copy": (copy.sum(axis=0) / n).tolist(),
+        "predictors": found,
     }
-    for name, found in values["predictors"].items():
-        found["jumps"] = [-(-h // model.predictor(name).max_prefix) for h in horizons]
-    if len(told) == 2:
-        value, low, high = ratio_interval(right["prefix"] - right["one-step"], copy, seed)
-        values["prefix_minus_one_step"] = {"over_copy": value.tolist(), "low": low.tolist(), "high": high.tolist()}
+    if len(found) == 2:
+        gap = ratio_interval(right["prefix"] - right["one-step"], copy, seed)
+        values["prefix_minus_one_step"] = _named(("over_copy", "low", "high"), gap)
     return values
 
 
 def rows(values: Mapping[str, Any]) -> list[list[str]]:
     """The table: one line for each horizon."""
-    names = list(values["predictors"])
-    heads = [[f"{name}: error / copying", "95 %", "shuffled actions"] for name in names]
-    table = [["model steps", "environment steps", *sum(heads, [])]]
+    heads = [cell for name in values["predictors"] for cell in (f"{name}: error / copying [95 %]", "shuffled actions")]
+    table = [["model steps", "environment steps", *heads]]
     for i, (h, steps) in enumerate(zip(values["horizons"], values["env_steps"])):
         cells = []
         for found in values["predictors"].values():
+            jumps = f" in {found['jumps'][i]} jumps" if 1 < found["jumps"][i] < h else ""
             interval = f"[{found['low'][i]:.3f}, {found['high'][i]:.3f}]"
-            jumps = f" ({found['jumps'][i]} jumps)" if 1 < found["jumps"][i] < h else ""
-            cells += [f"{found['over_copy'][i]:.3f}{jumps}", interval, f"x {found['sensitivity'][i]:.1f}"]
+            cells += [f"{found['over_copy'][i]:.3f} {interval}{jumps}", f"x {found['sensitivity'][i]:.1f}"]
         table.append([str(h), str(steps), *cells])
     return table
 
 
-def _shift(owner: np.ndarray, seed: int) -> int:
-    """By how many rows to roll actions so that, but for one long episode among short ones, none stays in its own."""
-    n, most = len(owner), int(np.bincount(owner).max())
-    return int(np.random.default_rng(seed).integers(most, n - most + 1)) if n >= 2 * most else n // 2
+def _lenders(owner: np.ndarray, left: np.ndarray, seed: int) -> np.ndarray:
+    """For each start another to borrow actions from, of another episode if there are enough, and as far from its end.
+
+    Args:
+        owner: (B,) episodes that the starts are of, ascending.
+        left: (B,) model steps that follow each.
+        seed: of the choice.
+    """
+    rng, lenders = np.random.default_rng(seed), np.arange(len(owner))
+    for steps in np.unique(left):
+        rows, pool = np.flatnonzero(left == steps), np.flatnonzero(left >= steps)
+        most = int(np.bincount(owner[pool]).max())
+        shift = rng.integers(most, len(pool) - most + 1) if len(pool) >= 2 * most else len(pool) // 2
+        lenders[rows] = pool[(np.searchsorted(pool, rows) + shift) % len(pool)]
+    return lenders
 
 
-def _summary(right: np.ndarray, wrong: np.ndarray, copy: np.ndarray, n: int, seed: int) -> dict[str, list[float]]:
-    over_copy, low, high = ratio_interval(right, copy, seed)
-    sensitivity, least, most = ratio_interval(wrong, right, seed)
-    return {
-        "error": (right.sum(axis=0) / n).tolist(),
-        "over_copy": over_copy.tolist(),
-        "low": low.tolist(),
-        "high": high.tolist(),
-        "sensitivity": sensitivity.tolist(),
-        "sensitivity_low": least.tolist(),
-        "sensitivity_high": most.tolist(),
-    }
+def _padded(episode: Episode, steps: int) -> Episode:
+    """The episode with so many unknown steps after its end."""
+    return replace(
+        episode,
+        z=torch.cat([episode.z, episode.z.new_full((steps, episode.z.shape[1]), torch.nan)]),
+        actions=torch.cat([episode.actions, episode.actions.new_full((steps, episode.actions.shape[1]), torch.nan)]),
+    )
+
+
+def _named(names: Sequence[str], arrays: Sequence[np.ndarray]) -> dict[str, list[float]]:
+    return {name: x.tolist() for name, x in zip(names, arrays)}

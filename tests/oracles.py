@@ -230,13 +230,11 @@ def auc_slow(score: list[float], positive: list[bool]) -> float:
     return sum(won) / len(won)
 
 
-def open_loop_slow(
-    predictor: Any, episodes: list[Any], context: int, horizon: int, furthest: int
-) -> tuple[float, float]:
+def open_loop_slow(predictor: Any, episodes: list[Any], context: int, horizon: int) -> tuple[float, float]:
     """Mean squared error of one horizon and of copying, start by start, with one call of the predictor for each."""
     errors, copies = [], []
     for episode in episodes:
-        for start in range(len(episode.z) - context - furthest + 1):
+        for start in range(len(episode.z) - context - horizon + 1):
             now = start + context - 1
             past = Context(episode.z[None, start : now + 1], episode.actions[None, start:now])
             z_hat = predictor.rollout(past, episode.actions[None, None, now : now + horizon])[0, 0, -1]

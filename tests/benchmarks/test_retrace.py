@@ -51,7 +51,7 @@ def test_expected_and_reached_are_one_prediction_and_one_picture_at_a_time(model
         def encode(state: np.ndarray) -> torch.Tensor:
             return model.encode({"pixels": torch.from_numpy(task.draw(state))[None, None]})[0, 0]
 
-        for pair in range(12):
+        for pair in range(0, 12, 3):
             torch.testing.assert_close(path.goal[pair], encode(record.pairs.goals[pair]))
             for p, start in enumerate(path.starts):
                 for h in range(1, 5):
