@@ -71,7 +71,7 @@ def _predicts(openloop: Values) -> Finding:
         return Finding(
             "no better than copying",
             "bad",
-            f"Nothing predicts better than copying the last latent, at any horizon: they miss at least "
+            f"Nothing predicts better than copying the last latent, at any horizon: predictions miss at least "
             f"{_times(_least(openloop))} as far.",
             "Train longer: plans by this model are noise.",
         )

@@ -38,16 +38,21 @@ def _planning(values: Values, diagnostics: Diagnostics, model: Finding | None) -
     floor, ceiling = _interval(values, values["random"]), _interval(values, _ceiling(values))
     rate = f"{_who(values)}: {_percent(values['success'])} of {values['n']} pairs ({_between(low, high)})"
     beside = f"a random policy reaches {_percent(values['random'])}, action replay {_percent(values['replay'])}"
+    simulated = values.get("simulator")
+    if simulated:
+        beside += f", the same search on the true simulator {_percent(simulated['success'])}"
     if low > floor[1]:
         if high >= ceiling[0] and high - low <= WIDE:
             return Finding("solved", "good", f"{rate}, as good as the demonstrator's own actions; {beside}.")
         return Finding("works in part", "good", f"{rate}; {beside}.", _reasons(values, diagnostics))
     error = _error_at(diagnostics, values["predictor"], values["horizon"])
-    if right(model) and error is not None and error < FINE:
+    known = right(model) and error is not None and error < FINE
+    if simulated["low"] <= floor[1] if simulated else known:
+        why = f"the predictor is right: at the plan's end its error is {error:.2f} of copying's" if known else ""
         return Finding(
             "search fails",
             "bad",
-            f"{rate}; {beside}. Yet the predictor is right: at the plan's end its error is {error:.2f} of copying's.",
+            f"{rate}; {beside}." + (f" Yet {why}." if why else ""),
             "Search harder (--iterations, --candidates), replan sooner (--execute-steps), or change the objective.",
         )
     cause = f"See to the model first: {model.name}." if model and not right(model) else ""

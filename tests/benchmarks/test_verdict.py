@@ -11,6 +11,7 @@ from worldmodel.benchmarks.verdict import verdict
 
 SOUND = {"openloop": openloop(), "geometry": geometry(), "probe": probe()}
 LOST = {"openloop": openloop(prefix=predictor((0.4, 0.8)))}
+SIMULATED, STUCK = ({"success": x, "low": x - 0.05} for x in (0.9, 0.1))  # the same search on the true simulator
 
 
 def names(diagnostics: dict[str, Any], *results: dict[str, Any]) -> list[str]:
@@ -27,6 +28,8 @@ def names(diagnostics: dict[str, Any], *results: dict[str, Any]) -> list[str]:
         ("at the floor", {}, {"success": 0.08}),  # 5.0 to 12.6 %, random 2.7 to 9.0 %
         ("at the floor", LOST, {"success": 0.08}),
         ("search fails", SOUND, {"success": 0.08}),
+        ("search fails", {}, {"success": 0.08, "simulator": STUCK}),
+        ("at the floor", SOUND, {"success": 0.08, "simulator": SIMULATED}),
         ("at the floor", SOUND, {"success": 0.08, "predictor": "one-step"}),  # of which nothing is known
     ],
 )
