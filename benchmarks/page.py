@@ -18,8 +18,6 @@ from worldmodel.benchmarks.page_style import CSS, SCRIPT
 from worldmodel.benchmarks.page_success import headline, paired, success, verdicts
 from worldmodel.files import replacing
 
-LIMIT = 15_000_000  # bytes of a page, most of them films, which have a budget of their own
-
 Part = Callable[[Sequence[Run]], Html | None]
 PARTS: tuple[tuple[str, str, str, Part], ...] = (  # address, title, what to know, what makes it
     ("success", "Success", "On starts and goals from held-out episodes, beside what needs no model.", success),

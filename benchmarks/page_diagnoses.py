@@ -74,8 +74,8 @@ def surprise(runs: Sequence[Run]) -> Html | None:
     """Prediction error around a change that no action explains, beside that of the same clips unchanged."""
     charts, rows = [], []
     for run in runs:
-        found = run.found.get("surprise")
-        for predictor, versions in found["predictors"].items() if found else ():
+        found = run.found.get("surprise", {"predictors": {}})
+        for predictor, versions in found["predictors"].items():
             called = predictor if len(runs) == 1 else f"{run.name}, {predictor}"
             block = found["env_steps"][-1] // found["steps"][-1]
             label = "model steps from the change on (below: environment)"

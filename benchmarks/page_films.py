@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from worldmodel.benchmarks.page_runs import Run
 from worldmodel.benchmarks.record import Record
 from worldmodel.benchmarks.video import as_mp4
 from worldmodel.envs import registry
-from worldmodel.errors import WorldModelError
+from worldmodel.errors import BadValue, WorldModelError
 
 FAILURES, SUCCESSES = 6, 3  # films of each run, at most
 BUDGET = 10_000_000  # bytes of all films and pictures on a page
@@ -68,23 +69,22 @@ def choose(success: np.ndarray) -> list[int]:
 def _of_run(run: Run, main: str, budget: int) -> tuple[Html, int]:
     record = run.records[main]
     v, chosen = record.values, choose(record.outcome.success)
-    env = registry.make(v["env"], image_size=SIDE, render_preset=v["render_preset"])
     head = tag("h3", f"{run.name}: {v['protocol']['name']}, {v['predictor']} predictor")
     cards, spent, by = [], 0, ""
     try:
-        if not env.unwrapped.restorable:
-            said = f"{v['env']} cannot be put into a recorded state, so there is nothing to draw again."
-            return join((head, tag("p", said, class_="note"))), 0
-        reasons = run.found.get("geometry", {}).get("executed", {}).get(main, {}).get("reasons") or {}
-        for film in drawn(env.unwrapped, run, record, chosen):
-            card = _card(record, film, reasons[film.row] if reasons else None)
-            if spent + len(card) > budget:
-                break
-            spent += len(card)
-            cards.append(card)
-            by = film.by
-    finally:
-        env.close()
+        with closing(registry.make(v["env"], image_size=SIDE, render_preset=v["render_preset"])) as env:
+            if not env.unwrapped.restorable:
+                raise BadValue(f"{v['env']} cannot be put into a recorded state")
+            reasons = run.found.get("geometry", {}).get("executed", {}).get(main, {}).get("reasons") or {}
+            for film in drawn(env.unwrapped, run, record, chosen):
+                card = _card(record, film, reasons[film.row] if reasons else None)
+                if spent + len(card) > budget:
+                    break
+                spent += len(card)
+                cards.append(card)
+                by = film.by
+    except WorldModelError as error:
+        return join((head, tag("p", f"Nothing can be drawn again here: {error}.", class_="note"))), 0
     failed = int((~record.outcome.success).sum())
     said = f"{failed} of {len(record.pairs)} pairs failed. Shown are {len(cards)}, failures first, 10 steps a second."
     if by:

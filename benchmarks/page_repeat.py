@@ -77,7 +77,7 @@ def _with_what(v: Mapping[str, Any]) -> dict[str, Any]:
     trained = [f"{name} {model[name]}" for name in ("recipe", "preset", "steps", "seed") if model.get(name) is not None]
     facts = {
         "model": model.get("path"),
-        "trained": ", ".join(trained),
+        "training": ", ".join(trained),
         "weights, SHA-256": model.get("fingerprint"),
         "hardware": ", ".join(f"{name} {value}" for name, value in hardware.items() if value is not None),
         "versions": ", ".join(f"{name} {version}" for name, version in (v.get("versions") or {}).items() if version),

@@ -82,9 +82,10 @@ def _rates(runs: Sequence[Run]) -> Html | None:
         rows.append((f"{name}, n = {len(hard)}", _points(record, np.ones(len(hard), bool))))
         if 0 < hard.sum() < len(hard):
             rows.append((f"↳ {record.pairs.hard_label}, n = {hard.sum()}", _points(record, hard)))
-    name, _, best = max(named, key=lambda one: one[2].outcome.rate)
-    floor = max(percent(best.floors[f].rate) for f in ("random", "noop") if f in best.floors)
-    title = f"{percent(best.outcome.rate)} of goals reached ({name}); {floor} without a model"
+    name, _, best = named[0] if len(runs) == 1 else max(named, key=lambda one: one[2].outcome.rate)
+    floor = max((best.floors[f].rate for f in ("random", "noop") if f in best.floors), default=None)
+    title = f"{percent(best.outcome.rate)} of goals reached ({name})"
+    title += "" if floor is None else f"; {percent(floor)} without a model"
     return rates(title, rows, "goals reached within the budget [%]; bars: Wilson 95 %")
 
 
@@ -198,8 +199,7 @@ def paired(runs: Sequence[Run]) -> Html | None:
     """Every two evaluations on the same starts and goals, compared pair by pair."""
     rows = []
     for (first, _, a), (second, _, b) in itertools.combinations(evaluations(runs), 2):
-        same = ("sha256", a.values["manifest"]["sha256"]) == ("sha256", b.values["manifest"]["sha256"])
-        if not same or a.values["budget"] != b.values["budget"]:
+        if any(a.values[key] != b.values[key] for key in ("manifest", "budget")):
             continue
         ours, theirs = a.outcome.success, b.outcome.success
         only_first, only_second = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
