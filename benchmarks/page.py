@@ -15,13 +15,18 @@ from worldmodel.benchmarks.page_films import films
 from worldmodel.benchmarks.page_repeat import missing, repeat
 from worldmodel.benchmarks.page_runs import Run, read_runs
 from worldmodel.benchmarks.page_style import CSS, SCRIPT
-from worldmodel.benchmarks.page_success import headline, paired, success, verdicts
+from worldmodel.benchmarks.page_success import headline, side_by_side, success, verdicts
 from worldmodel.files import replacing
 
 Part = Callable[[Sequence[Run]], Html | None]
 PARTS: tuple[tuple[str, str, str, Part], ...] = (  # address, title, what to know, what makes it
     ("success", "Success", "On starts and goals from held-out episodes, beside what needs no model.", success),
-    ("paired", "Side by side", "On the same pairs, only those that one of two solved tell them apart.", paired),
+    (
+        "paired",
+        "Side by side",
+        "Of pairs that both played, those that only one solved tell them apart. Intervals: bootstrap 95 %.",
+        side_by_side,
+    ),
     ("rollouts", "Rollouts", "Failures first.", films),
     (
         "openloop",

@@ -10,8 +10,8 @@ import numpy as np
 
 from worldmodel.benchmarks.chart_parts import Axis
 from worldmodel.benchmarks.charts import Point, Series, lines, rates
+from worldmodel.benchmarks.compare import paired
 from worldmodel.benchmarks.findings import Finding
-from worldmodel.benchmarks.intervals import mcnemar
 from worldmodel.benchmarks.markup import Html, join, table, tag
 from worldmodel.benchmarks.page_runs import FLOORS, Run, evaluations, interval, p_value, percent
 from worldmodel.benchmarks.record import Record
@@ -195,36 +195,16 @@ def _frontier(name: str, found: Mapping[str, Any]) -> Html:
     return lines(title, series, Axis(label="one plan, median [ms, logarithmic]", log=True), y, levels)
 
 
-def paired(runs: Sequence[Run]) -> Html | None:
+def side_by_side(runs: Sequence[Run]) -> Html | None:
     """Every two evaluations on the same starts and goals, compared pair by pair."""
     rows = []
     for (first, _, a), (second, _, b) in itertools.combinations(evaluations(runs), 2):
         if any(a.values[key] != b.values[key] for key in ("manifest", "budget")):
             continue
-        ours, theirs = a.outcome.success, b.outcome.success
-        only_first, only_second = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
-        difference = f"{100 * (b.outcome.rate - a.outcome.rate):+.1f} points"
-        p = p_value(mcnemar(only_first, only_second))
-        rows.append(
-            [
-                f"{first} → {second}",
-                percent(a.outcome.rate),
-                percent(b.outcome.rate),
-                difference,
-                only_first,
-                only_second,
-                p,
-            ]
-        )
-    if not rows:
-        return None
-    head = [
-        "same starts and goals",
-        "first",
-        "second",
-        "difference",
-        "solved by first only",
-        "by second only",
-        "McNemar p",
-    ]
-    return table(head, rows, "Paired comparison")
+        found = paired(b.outcome.success, a.outcome.success, a.pairs.episode)
+        difference = f"{100 * found['difference']:+.1f} [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
+        alone = (found["only_second"], found["only_first"])
+        rows.append([f"{first} → {second}", percent(a.outcome.rate), percent(b.outcome.rate), difference, *alone])
+        rows[-1].append(p_value(found["p"]))
+    head = ["same starts and goals", "first", "second", "difference [points]", "only first", "only second", "McNemar p"]
+    return table(head, rows, "Paired comparison") if rows else None
