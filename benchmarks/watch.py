@@ -177,8 +177,10 @@ class Window:
         import matplotlib.pyplot as plt
 
         self.plt, self.block, self.line = plt, action_block, line
+        places: dict[str, Any]
+        rows: list[Any] = [["now"] * SHOWN + ["goal"] * SHOWN, [f"{i}" for i in range(SHOWN) for _ in range(2)]]
         self.figure, places = plt.subplot_mosaic(
-            [["now"] * SHOWN + ["goal"] * SHOWN, [f"{i}" for i in range(SHOWN) for _ in range(2)]],
+            rows,
             height_ratios=[5, 2],
             layout="constrained",
             figsize=(8, 6),
@@ -202,7 +204,7 @@ class Window:
             at = 0 if imagined is None else (i + 1) * len(imagined) // SHOWN
             if imagined is not None and at > 0:
                 shown[f"{i}"] = imagined[at - 1]
-                self.images[f"{i}"].axes.set_title(f"imagined, in {at * self.block} steps", fontsize="small")
+                self.images[f"{i}"].axes.set_title(f"imagined after {at * self.block} steps", fontsize="small")
         for name, picture in shown.items():
             side = picture.shape[0]
             self.images[name].set(data=picture, extent=(0, side, side, 0))

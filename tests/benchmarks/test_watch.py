@@ -146,7 +146,7 @@ def test_the_window_shows_now_goal_and_plan(pairs):
     for name, picture in {"now": moment.frame, "goal": moment.goal, "4": moment.imagined[3]}.items():
         np.testing.assert_array_equal(shown.images[name].get_array(), picture)
     titles = [shown.images[f"{i}"].axes.get_title() for i in range(SHOWN)]
-    assert titles == ["", *(f"imagined, in {n} steps" for n in (3, 6, 9, 12))]  # a plan of four steps
+    assert titles == ["", *(f"imagined after {n} steps" for n in (3, 6, 9, 12))]  # a plan of four steps
     assert "pair 1/3" in shown.figure.get_suptitle() and stream.getvalue()
     shown.plt.close(shown.figure)
     shown.show(moment, True)  # closed by the user
