@@ -26,6 +26,7 @@ LEFT_OUT = 0.1
 # Error over copying's. The best models trained here have 0.008 one model step ahead (TwoRoom); a latent that is the
 # state, under the environment's own rule, has 0.000001.
 PERFECT = 1e-3
+MISLEADS = "distance misleads"
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def _misleads(ranks: Values) -> Iterator[Finding]:
     own, high = ranks.get("task_distance", ranks), ranks["high"]
     if high is not None and (ranks["low"] <= 0 or high < own["mean"] / 2):
         yield Finding(
-            "distance misleads",
+            MISLEADS,
             "warning",
             f"Latents nearer to the goal's are hardly fewer steps away from it: rank correlation {ranks['mean']:.2f} "
             f"({ranks['low']:.2f} to {high:.2f}); that of the task's own distance is {own['mean']:.2f}.",

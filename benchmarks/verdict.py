@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from worldmodel.benchmarks.findings import Diagnostics, Finding, Values, details, kind, right
+from worldmodel.benchmarks.findings import MISLEADS, Diagnostics, Finding, Values, details, kind, right
 from worldmodel.benchmarks.intervals import wilson
 
 FINE = 0.5  # error over copying's at the end of a plan: below, the model knows more of what changes than it misses
@@ -24,12 +24,14 @@ def verdict(diagnostics: Diagnostics, results: Sequence[Values] = ()) -> list[Fi
         results: ``values`` of evaluations (benchmarks/record.py).
     """
     model = kind(diagnostics)
+    goals = [values for values in results if "replay" in values]  # the others were for reward
+    reached = [_planning(values, diagnostics, model) for values in goals]
     found = [model] if model else []
     if model is None or right(model):
-        found += details(diagnostics)
-    for values in results:
-        if "replay" in values:  # else it was for reward
-            found += [_planning(values, diagnostics, model), *_trust(values)]
+        solved = bool(reached) and all(finding.name == "solved" for finding in reached)
+        found += [finding for finding in details(diagnostics) if not (solved and finding.name == MISLEADS)]
+    for values, finding in zip(goals, reached):
+        found += [finding, *_trust(values)]
     return found
 
 

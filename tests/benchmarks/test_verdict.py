@@ -65,6 +65,13 @@ def test_the_model_comes_first_and_every_evaluation_is_judged() -> None:
     assert names(SOUND, {"objective": "reward", "return": -3.0}) == ["predicts"]
 
 
+def test_a_distance_that_misleads_does_not_matter_where_planning_works() -> None:
+    diagnostics = SOUND | {"geometry": geometry(ranks=(0.3, 0.25, 0.35))}
+    assert names(diagnostics) == ["predicts", "distance misleads"]
+    assert names(diagnostics, result(success=0.5)) == ["predicts", "distance misleads", "works in part"]
+    assert names(diagnostics, result(success=0.98)) == ["predicts", "solved"]
+
+
 def test_a_broken_model_explains_the_floor_and_hides_details() -> None:
     broken = SOUND | {"openloop": openloop(prefix=predictor(sensitivity=0.5)), "probe": probe(latent=(0.99, 0.1))}
     first, second = verdict(broken, [result(success=0.02)])
