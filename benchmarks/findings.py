@@ -21,7 +21,7 @@ Diagnostics = Mapping[str, Values]  # openloop, geometry, probe, surprise: what 
 # Share of what a random encoder leaves unread that a trained one may leave. Six random encoders that differ by their
 # seed (TwoRoom, tiny CNN) left 0.5 to 2.0 times as much as each other; trained ones 0.01 to 0.2 (TwoRoom, PushT).
 READS = 1 / 3
-# Of R^2, by which a control must read a number better than the latent does before the number counts as left out.
+# Of R^2, by which a latent must read a number worse than a control to leave it out; or above the mean's, which is 0.
 LEFT_OUT = 0.1
 # Error over copying's. The best models trained here have 0.008 one model step ahead (TwoRoom); a latent that is the
 # state, under the environment's own rule, has 0.000001.
@@ -175,16 +175,17 @@ def _left_out(probe: Values) -> Iterator[Finding]:
     )
     controls = [max(r2) for r2 in zip(pixels, random)]
     lost = [
-        f"{name} {control:.2f} against {r2:.2f}"
+        f"{name} ({r2:.2f}; {control:.2f})"
         for name, r2, control in zip(probe["numbers"], own, controls)
-        if control - r2 > LEFT_OUT
+        if r2 < max(control, 2 * LEFT_OUT) - LEFT_OUT  # worse than a control, or hardly better than the mean
     ]
     if lost:
         yield Finding(
             "leaves out",
             "warning",
-            f"Raw pixels or a random encoder tell more than the latent of {', '.join(lost)} (R^2).",
-            "Plans cannot steer what a latent does not hold: train longer, on more episodes, or widen the latent.",
+            f"The latent says too little of {', '.join(lost)} (R^2 of the latent; of raw pixels or a random encoder).",
+            "Plans cannot steer what a latent does not hold: train longer or on more episodes, or widen the latent. A "
+            "velocity is not in one picture.",
         )
 
 

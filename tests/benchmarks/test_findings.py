@@ -72,7 +72,9 @@ def test_unread_share_is_a_geometric_mean_over_numbers() -> None:
 def test_what_a_model_that_predicts_may_be_missing() -> None:
     assert list(details(SOUND)) == []
     (lost,) = details(SOUND | {"probe": probe(latent=(0.99, 0.1))})
-    assert lost.name == "leaves out" and "block_angle 0.80 against 0.10" in lost.sentence
+    assert lost.name == "leaves out" and "of block_angle (0.10; 0.80)" in lost.sentence
+    (lost,) = details(SOUND | {"probe": probe(latent=(0.99, 0.02), random=(0.6, 0.0), pixels=(0.9, 0.01))})
+    assert "of block_angle (0.02; 0.01)" in lost.sentence
     for ranks in ((0.1, -0.1, 0.3), (0.3, 0.25, 0.35)):
         (misled,) = details(SOUND | {"geometry": geometry(ranks=ranks)})
         assert misled.name == "distance misleads" and "own distance is 0.80" in misled.sentence
