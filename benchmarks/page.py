@@ -71,7 +71,13 @@ def render(runs: Sequence[Run]) -> str:
     title, tasks = headline(runs), " · ".join(dict.fromkeys(run.env for run in runs))
     links = (tag("a", called, href=f"#{name}") for name, called, _, _ in parts)
     sections = (
-        tag("section", tag("h2", called), tag("p", known, class_="lead"), part, id=name)
+        tag(
+            "section",
+            tag("h2", called),
+            tag("p", known.replace(" %", "\N{NO-BREAK SPACE}%"), class_="lead"),
+            part,
+            id=name,
+        )
         for name, called, known, part in parts
     )
     head = tag(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -57,25 +58,33 @@ def films(runs: Sequence[Run], budget: int = BUDGET) -> Html | None:
     return join(parts) if parts else None
 
 
-def choose(success: np.ndarray) -> list[int]:
-    """Rows to show: failures first, then successes, each spread evenly over the pairs."""
-    rows = []
-    for wanted, most in ((False, FAILURES), (True, SUCCESSES)):
-        there = np.flatnonzero(success == wanted)
-        rows += [int(there[i]) for i in np.unique(np.linspace(0, len(there) - 1, min(most, len(there))).astype(int))]
-    return rows
+def choose(success: np.ndarray, reasons: Sequence[str | None] = ()) -> list[int]:
+    """Rows to show: failures first, of every reason in turn, then successes, each spread evenly over the pairs."""
+    kinds: dict[str | None, list[int]] = {}
+    for row in np.flatnonzero(~success).tolist():
+        kinds.setdefault(reasons[row] if reasons else None, []).append(row)
+    turns = itertools.zip_longest(*(_spread(rows, FAILURES) for rows in kinds.values()))
+    failures = [row for turn in turns for row in turn if row is not None][:FAILURES]
+    return failures + _spread(np.flatnonzero(success).tolist(), SUCCESSES)
+
+
+def _spread(rows: Sequence[int], most: int) -> list[int]:
+    """So many of the rows at most, spread evenly."""
+    return [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int))]
 
 
 def _of_run(run: Run, main: str, budget: int) -> tuple[Html, int]:
     record = run.records[main]
-    v, chosen = record.values, choose(record.outcome.success)
+    reasons = run.found.get("geometry", {}).get("executed", {}).get(main, {}).get("reasons") or ()
+    if len(reasons) != len(record.pairs):  # the evaluation was done again since
+        reasons = ()
+    v, chosen = record.values, choose(record.outcome.success, reasons)
     head = tag("h3", f"{run.name}: {v['protocol']['name']}, {v['predictor']} predictor")
     cards, spent, by = [], 0, ""
     try:
         with closing(registry.make(v["env"], image_size=SIDE, render_preset=v["render_preset"])) as env:
             if not env.unwrapped.restorable:
                 raise BadValue(f"{v['env']} cannot be put into a recorded state")
-            reasons = run.found.get("geometry", {}).get("executed", {}).get(main, {}).get("reasons") or {}
             for film in drawn(env.unwrapped, run, record, chosen):
                 card = _card(record, film, reasons[film.row] if reasons else None)
                 if spent + len(card) > budget:

@@ -50,7 +50,7 @@ def _card(run: Run) -> Html:
     inside.append(tag("ul", *items[:first], class_="findings"))
     if items[first:]:
         more = tag("ul", *items[first:], class_="findings")
-        inside.append(tag("details", tag("summary", f"{len(results) - 1} more evaluations"), more))
+        inside.append(tag("details", tag("summary", f"the other evaluations ({len(results) - 1})"), more))
     return tag("section", *inside, class_="card")
 
 

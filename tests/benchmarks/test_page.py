@@ -159,6 +159,9 @@ def test_failures_come_first_and_are_spread():
     assert len(rows) == FAILURES + SUCCESSES and not success[rows[:FAILURES]].any() and success[rows[FAILURES:]].all()
     assert (rows[0], rows[FAILURES - 1]) == (1, 39)
     assert choose(np.ones(2, bool)) == [0, 1] and choose(np.zeros(1, bool)) == [0]
+    reasons = [None if solved else "wrong model" for solved in success]
+    reasons[17] = "budget"
+    assert 17 in choose(success, reasons)[:2]
 
 
 def test_films_show_the_recorded_states(run):
