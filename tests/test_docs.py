@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TASKS, DATA, TRAINING, EXPORT, PLANNING, RL = (
-    ROOT / "docs" / f"{name}.md" for name in ("tasks", "data", "training", "export", "planning", "rl")
+TASKS, DATA, TRAINING, EXPORT, PLANNING, RL, EVALUATION = (
+    ROOT / "docs" / f"{name}.md" for name in ("tasks", "data", "training", "export", "planning", "rl", "evaluation")
 )
 SMALL = {  # what makes the commands quick
     "wm-train": "--episodes 12 --steps 2 --train.batch 4 --model.image-size 32 --model.encoder.patch 8 --device cpu",
@@ -267,3 +267,32 @@ def test_commands_on_rewards_and_rounds_are_understood(tmp_path: Path, monkeypat
     options = common.parse(Options, plan)
     check(options)
     assert options.objective == "reward"
+
+
+@pytest.mark.slow
+def test_every_evaluation_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they are shown, on an untrained model; the names of evaluations say what was made quick."""
+    from tests.benchmarks.suspects import untrained
+    from worldmodel.checkpoint import save_model
+    from worldmodel.datasets.store import EpisodeStore
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(SMALL, "wm-plan", "--candidates 8 --elites 2 --iterations 1 --no-video")
+    run("wm-data collect --env two-room --episodes 20 --steps 70 --image-size 32", tmp_path)
+    with EpisodeStore("data/two-room.h5") as store:
+        about = {"path": "data/two-room.h5", "fingerprint": store.fingerprint}
+        save_model("runs/two-room/model", untrained(store), env="two-room", dataset=about)
+    first, diagnoses, again = blocks(EVALUATION, "sh")
+    plans = first.replace("wm-plan --env two-room", "wm-plan --env two-room --episodes 2").replace("--simulator 50", "")
+    made = plans.replace("evaluation/lewm-25-", "evaluation/lewm-25-pairs-2-")
+    run(made, tmp_path)
+    run(diagnoses, tmp_path)
+    run(again.replace("lewm-25-", "lewm-25-pairs-2-"), tmp_path)
+    assert (tmp_path / "runs" / "two-room" / "report.html").exists()
+
+
+def test_the_evaluation_page_knows_every_protocol() -> None:
+    from worldmodel.benchmarks import protocols
+
+    text = EVALUATION.read_text()
+    assert all(f"`{name}`" in text for name in protocols.names())
