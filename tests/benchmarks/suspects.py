@@ -35,7 +35,7 @@ CONFIG = ModelConfig(
     prefix=PrefixConfig(max_prefix=5, blocks=1, block_inner=32, block_mlp=64, **_narrow),
 )
 LOSS = LossConfig(projections=64)
-TRAIN = TrainConfig(steps=300, batch=32, window=6, lr=3e-3, precision="fp32", save_every=10**6, log_every=100)
+TRAIN = TrainConfig(steps=200, batch=32, window=6, lr=3e-3, precision="fp32", save_every=10**6, log_every=100)
 
 
 class Oracle(WorldModel):
