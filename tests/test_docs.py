@@ -278,7 +278,7 @@ def test_every_evaluation_command_runs(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(SMALL, "wm-plan", "--candidates 8 --elites 2 --iterations 1 --no-video")
-    run("wm-data collect --env two-room --episodes 20 --steps 70 --image-size 32", tmp_path)
+    run("wm-data collect --env two-room --episodes 40 --steps 70 --image-size 32", tmp_path)
     with EpisodeStore("data/two-room.h5") as store:
         about = {"path": "data/two-room.h5", "fingerprint": store.fingerprint}
         save_model("runs/two-room/model", untrained(store), env="two-room", dataset=about)
