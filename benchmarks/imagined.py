@@ -6,7 +6,7 @@ A width of a block, D latent width, S side of a picture, M pictures of a bank.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,19 +17,17 @@ from torch import Tensor
 
 from worldmodel.benchmarks.evaluate import Rollout
 from worldmodel.checkpoint import load_decoder, model_folder
-from worldmodel.diagnostics import nearest
+from worldmodel.diagnostics import encoded, nearest
 from worldmodel.envs import registry
 from worldmodel.errors import BadFile
 from worldmodel.interfaces import Context, Predictor
 
 if TYPE_CHECKING:
-    from worldmodel.benchmarks.pairs import Pairs
     from worldmodel.benchmarks.record import Record
     from worldmodel.model import WorldModel
 
 DECODED, NEAREST = "decoded", "nearest demonstrated frame"  # how a latent became a picture
 BANK = 2000  # pictures that stand in for what latents look like, at most
-CHUNK = 512  # pictures encoded at once
 
 Pictures = Callable[[Tensor], np.ndarray]  # latents (..., D) -> (..., S, S, 3) uint8
 
@@ -67,8 +65,8 @@ def imagine(record: Record, model: WorldModel, rows: Sequence[int]) -> tuple[Ima
     try:
         if not task.restorable:
             return ()
-        shown = [redraw(task, record.pairs, row, _visited(record.outcome.states[row])) for row in rows]
-        goals = [redraw(task, record.pairs, row, record.pairs.goals[row : row + 1])[0] for row in rows]
+        shown = [record.pairs.draw(task, row, _visited(record.outcome.states[row])) for row in rows]
+        goals = [record.pairs.draw(task, row, record.pairs.goals[row : row + 1])[0] for row in rows]
         by, pictures = drawn_by(values["model"]["path"], model, lambda: _demonstrated(record, task))
     finally:
         env.close()
@@ -77,7 +75,7 @@ def imagine(record: Record, model: WorldModel, rows: Sequence[int]) -> tuple[Ima
     for row, frames, goal in zip(rows, shown, goals):
         t = len(frames) - 1
         blocks = record.outcome.actions[row, : t // F * F].reshape(t // F, F * model.config.action_dim)
-        z = encode(model, frames[::F][: len(blocks) + 1])
+        z = encoded(model, frames[::F][: len(blocks) + 1])
         actions = model.normalise(torch.from_numpy(blocks).to(model.device))
         expected = pictures(foreseen(predictor, z, actions, R, model.config.context))
         made.append(
@@ -116,20 +114,6 @@ def foreseen(predictor: Predictor, z: Tensor, actions: Tensor, execute_steps: in
     return torch.cat(found)
 
 
-@torch.no_grad()
-def encode(model: WorldModel, frames: np.ndarray) -> Tensor:
-    """Latents (M, D) of pictures (M, S, S, 3)."""
-    parts = (torch.from_numpy(frames[i : i + CHUNK]).to(model.device) for i in range(0, len(frames), CHUNK))
-    return torch.cat([model.encode({"pixels": part[:, None]})[:, 0] for part in parts])
-
-
-def redraw(task: Any, pairs: Pairs, row: int, states: np.ndarray) -> np.ndarray:
-    """Pictures (M, S, S, 3) of states (M, S) in the world of a pair."""
-    world: Mapping[str, Any] = pairs.worlds[row] if pairs.worlds else {}
-    task.vary(world.get("variation"), np.random.default_rng(0))
-    return np.stack([task.draw(state) for state in states])
-
-
 class Bank:
     """Pictures to stand in for latents: ``bank(z)`` is, for each latent, the one whose own lies nearest.
 
@@ -139,7 +123,7 @@ class Bank:
     """
 
     def __init__(self, model: WorldModel, frames: np.ndarray) -> None:
-        self.frames, self.z = frames, encode(model, frames)
+        self.frames, self.z = frames, encoded(model, frames)
 
     def __call__(self, z: Tensor) -> np.ndarray:
         """Latents (..., D) to pictures (..., S, S, 3)."""
@@ -166,7 +150,7 @@ def _demonstrated(record: Record, task: Any) -> np.ndarray:
     """Frames of the demonstrations, evenly chosen."""
     states = record.floors.get("replay", record.outcome).states
     apart = -(-int(np.isfinite(states).all(axis=2).sum()) // BANK)
-    return np.concatenate([redraw(task, record.pairs, row, _visited(x)[::apart]) for row, x in enumerate(states)])
+    return np.concatenate([record.pairs.draw(task, row, _visited(x)[::apart]) for row, x in enumerate(states)])
 
 
 def _visited(states: np.ndarray) -> np.ndarray:

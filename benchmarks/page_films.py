@@ -107,12 +107,16 @@ def drawn(task: Any, run: Run, record: Record, rows: Sequence[int]) -> Iterator[
     """Draw rollouts again, each in the world that it happened in."""
     expected = _expected(run, record, rows)
     for row in rows:
-        world = record.pairs.worlds[row]["variation"] if record.pairs.worlds else None
-        task.vary(world, np.random.default_rng(0))
         states = record.outcome.states[row]
-        frames = np.stack([task.draw(state) for state in states[np.isfinite(states).all(axis=1)]])
+        frames = record.pairs.draw(task, row, states[np.isfinite(states).all(axis=1)])
         pictures, by = expected.get(row, (None, ""))
-        yield Film(row=row, frames=frames, goal=task.draw(record.pairs.goals[row]), expected=pictures, by=by)
+        yield Film(
+            row=row,
+            frames=frames,
+            goal=record.pairs.draw(task, row, record.pairs.goals[row : row + 1])[0],
+            expected=pictures,
+            by=by,
+        )
 
 
 def _expected(run: Run, record: Record, rows: Sequence[int]) -> Mapping[int, tuple[np.ndarray, str]]:

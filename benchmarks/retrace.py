@@ -89,11 +89,7 @@ def latents(model: WorldModel, task: Any, pairs: Pairs, states: np.ndarray) -> T
     """Encode what states (n, T, S) of the pairs look like, each in its world: (n, T, D); NaN for states that are."""
     there = np.isfinite(states).all(axis=2)
     z = torch.full((*there.shape, model.config.latent_dim), torch.nan, device=model.device)
-    frames = []
-    for i, row in enumerate(states):
-        if pairs.worlds:
-            task.vary(pairs.worlds[i].get("variation"), np.random.default_rng(0))
-        frames += [task.draw(state) for state in row[there[i]]]
+    frames = [pairs.draw(task, i, row[there[i]]) for i, row in enumerate(states) if there[i].any()]
     if frames:
-        z[torch.from_numpy(there).to(z.device)] = encoded(model, np.stack(frames))
+        z[torch.from_numpy(there).to(z.device)] = encoded(model, np.concatenate(frames))
     return z

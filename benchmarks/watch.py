@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldmodel.benchmarks.imagined import drawn_by, redraw
+from worldmodel.benchmarks.imagined import drawn_by
 from worldmodel.envs import registry
 from worldmodel.interfaces import Context
 
@@ -237,7 +237,7 @@ def looking_on(agent: Agent, env: str, pairs: Pairs, budget: int, model: str | P
         if not task.restorable:
             return np.stack([way["goal"] for way in pairs.ways])
         ends = np.stack([pairs.starts, pairs.goals], axis=1)
-        return np.concatenate([redraw(task, pairs, row, states) for row, states in enumerate(ends)])
+        return np.concatenate([pairs.draw(task, row, states) for row, states in enumerate(ends)])
 
     try:
         _, pictures = drawn_by(model, agent.model, frames)

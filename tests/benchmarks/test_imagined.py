@@ -12,7 +12,7 @@ import torch
 from tests.oracles import foreseen_one_by_one
 from tests.worldmodel.tiny import tiny_model
 from worldmodel.benchmarks.evaluate import at_start, evaluate, floors_and_ceiling
-from worldmodel.benchmarks.imagined import DECODED, NEAREST, encode, foreseen, imagine
+from worldmodel.benchmarks.imagined import DECODED, NEAREST, foreseen, imagine
 from worldmodel.benchmarks.pairs import sample_pairs
 from worldmodel.benchmarks.policies import RandomPolicy
 from worldmodel.benchmarks.record import Record
@@ -21,6 +21,7 @@ from worldmodel.checkpoint import save_decoder, save_model
 from worldmodel.config import DecoderConfig
 from worldmodel.datasets.store import EpisodeStore
 from worldmodel.decoder import Decoder
+from worldmodel.diagnostics import encoded
 from worldmodel.envs import registry
 
 BUDGET, R, F = 20, 2, 3
@@ -86,7 +87,7 @@ def test_it_is_what_the_agent_expected(record):
                 expected.append(agent.predictor.rollout(context, model.normalise(plan))[0, 0])
         blocks.append(action[0])
         seen = env.step(action[0])[0]
-    z = encode(model, np.stack([*frames, seen["pixels"]])[::F])
+    z = encoded(model, np.stack([*frames, seen["pixels"]])[::F])
     actions = model.normalise(torch.from_numpy(np.stack(blocks)).reshape(3 * R, -1))
     found = foreseen(agent.predictor, z, actions, R, model.config.context)
     torch.testing.assert_close(found[1:], torch.cat(expected))
@@ -100,7 +101,7 @@ def test_a_decoder_draws_where_there_is_one(record, tmp_path):
     save_decoder(tmp_path, decoder)
     decoded = replace(record, values={**record.values, "model": {"path": str(tmp_path)}})
     (one,) = imagine(decoded, model, [2])
-    drawn = decoder.eval().pictures(encode(model, one.frames[:1]))
+    drawn = decoder.eval().pictures(encoded(model, one.frames[:1]))
     assert one.by == DECODED
     np.testing.assert_array_equal(one.imagined[0], drawn[0])
 

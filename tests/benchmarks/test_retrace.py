@@ -15,7 +15,7 @@ from worldmodel.benchmarks.executed import against_failure, examine
 from worldmodel.benchmarks.failures import REASONS, explain, reason, separating
 from worldmodel.benchmarks.pairs import sample_pairs
 from worldmodel.benchmarks.record import Record
-from worldmodel.benchmarks.retrace import Executed, follow
+from worldmodel.benchmarks.retrace import Executed, follow, latents
 from worldmodel.envs import registry
 from worldmodel.interfaces import Context
 
@@ -158,3 +158,13 @@ def test_every_failure_of_a_record_has_a_reason_and_no_success_has(model, task, 
     with torch.inference_mode():
         unknown = explain(replace(record, outcome=failed, floors=nobody), model, task)
     assert unknown.scale is None and unknown.counts is None and set(unknown.reasons) == {None}
+
+
+def test_the_world_of_one_record_is_not_that_of_the_next(store, model, task) -> None:
+    """A task that has just drawn a varied world draws a plain one as it was."""
+    plain = sample_pairs(store, task, 10, 4, seed=0)
+    varied = sample_pairs(store, task, 10, 4, seed=0, variation="background.colour")
+    states = plain.starts[:, None]
+    before = latents(model, task, plain, states)
+    assert not torch.equal(latents(model, task, varied, states), before)
+    assert torch.equal(latents(model, task, plain, states), before)
