@@ -61,7 +61,7 @@ class Pairs:
 
     def draw(self, task: Any, i: int, states: np.ndarray) -> np.ndarray:
         """Pictures (M, S, S, 3) uint8 of states (M, S), by a task that can be put into them, in the world of pair i."""
-        task.vary(self.worlds[i]["variation"] if self.worlds else None, np.random.default_rng(0))
+        task.vary(self.worlds[i].get("variation") if self.worlds else None, np.random.default_rng(0))
         return np.stack([task.draw(state) for state in states])
 
 
