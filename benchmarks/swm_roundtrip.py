@@ -46,10 +46,13 @@ class Options:
     """Where the numbers go."""
 
 
-def call(peer: str, home: Path, function: str, *arguments: Any) -> Any:
-    """Call a function of swm_peer.py in the other environment."""
+def call(
+    peer: str, home: Path, function: str, *arguments: Any, file: str | None = None, path: str | None = None
+) -> Any:
+    """Call a function of swm_peer.py, or of another file, in the other environment, with ``path`` to import from."""
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"STABLEWM_HOME": str(home)}
-    command = [peer, str(swm_peer.__file__), function, json.dumps(arguments)]
+    env |= {} if path is None else {"PYTHONPATH": path}
+    command = [peer, file or str(swm_peer.__file__), function, json.dumps(arguments)]
     try:
         done = subprocess.run(command, env=env, cwd=home, capture_output=True, text=True, timeout=600)
     except (OSError, subprocess.TimeoutExpired) as error:
