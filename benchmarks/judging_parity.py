@@ -7,7 +7,8 @@ Then, for actions that are recorded before (the demonstrator's own, random ones,
 - same class: both evaluators drive their environment class from the same rows. Start rows, drawn by the rule of their
   evaluation script from their file and from our conversion of it, success flags and last states must be equal.
 - our task: our evaluator drives our PushT and our TwoRoom with the same actions. How often a success flag differs, and
-  how far the ends are apart, is what the deviations in ``envs/pusht.py`` come to.
+  how far the ends are apart, is what the deviations in ``envs/pusht.py`` come to: of all pairs, and of those where
+  their agent stays inside the arena, which ours cannot leave.
 
 Their rule leaves in pairs that are solved at the start; they are counted.
 """
@@ -113,6 +114,7 @@ def compared(env: str, store: EpisodeStore, rows: np.ndarray, theirs: Mapping[st
         aligned = pairs.starts.copy()  # their state as ours: what they do not tell does not count for distances
         aligned[:, :width] = a
         apart = np.abs([task.distance(x, g) - task.distance(y, g) for x, y, g in zip(aligned, b, goals)])
+        inside = np.array([_inside(task, way[: n + 1], g) for way, n, g in zip(states, ended, goals)], bool)
         found[name] = {
             "same_class": {
                 "same_success": int((flags == judged).sum()),
@@ -120,19 +122,29 @@ def compared(env: str, store: EpisodeStore, rows: np.ndarray, theirs: Mapping[st
                 "success_theirs": int(flags.sum()),
                 "success_ours": int(judged.sum()),
             },
-            "our_task": {
-                "other_success": int((flags != outcome.success).sum()),
-                "success": int(outcome.success.sum()),
-                "only_theirs": int((flags & ~outcome.success).sum()),
-                "only_ours": int((outcome.success & ~flags).sum()),
-                "distance_apart": {
-                    "median": float(np.median(apart)),
-                    "p95": float(np.percentile(apart, 95)),
-                    "largest": float(apart.max()),
-                },
-            },
+            "our_task": _difference(flags, outcome.success, apart),
+            "our_task_inside": _difference(flags[inside], outcome.success[inside], apart[inside]),
         }
     return found
+
+
+def _inside(task: Any, way: np.ndarray, goal: np.ndarray) -> bool:
+    """Whether the agent of their way, and of the goal, is where ours can be; nothing keeps their PushT's inside."""
+    low, high = task.room
+    places = np.concatenate([way[:, :2], goal[None, :2]])
+    return bool(places.min() >= low and places.max() <= high)
+
+
+def _difference(theirs: np.ndarray, ours: np.ndarray, apart: np.ndarray) -> dict[str, Any]:
+    """How our task ends otherwise than theirs: success flags, and distances to the goal in its units."""
+    measures = (("median", np.median), ("p95", lambda x: np.percentile(x, 95)), ("largest", np.max))
+    return {
+        "n": len(theirs),
+        "other_success": int((theirs != ours).sum()),
+        "only_theirs": int((theirs & ~ours).sum()),
+        "only_ours": int((ours & ~theirs).sum()),
+        "distance_apart": {name: float(measure(apart)) if len(apart) else None for name, measure in measures},
+    }
 
 
 def judging(options: Options) -> None:
@@ -172,19 +184,27 @@ def judging(options: Options) -> None:
 def table(results: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     """One line for each task and policy."""
     same = ("same rows", "same success", "same last state", "successes, both")
-    ours = ("our task: other success", "only theirs", "only ours", "distance apart: median", "95 %", "largest")
+    ours = (
+        "our task, other success",
+        "of those that stay inside",
+        "distance apart of these: median",
+        "95 %",
+        "largest",
+    )
     lines: list[tuple[str, ...]] = [("task", "actions", "n", *same, *ours)]
     for found in results:
         for name in ("replay", "random", "zero"):
-            one, two = found[name]["same_class"], found[name]["our_task"]
+            one, two, inside = (found[name][kind] for kind in ("same_class", "our_task", "our_task_inside"))
+            apart = inside["distance_apart"].values()
             lines.append(
                 (
                     found["env"],
                     name,
                     *(str(x) for x in (found["n"], found["same_rows"], one["same_success"], one["same_last_state"])),
                     f"{one['success_theirs']}, {one['success_ours']}",
-                    *(str(two[key]) for key in ("other_success", "only_theirs", "only_ours")),
-                    *(f"{two['distance_apart'][key]:.3g}" for key in ("median", "p95", "largest")),
+                    str(two["other_success"]),
+                    f"{inside['other_success']} of {inside['n']}",
+                    *("-" if x is None else f"{x:.3g}" for x in apart),
                 )
             )
     return lines

@@ -42,6 +42,6 @@ def test_what_agrees_is_counted(store):
     found = judging_parity.compared("two-room", store, rows, theirs)
     assert found["same_rows"] == found["replay"]["same_class"]["same_success"] == 8
     assert found["zero"]["same_class"]["same_success"] == 7 and found["zero"]["our_task"]["other_success"] == 1
-    assert found["replay"]["our_task"]["success"] == 8
+    assert found["replay"]["our_task_inside"]["n"] == 8 and found["replay"]["our_task"]["only_ours"] == 0
     assert found["random"]["our_task"]["distance_apart"]["largest"] == pytest.approx(0)
     assert len(judging_parity.table([found])) == 4
