@@ -165,7 +165,7 @@ def judging(options: Options) -> None:
         versions = call(options.peer, home, "versions")
         for env, theirs in TASKS.items():
             source, given = home / f"swm-{env}.h5", home / f"{env}.npz"
-            call(options.peer, home, "collect", theirs, str(source), options.episodes, STEPS, SIZE)
+            call(options.peer, home, "collect", theirs, str(source), options.episodes, STEPS, SIZE, True)
             with EpisodeStore(convert(source, home / f"converted-{env}.h5", env=env)) as store:
                 rows = start_rows(store, OFFSET, options.pairs, SEED)
                 np.savez(given, rows=rows, **recorded_actions(store, rows))  # type: ignore[arg-type]

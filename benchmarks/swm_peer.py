@@ -20,13 +20,17 @@ def digests(pixels: np.ndarray, action: np.ndarray) -> tuple[str, str]:
     return hashlib.sha256(pixels.tobytes()).hexdigest(), hashlib.sha256(between.tobytes()).hexdigest()
 
 
-def collect(env: str, path: str, episodes: int, steps: int, size: int) -> dict[str, Any]:
-    """Let stable-worldmodel collect episodes of random actions into an HDF5 file of its own."""
+def collect(env: str, path: str, episodes: int, steps: int, size: int, near: bool = False) -> dict[str, Any]:
+    """Let stable-worldmodel collect episodes of random actions into an HDF5 file of its own.
+
+    ``near`` takes its weak policy for PushT, which stays near the block; random actions soon leave the picture.
+    """
     import stable_worldmodel
+    from stable_worldmodel.envs.pusht import WeakPolicy
     from stable_worldmodel.policy import RandomPolicy
 
     world = stable_worldmodel.World(env, num_envs=2, image_shape=(size, size), max_episode_steps=steps)
-    world.set_policy(RandomPolicy(0))
+    world.set_policy(WeakPolicy(seed=0) if near and "PushT" in env else RandomPolicy(0))
     world.collect(path, episodes=episodes, seed=0, format="hdf5", progress=False)
     return {}
 
