@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.resources import files
 from typing import Any
 
 import yaml
 
 from worldmodel.errors import BadFile, BadValue, UnknownName
+
+DEFAULT = "lewm-25"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +38,6 @@ class Protocol:
         told = ", ".join(f"{name} {getattr(self, name)}" for name in self.changed)
         return f"{self.name} v{self.version}" + (f", but {told}" if told else "")
 
-    @property
-    def about(self) -> dict[str, Any]:
-        """What a model keeps of the rules that it was made for: which, and whose episodes it did not learn from."""
-        return {"name": self.name, "version": self.version, "split": self.split}
-
     def change(self, **values: Any) -> Protocol:
         """Return the same rules with some fields changed, which is noted; None leaves a field as it is."""
         values = {k: v for k, v in values.items() if v is not None and v != getattr(self, k)}
@@ -64,25 +61,44 @@ def load(name: str) -> Protocol:
     return Protocol(name=name, **yaml.safe_load((_folder() / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
-def require_same(protocol: Protocol, trained_for: Mapping[str, Any] | None, model: str) -> None:
+def kept_ready() -> dict[str, Any]:
+    """What a model keeps of the rules that it can be judged by: their versions, and whose episodes it left out."""
+    return {"split": "test", "versions": {name: load(name).version for name in names()}}
+
+
+def from_values(values: Mapping[str, Any]) -> Protocol:
+    """The rules of an earlier result, from its ``protocol``.
+
+    Raises:
+        BadFile: this package has another version of them, or not at all.
+    """
+    known = {field.name for field in fields(Protocol)}
+    found = Protocol(**{k: tuple(v) if k == "changed" else v for k, v in values.items() if k in known})
+    if found.name not in names() or load(found.name).version != found.version:
+        raise BadFile(f"the result is of {found.name} v{found.version}, which this package does not have")
+    return found
+
+
+def require_same(protocol: Protocol, kept: Mapping[str, Any] | None, model: str) -> None:
     """Refuse to judge a model by rules that it was not kept ready for.
 
     Args:
-        protocol: the rules.
-        trained_for: ``protocol`` of the model's ``config.json``: which episodes its training left out, and the rules
-            that its makers had in mind. Models without it are anybody's guess and let pass.
+        protocol: the rules, with what was changed.
+        kept: ``protocol`` of the model's ``config.json`` (see `kept_ready`). Models without it are anybody's guess and
+            let pass.
         model: what to call the model.
 
     Raises:
         BadFile: its training left out other episodes, or it was made for another version of these rules.
     """
-    kept = trained_for or {}
-    if kept.get("split", "test") != "test":
+    kept = kept or {}
+    if protocol.split == "test" and kept.get("split", "test") != "test":
         raise BadFile(f"{model} kept its {kept['split']} episodes for evaluation, {protocol.name} wants test episodes")
-    if kept.get("name") == protocol.name and kept["version"] != protocol.version:
+    made_for = kept.get("versions", {}).get(protocol.name, protocol.version)
+    if made_for != protocol.version:
         raise BadFile(
-            f"{model} was made for version {kept['version']} of the protocol {protocol.name}, this package has "
-            f"version {protocol.version}: train it again, or install the package it was made with"
+            f"{model} was made for version {made_for} of the protocol {protocol.name}, this package has version "
+            f"{protocol.version}: train it again, or install the package it was made with"
         )
 
 

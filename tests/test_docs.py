@@ -284,10 +284,11 @@ def test_every_evaluation_command_runs(tmp_path: Path, monkeypatch: pytest.Monke
         save_model("runs/two-room/model", untrained(store), env="two-room", dataset=about)
     first, diagnoses, again = blocks(EVALUATION, "sh")
     plans = first.replace("wm-plan --env two-room", "wm-plan --env two-room --episodes 2").replace("--simulator 50", "")
-    made = plans.replace("evaluation/lewm-25-", "evaluation/lewm-25-pairs-2-")
+    quick = "evaluation/lewm-25-pairs-2-candidates-8-elites-2-iterations-1-"
+    made = plans.replace("evaluation/lewm-25-", quick)
     run(made, tmp_path)
     run(diagnoses, tmp_path)
-    run(again.replace("lewm-25-", "lewm-25-pairs-2-"), tmp_path)
+    run(again.replace("evaluation/lewm-25-", quick), tmp_path)
     assert (tmp_path / "runs" / "two-room" / "report.html").exists()
 
 

@@ -1,5 +1,6 @@
 """The rules a model is judged by: what they say, and when they refuse."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -43,7 +44,7 @@ def test_an_unknown_name_suggests_the_nearest():
 @pytest.mark.parametrize(
     ("kept", "says"),
     [
-        ({"name": "lewm-25", "version": 9, "split": "test"}, "made for version 9"),
+        ({"split": "test", "versions": {"lewm-25": 9}}, "made for version 9"),
         ({"split": "validation"}, "kept its validation episodes"),
     ],
 )
@@ -54,8 +55,17 @@ def test_a_model_kept_for_other_rules_is_refused(kept, says):
 
 def test_a_model_kept_for_these_rules_passes():
     p = protocols.load("offset-50")
-    for kept in (None, p.about, protocols.load("lewm-25").about, {"offset": 25, "budget": 50, "split": "test"}):
+    for kept in (None, protocols.kept_ready(), {"offset": 25, "budget": 50, "split": "test"}):
         protocols.require_same(p, kept, "runs/x")
+    protocols.require_same(p.change(split="validation"), {"split": "validation"}, "runs/x")
+
+
+def test_the_rules_of_a_result_come_back():
+    p = protocols.load("strict").change(pairs=7)
+    values = json.loads(json.dumps({**dataclasses.asdict(p), "shown": str(p), "interval": "Wilson 95 %"}))
+    assert protocols.from_values(values) == p
+    with pytest.raises(BadFile, match="strict v9, which this package does not have"):
+        protocols.from_values({**values, "version": 9})
 
 
 def test_rules_that_a_task_cannot_be_judged_by_are_refused():
@@ -122,27 +132,70 @@ def test_strict_pusht_asks_for_the_block_alone():
         ("--model others/elsewhere", "--dataset: data/two-room.h5 is not what the model learned from"),
         ("--pairs nowhere.npz", "--pairs: no such file: nowhere.npz"),
         ("--pairs text.h5", "--pairs: text.h5 cannot be read"),
+        ("--split test --model others/kept", "--protocol: others/kept/model kept its validation episodes"),
+        ("--record others", "--record: others holds other things than an evaluation"),
+        ("--record text.h5", "--record: text.h5 is a file"),
+        ("--record text.h5/deeper", "--record: text.h5/deeper/result.json cannot be written"),
+        ("--workers 2 --deadline-ms 100", "--workers: share the processor, which a deadline does not"),
+        ("--workers 2 --watch", "--watch: shows one process only"),
         ("--pairs runs --episodes 5", "--episodes: has no effect on --pairs"),
     ],
 )
 def test_a_mismatch_is_one_line(command, workplace, arguments, says):
     data = {"path": "data/two-room.h5", "fingerprint": "0" * 64}
     save_model(workplace / "others" / "elsewhere" / "model", tiny(), env="two-room", dataset=data)
-    newer = {"name": "lewm-25", "version": 2, "split": "test"}
+    newer = {"split": "test", "versions": {"lewm-25": 2}}
     save_model(workplace / "others" / "two" / "model", tiny(), env="two-room", protocol=newer)
+    kept = {"split": "validation"}
+    save_model(workplace / "others" / "kept" / "model", tiny(), env="two-room", protocol=kept)
     code, out, err = command(plan.main, *arguments.split())
     assert (code, out, err.count("\n")) == (2, "", 1) and says in err
 
 
 def test_the_same_pairs_again_without_the_dataset(command, tmp_path):
-    """What was kept of an evaluation is enough to judge by it again, and gives the same."""
-    kept, again = tmp_path / "kept", tmp_path / "again.json"
-    code, out, _ = command(plan.main, "--episodes", 5, "--offset", 10, "--no-video", "--record", kept, *QUICK)
+    """What was kept of an evaluation is enough to judge by it again, by its rules, and gives the same."""
+    kept, again, other = tmp_path / "kept", tmp_path / "again.json", tmp_path / "other.json"
+    line = ("--episodes", 5, "--offset", 10, "--seed", 3, "--no-video", "--record", kept, *QUICK)
+    code, out, _ = command(plan.main, *line)
     assert code == 0 and f"record: {kept}" in out
-    line = ("--pairs", kept, "--budget", 20, "--no-video", "--json", again, "--record", tmp_path / "second", *QUICK)
-    code, _, err = command(plan.main, *line)
-    assert (code, err) == (0, "")
+    quick = ("--pairs", kept, "--no-video", "--record", tmp_path / "second", *QUICK)
+    assert command(plan.main, "--json", again, *quick)[::2] == (0, "")
     first, second = json.loads((kept / "result.json").read_text()), json.loads(again.read_text())
-    for name in ("success", "random", "hard", "manifest", "mean_steps_to_success", "n", "offset", "budget"):
+    for name in ("success", "random", "hard", "manifest", "mean_steps_to_success", "n", "offset", "budget", "protocol"):
         assert first[name] == second[name]
-    assert second["dataset"] is None and first["seeds"] == second["seeds"]
+    assert second["dataset"] is None and first["seeds"] == second["seeds"] == {"training": None, "evaluation": 3}
+    assert first["agent"]["seed"] == second["agent"]["seed"] == 3
+    assert command(plan.main, "--json", other, "--seed", 4, *quick)[::2] == (0, "")
+    third = json.loads(other.read_text())
+    assert third["manifest"] == first["manifest"] and third["agent"]["seed"] == third["seeds"]["evaluation"] == 4
+    code, _, err = command(plan.main, "--protocol", "offset-50", *quick)
+    assert code == 2 and "holds pairs with offset 10, offset-50 has 50" in err
+
+
+def test_official_goals_are_not_drawn_otherwise(command, workplace):
+    pytest.importorskip("ogbench", reason="ogbench is not installed")
+    save_model(
+        workplace / "others" / "maze" / "model", tiny("ogbench/pointmaze-medium"), env="ogbench/pointmaze-medium"
+    )
+    code, _, err = command(plan.main, "--model", "others/maze", "--protocol", "ogbench", "--offset", 5)
+    assert code == 2 and "--offset: has no effect on the official goals of protocol ogbench" in err
+
+
+def test_other_planning_is_another_record(command):
+    for told in ((), ("--horizon", 3)):
+        code, out, _ = command(plan.main, "--episodes", 2, "--no-video", *QUICK, *told)
+        assert code == 0
+    asked = "candidates-8-elites-2-iterations-1-horizon-3"
+    assert f"record: runs/two-room/evaluation/lewm-25-pairs-2-{asked}-prefix" in out
+
+
+def test_several_workers_and_the_simulator(command, tmp_path):
+    results = []
+    for told in (("--workers", 1), ("--workers", 2, "--simulator", 2)):
+        file = tmp_path / f"{told[1]}.json"
+        code, out, _ = command(plan.main, "--episodes", 4, "--offset", 10, "--no-video", "--json", file, *QUICK, *told)
+        assert code == 0
+        results.append(json.loads(file.read_text()))
+    for name in ("success", "random", "noop", "replay", "hard", "mean_steps_to_success", "plans"):
+        assert results[0][name] == results[1][name]
+    assert results[0]["simulator"] is None and results[1]["simulator"]["n"] == 2 and "simulator" in out

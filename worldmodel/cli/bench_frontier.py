@@ -11,9 +11,9 @@ import tyro
 
 from worldmodel.benchmarks.settings import Setting, parse
 from worldmodel.cli import common, plan
+from worldmodel.cli.diagnosis import run_folder
 from worldmodel.cli.plan_options import FLAGS as PLAN_FLAGS
 from worldmodel.cli.plan_options import PREDICTORS, Options, check, text
-from worldmodel.envs.registry import file_name
 from worldmodel.errors import BadFile, BadValue, UnknownName
 from worldmodel.planners.registry import config_class
 
@@ -54,7 +54,7 @@ class Frontier:
     """On the processor."""
     device: str = "auto"
     """auto, cpu, or an accelerator's name."""
-    json: Annotated[str | None, text("FILE", "benchmarks/results/frontier-<env>.json")] = None
+    json: Annotated[str | None, text("FILE", "evaluation/frontier.json in the run folder")] = None
     """Where the numbers go; a plot goes beside them."""
 
 
@@ -65,7 +65,7 @@ def frontier(options: Annotated[Frontier, tyro.conf.arg(name="")]) -> None:
     check(chosen)
     settings = _settings(options)
     folder, about, env = plan.choose_model(chosen)
-    path = Path(options.json or f"benchmarks/results/frontier-{file_name(env)}.json")
+    path = Path(options.json or run_folder(folder) / "evaluation" / "frontier.json")
     common.require_writable("--json", str(path))
 
     import torch
@@ -89,6 +89,7 @@ def frontier(options: Annotated[Frontier, tyro.conf.arg(name="")]) -> None:
     if look not in task.presets:
         raise BadFile(f"--model: {folder} learned from {look!r} pictures, which {env} does not draw")
     with plan.dataset(chosen, env, trained_on.get("path"), model.config.image_size, look) as store:
+        notes = plan.held_out(chosen.dataset, about, store, options.split)
         pairs = sample_pairs(store, task, options.offset, options.episodes, options.seed, options.split)
         data = {"path": str(store.path), "fingerprint": store.fingerprint}
     with common.option("--settings"):
@@ -98,6 +99,7 @@ def frontier(options: Annotated[Frontier, tyro.conf.arg(name="")]) -> None:
         found = frontier.measure(played, env, pairs, budget, options.seed, bar.update, render_preset=look)
     print(common.aligned(frontier.rows(found)))
     weights = {"path": str(folder), "fingerprint": file_fingerprint(folder / "model.safetensors")}
+    found |= {"manifest": {"sha256": pairs.sha256, "dataset": pairs.dataset}, "notes": notes}
     told = {name: value for name, value in asdict(options).items() if name not in ("json", "model", "dataset")}
     write_json(path, {**found, "options": told, "model": weights, "dataset": data, **provenance(device)})
     print(f"numbers: {path}")

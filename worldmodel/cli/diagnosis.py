@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +55,7 @@ class Subject:
     seed: int
     device: torch.device
     json: Path  # where the numbers go
+    notes: Sequence[str]  # what is not known of the episodes
 
     @property
     def fingerprint(self) -> str:
@@ -84,10 +87,14 @@ class Subject:
             "model": {"path": str(self.folder), "fingerprint": self.fingerprint},
             "dataset": {"path": str(self.store.path), "fingerprint": self.store.fingerprint, "split": self.split},
             "seed": self.seed,
+            "notes": list(self.notes),
+            "command": shlex.join(["wm-bench", *sys.argv[1:]]),
             **values,
             **provenance(self.device),
         }
         print(common.aligned(rows))
+        for note in self.notes:
+            print(f"note: {note}")
         self.json.parent.mkdir(parents=True, exist_ok=True)
         write_json(self.json, whole)
         print(f"numbers: {self.json}")
@@ -125,7 +132,9 @@ def subject(name: str, options: Diagnosis) -> Iterator[Subject]:
         raise BadFile(f"--model: {folder} learned from {look!r} pictures, which {env} does not draw")
     size = model.config.image_size
     with plan.dataset(chosen, env, trained_on.get("path"), size, look) as store, torch.inference_mode():
+        notes = plan.held_out(options.dataset, about, store, options.split)
         yield Subject(
+            notes=notes,
             name=name,
             model=model,
             folder=folder,

@@ -91,7 +91,6 @@ def import_(weights: Annotated[str, tyro.conf.Positional], out: str, dataset: st
             "without: give the dataset they were trained on (wm-data convert reads stable-worldmodel's)"
         )
 
-    from worldmodel.benchmarks import protocols
     from worldmodel.checkpoint import save_model
     from worldmodel.datasets.store import EpisodeStore
     from worldmodel.datasets.windows import action_bounds, action_statistics
@@ -115,7 +114,7 @@ def import_(weights: Annotated[str, tyro.conf.Positional], out: str, dataset: st
     recipe = "fast-lewm" if "prefix" in model.predictors else "lewm"
     save_model(
         out, model, env=model.config.env, recipe=recipe, preset="published", source=str(weights), render_preset=look,
-        dataset=learned_from, protocol=protocols.load("lewm-25").about,
+        dataset=learned_from,  # no protocol: nobody knows which episodes published weights learned from
     )  # fmt: skip
     info(out)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import torch
 
     from worldmodel.datasets.store import EpisodeStore
+
+
+ELSEWHERE = "the model learned from another dataset; these episodes may not be held out from it"
 
 
 def main() -> None:
@@ -65,7 +68,7 @@ def _plan(
     trial = TRIALS[options.objective](options, env, task, model.config.image_size, look, folder, about)
 
     with common.options_as_fields(["deadline_ms", "horizon", "objective"]):
-        agent = model.agent(predictor=predictor, **trial.agent_options, **chosen)
+        agent = model.agent(predictor=predictor, **trial.agent_options | chosen)
     watch = 0 if options.no_video else WATCHED
     together = TOGETHER if options.deadline_ms is None else 1  # a deadline is for one robot, who does not share it
     trial.play(agent, watch, together)
@@ -102,6 +105,8 @@ def _plan(
         "image_size": model.config.image_size,
         **look,
         **trial.values(planning),
+        "notes": trial.notes,
+        "workers": options.workers,
         "model": model_facts,
         "command": shlex.join(["wm-plan", *sys.argv[1:]]),
         **provenance(device),
@@ -175,6 +180,35 @@ def dataset(
         if look != render_preset:
             raise BadFile(f"{path} has {look!r} pictures, the model was trained on {render_preset!r} ones")
         yield store
+
+
+def held_out(dataset: str | None, about: Mapping[str, Any], store: EpisodeStore, split: str) -> list[str]:
+    """Whether episodes were held out from a model: notes of what is not known.
+
+    Args:
+        dataset: as it was named, if it was.
+        about: what the model's ``config.json`` says.
+        store: the episodes.
+        split: which of them.
+
+    Raises:
+        BadFile: nobody named another dataset than the model's, but this one is.
+    """
+    trained_on = about.get("dataset") or {}
+    learned_from = {trained_on.get("fingerprint"), *(trained_on.get("before") or ())} - {None}
+    same = {store.fingerprint, *(old["fingerprint"] for old in store.attrs.get("grown_from", []))}
+    if split == "train":
+        return []
+    if not learned_from or "source" in about:  # published weights: the dataset is that of their action statistics
+        return ["it is not known which episodes the model learned from; these may be among them"]
+    if learned_from <= same:
+        return []
+    if dataset is None and trained_on.get("path") is not None:
+        raise BadFile(
+            f"--dataset: {store.path} is not what the model learned from, its {split} episodes may not be held out: "
+            "name it, or another, to judge by it all the same"
+        )
+    return [ELSEWHERE]
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
@@ -24,6 +25,7 @@ NAMES = (
     "deadline_ms",
     "seed",
 )
+DRAWING = ("episodes", "offset", "variation", "split", "dataset")  # how pairs are drawn
 FLAGS = {name: f"--{name.replace('_', '-')}" for name in (*NAMES, "predictor")} | {"goal_offset": "--offset"}
 WATCHED = 9  # rollouts in the video
 TOGETHER = 50  # environments in lock-step at most
@@ -52,7 +54,7 @@ class Options:
     """Episodes to take starts and goals from."""
     split: Annotated[str | None, text("NAME", "the protocol's: test")] = None
     """Which of its episodes: test, validation or train."""
-    protocol: str = "lewm-25"
+    protocol: Annotated[str | None, text("NAME", "lewm-25; with --pairs, theirs")] = None
     """Rules of the evaluation: lewm-25, offset-50, offset-75, offset-100, strict, robust or ogbench."""
     episodes: Annotated[int | None, text("INT", "the protocol's, 200; for reward, 20")] = None
     """Start and goal pairs; for reward, episodes."""
@@ -78,19 +80,19 @@ class Options:
     """Milliseconds in which to plan, encoding included: the best found by then is executed."""
     execute_steps: Annotated[int | None, text("INT", "5; for reward, 1")] = None
     """Model steps executed before planning again."""
-    seed: int = 0
+    seed: Annotated[int | None, text("INT", "the protocol's; for reward, 0")] = None
     """Of the pairs or episodes, the search and the random policy."""
     workers: int = 1
     """Processes that share the pairs, which changes no result; 0 for one a core."""
     simulator: int = 0
-    """Pairs on which the same search also plans on the true simulator, 64 candidates and 5 iterations: the ceiling."""
+    """Pairs on which CEM (64 candidates, 5 iterations) also plans on the true simulator: a ceiling, such as 50."""
     watch: tyro.conf.FlagCreatePairsOff[bool] = False
     """Watch it plan, one pair after another: in a window, or in a line of the terminal."""
     device: str = "auto"
     """auto, cpu, or an accelerator's name."""
     json: Annotated[str | None, text("FILE", "none")] = None
     """Write every number here."""
-    record: Annotated[str | None, text("FOLDER", "evaluation/<protocol>-<predictor> in the run folder")] = None
+    record: Annotated[str | None, text("FOLDER", "evaluation/<rules>-<predictor> in the run folder")] = None
     """Keep the evaluation here: its numbers, its pairs, and what happened on each of them."""
     video: Annotated[str | None, text("FILE", "plan.mp4 in the run folder")] = None
     """Write rollouts beside their goals here."""
@@ -120,9 +122,11 @@ def check(options: Options) -> dict[str, Any]:
             if getattr(options, name) != getattr(Options, name):
                 raise BadValue(f"--{name}: has no effect where nothing is planned but --objective {options.objective}")
     if options.pairs is not None:
-        for name in ("episodes", "offset", "variation", "split", "dataset"):
+        for name in DRAWING:
             if getattr(options, name) is not None:
                 raise BadValue(f"--{name}: has no effect on --pairs, which are all played as they are")
+    if options.seed is not None and options.seed < 0:
+        raise BadValue(f"--seed: expected 0 or more, got {options.seed}")
     for name in ("episodes", "offset", "budget"):
         value = getattr(options, name)
         if value is not None and value < 1:
@@ -130,11 +134,33 @@ def check(options: Options) -> dict[str, Any]:
     for name in ("workers", "simulator"):
         if getattr(options, name) < 0:
             raise BadValue(f"--{name}: expected 0 or more, got {getattr(options, name)}")
+    if options.deadline_ms is not None and options.workers != 1:
+        raise BadValue("--workers: share the processor, which a deadline does not; leave out one of the two")
     if options.watch and options.workers != 1:
         raise BadValue("--watch: shows one process only, leave out --workers")
     if options.predictor not in (None, *PREDICTORS):
         with common.option("--predictor"):
             raise UnknownName("predictor", options.predictor, PREDICTORS)
+    _require_record(options.record)
     for name in ("json", "video", "report"):
         common.require_writable(f"--{name}", getattr(options, name))
     return chosen
+
+
+def planned_otherwise(options: Options) -> list[str]:
+    """What was asked of planning that is not its default, as the name of an evaluation says it."""
+    names = [name for name in NAMES if name not in ("objective", "seed")]
+    told = [f"{name}-{value}" for name in names if (value := getattr(options, name)) != getattr(Options, name)]
+    return told + [option.replace("=", "-") for option in options.search]
+
+
+def _require_record(folder: str | None) -> None:
+    """Refuse to replace a folder that is no evaluation, or to find out at the end that none can be written."""
+    if folder is None:
+        return
+    path = Path(folder)
+    if path.is_dir() and any(path.iterdir()) and not (path / "result.json").is_file():
+        raise BadValue(f"--record: {folder} holds other things than an evaluation, and would be replaced")
+    if path.is_file():
+        raise BadValue(f"--record: {folder} is a file, expected a folder")
+    common.require_writable("--record", str(path / "result.json"))

@@ -126,7 +126,7 @@ def learn(options: Options, env: str, out: Path, old: RunConfig | None, device: 
         seed=config.train.seed,
         render_preset=store.attrs.get("render_preset", "fast"),
         dataset={"path": str(store.path), "fingerprint": store.fingerprint, "before": config.learned},
-        protocol=protocols.load("lewm-25").about,
+        protocol=protocols.kept_ready(),
         report=report,
     )
     return summary(out, model, steps, report, config)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from worldmodel.benchmarks import evaluate, protocols, report, returns, simulator
 from worldmodel.benchmarks.pairs import Pairs, official_pairs, sample_pairs
+from worldmodel.benchmarks.protocols import Protocol
 from worldmodel.benchmarks.record import PAIRS, Record, load_pairs
 from worldmodel.benchmarks.watch import looking_on
 from worldmodel.cli import common, plan
+from worldmodel.cli.plan_options import DRAWING, planned_otherwise
 from worldmodel.envs.registry import file_name
-from worldmodel.errors import BadFile
+from worldmodel.errors import BadFile, BadValue
 
 if TYPE_CHECKING:
     from worldmodel.benchmarks.evaluate import Rollout
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from worldmodel.planners.agent import Agent
 
 REWARD_EPISODES = 20
-_ELSEWHERE = "the model learned from another dataset; these episodes may not be held out from it"
 
 
 class Goals:
@@ -48,36 +49,43 @@ class Goals:
     ) -> None:
         self.env, self.image_size, self.look, self.workers = env, image_size, look, options.workers
         self.watched, self.folder = options.watch and not common.rank(), folder
-        self.simulated = options.simulator
+        self.simulated, self.asked = options.simulator, planned_otherwise(options)
+        if self.simulated and not task.restorable:
+            raise BadValue(f"--simulator: {env} cannot be put into a state, so nothing can be simulated from there")
         self.ceiling: dict[str, Any] | None = None
         self.notes: list[str] = []
         self.dataset: dict[str, str] | None = None
-        with common.option("--protocol"):
-            protocol = protocols.load(options.protocol)
-            protocols.require_possible(protocol, task, env)
-            if options.split is None:
-                protocols.require_same(protocol, about.get("protocol"), str(folder))
         self.trained_with = about.get("seed")
+        kept = about.get("protocol")
         if options.pairs is not None:
-            self.pairs = self._given(options.pairs, about)
-            protocol = protocol.change(
-                **{name: getattr(self.pairs, name) for name in ("offset", "strict", "variation")}
-            )
-            self.protocol = protocol.change(pairs=len(self.pairs), split=self.pairs.split, budget=options.budget)
+            self.pairs, self.protocol = self._given(options, about)
+            with common.option("--protocol"):
+                protocols.require_same(self.protocol, kept, str(folder))
         else:
-            self.protocol = protocol.change(
-                offset=options.offset,
-                budget=options.budget or (2 * options.offset if options.offset else None),
-                split=options.split,
-                pairs=options.episodes,
-                variation=options.variation,
-                seed=options.seed or None,
-            )
-            protocols.require_possible(self.protocol, task, env)
+            with common.option("--protocol"):
+                self.protocol = self._changed(protocols.load(options.protocol or protocols.DEFAULT), options)
+                protocols.require_possible(self.protocol, task, env)
+                protocols.require_same(self.protocol, kept, str(folder))
             self.pairs = self._drawn(options, task, about)
         self.budget: int = self.protocol.budget or task.official_steps
-        self.agent_options = {"goal_offset": self.pairs.offset}
+        self.agent_options = {"goal_offset": self.pairs.offset, "seed": self.protocol.seed}
         self.start = self.pairs.options(0)
+
+    def _changed(self, protocol: Protocol, options: Options) -> Protocol:
+        """The rules with what was asked for instead."""
+        if protocol.goals == "official":
+            for name in DRAWING:
+                if name != "episodes" and getattr(options, name) is not None:
+                    with common.option(f"--{name}"):
+                        raise BadValue(f"has no effect on the official goals of protocol {protocol.name}")
+        return protocol.change(
+            offset=options.offset,
+            budget=options.budget or (2 * options.offset if options.offset else None),
+            split=options.split,
+            pairs=options.episodes,
+            variation=options.variation,
+            seed=options.seed,
+        )
 
     def _drawn(self, options: Options, task: Any, about: Mapping[str, Any]) -> Pairs:
         p = self.protocol
@@ -85,14 +93,7 @@ class Goals:
             return official_pairs(task, self.env, p.pairs, p.seed, p.strict)
         trained_on = about.get("dataset") or {}
         with plan.dataset(options, self.env, trained_on.get("path"), self.image_size, **self.look) as store:
-            same = {store.fingerprint, *(old["fingerprint"] for old in store.attrs.get("grown_from", []))}
-            if not _learned_from(about) <= same:
-                if options.dataset is None and trained_on.get("path") is not None:
-                    raise BadFile(
-                        f"--dataset: {store.path} is not what the model learned from, its {p.split} episodes may not "
-                        "be held out: name it, or another, to judge by it all the same"
-                    )
-                self.notes.append(_ELSEWHERE)
+            self.notes += plan.held_out(options.dataset, about, store, p.split)
             self.dataset = {"path": str(store.path), "fingerprint": store.fingerprint}
             assert p.offset is not None
             fewer = options.episodes is None
@@ -104,14 +105,33 @@ class Goals:
             self.protocol = p.change(pairs=len(pairs))
         return pairs
 
-    def _given(self, path: str, about: Mapping[str, Any]) -> Pairs:
+    def _given(self, options: Options, about: Mapping[str, Any]) -> tuple[Pairs, Protocol]:
+        """The pairs of an earlier evaluation, and its rules or those asked for, which must be of such pairs."""
+        assert options.pairs is not None
+        path = Path(options.pairs)
         with common.option("--pairs"):
-            pairs = load_pairs(Path(path) / PAIRS if Path(path).is_dir() else path)
+            pairs = load_pairs(path / PAIRS if path.is_dir() else path)
             if pairs.env != self.env:
                 raise BadFile(f"{path} holds pairs of {pairs.env}, not of {self.env}")
-        if pairs.dataset is not None and _learned_from(about) - {pairs.dataset}:
-            self.notes.append(_ELSEWHERE)
-        return pairs
+        with common.option("--protocol"):
+            if options.protocol is None and path.is_dir():
+                protocol = protocols.from_values(Record.load(path).values["protocol"])
+            else:
+                protocol = protocols.load(options.protocol or protocols.DEFAULT).change(pairs=len(pairs))
+            for name in ("offset", "strict", "variation"):
+                if getattr(protocol, name) != getattr(pairs, name):
+                    raise BadFile(
+                        f"{path} holds pairs with {name} {getattr(pairs, name)}, {protocol.name} has "
+                        f"{getattr(protocol, name)}: name the protocol that they were drawn by"
+                    )
+        fingerprints = {
+            (about.get("dataset") or {}).get("fingerprint"),
+            *((about.get("dataset") or {}).get("before") or ()),
+        }
+        if pairs.dataset is not None and fingerprints != {pairs.dataset}:
+            self.notes.append(plan.ELSEWHERE)
+        split = None if protocol.goals == "official" else pairs.split
+        return pairs, protocol.change(split=split, budget=options.budget, seed=options.seed)
 
     def play(self, agent: Agent, watch: int, together: int) -> None:
         """Let the agent act, then what it is compared with."""
@@ -150,8 +170,8 @@ class Goals:
 
     def keep(self, values: Mapping[str, Any], folder: str | None, run: Path) -> Path:
         """Write the record of the evaluation."""
-        changed = "".join(f"+{name}-{getattr(self.protocol, name)}" for name in self.protocol.changed)
-        name = file_name(f"{self.protocol.name}{changed}-{values['predictor']}")
+        changed = [f"{name}-{getattr(self.protocol, name)}" for name in self.protocol.changed]
+        name = file_name("-".join([self.protocol.name, *changed, *self.asked, values["predictor"]]))
         record = Record(values=values, pairs=self.pairs, outcome=self.outcome, floors=self.baselines)
         return record.save(folder or run / "evaluation" / name)
 
@@ -181,17 +201,17 @@ class Rewards:
         folder: Path,
         about: Mapping[str, Any],
     ) -> None:
-        self.env, self.seed, self.image_size, self.look = env, options.seed, image_size, look
+        self.env, self.seed, self.image_size, self.look = env, options.seed or 0, image_size, look
         self.workers = options.workers
-        self.seeds = returns.beginnings(options.episodes or REWARD_EPISODES, options.seed)
+        self.seeds = returns.beginnings(options.episodes or REWARD_EPISODES, self.seed)
         trained_on = about.get("dataset") or {}
         with plan.dataset(options, env, trained_on.get("path"), image_size, **look) as store:
             self.dataset = {"path": str(store.path), "fingerprint": store.fingerprint}
-            self.notes = [] if _learned_from(about) <= {store.fingerprint} else [_ELSEWHERE]
             with common.option("--dataset"):
                 self.budget = options.budget or returns.usual_budget(store)
                 self.behaviour = returns.recorded(store, self.budget)
-        self.agent_options: dict[str, Any] = {}
+        self.notes: list[str] = []
+        self.agent_options: dict[str, Any] = {"seed": self.seed}
         self.start: dict[str, Any] = {}
 
     def play(self, agent: Agent, watch: int, together: int) -> None:
@@ -226,12 +246,6 @@ class Rewards:
         """Nothing: returns are all there is."""
 
     rows = staticmethod(returns.rows)
-
-
-def _learned_from(about: Mapping[str, Any]) -> set[str]:
-    """Fingerprints of the datasets that a model learned from."""
-    trained_on = about.get("dataset") or {}
-    return {trained_on.get("fingerprint"), *(trained_on.get("before") or ())} - {None}
 
 
 TRIALS: dict[str, type[Goals] | type[Rewards]] = {"goal": Goals, "reward": Rewards}
