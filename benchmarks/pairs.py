@@ -44,13 +44,16 @@ class Pairs:
 
     @property
     def sha256(self) -> str:
-        """What these pairs are: a hash of the task, the rule of success, starts, goals, demonstrations and worlds."""
-        digest = hashlib.sha256(f"{self.env} {self.offset} {self.strict} {self.variation}".encode())
-        arrays = [self.starts, self.goals, self.actions, self.row]
-        arrays += [world["variation"][name] for world in self.worlds for name in sorted(world.get("variation", ()))]
-        for array in arrays:
-            digest.update(f"{array.shape}".encode())
-            digest.update(np.ascontiguousarray(array, "<f4" if array.dtype == np.float32 else "<f8").tobytes())
+        """What is played and how it is counted: a hash of all but the label and the counts of what was left out."""
+        facts = (self.env, self.offset, self.split, self.dataset, self.strict, self.variation)
+        digest = hashlib.sha256("\n".join(map(str, facts)).encode())
+        arrays = [(name, getattr(self, name)) for name in ("starts", "goals", "actions", "episode", "row", "hard")]
+        told = (*(world.get("variation", {}) for world in self.worlds), *self.ways)
+        arrays += [(name, np.asarray(values[name])) for values in told for name in sorted(values)]
+        for name, array in arrays:
+            digest.update(f"{name} {array.shape}".encode())
+            kept = {np.float32: "<f4", np.uint8: "u1"}.get(array.dtype.type, "<f8")
+            digest.update(np.ascontiguousarray(array, kept).tobytes())
         return digest.hexdigest()
 
     def options(self, i: int) -> dict[str, Any]:

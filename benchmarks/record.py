@@ -6,7 +6,7 @@ Pictures are not kept: they are drawn again from the states, and what a model ma
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from worldmodel.files import read_json, replacing, write_json
 RESULT, PAIRS, TRACE = "result.json", "pairs.npz", "trace.npz"
 _ARRAYS = ("starts", "goals", "actions", "episode", "row", "hard")
 _WORLD = "world."  # prefix of the factors of variation
+_WAY, _STEPS = "way.", "steps"  # prefix of the ways back to starts, whose actions lie end to end; how many of each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +89,7 @@ def save_pairs(path: str | Path, pairs: Pairs) -> Path:
     arrays = {name: getattr(pairs, name) for name in _ARRAYS}
     for name in pairs.worlds[0].get("variation", ()) if pairs.worlds else ():
         arrays[_WORLD + name] = np.stack([world["variation"][name] for world in pairs.worlds])
+    arrays |= {_WAY + name: x for name, x in _joined(pairs.ways).items()}
     facts["sha256"] = pairs.sha256
     with replacing(path) as temporary, open(temporary, "wb") as out:
         np.savez_compressed(out, about=np.array(json.dumps(facts)), **arrays)
@@ -104,10 +106,13 @@ def load_pairs(path: str | Path) -> Pairs:
     try:
         facts = json.loads(str(arrays.pop("about")))
         said = facts.pop("sha256")
-        varied = {name.removeprefix(_WORLD): x for name, x in arrays.items() if name.startswith(_WORLD)}
+        varied, way = (
+            {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}
+            for prefix in (_WORLD, _WAY)
+        )
         worlds = [{"variation": {k: x[i] for k, x in varied.items()}} for i in range(len(arrays["starts"]))]
         facts |= {name: arrays[name] for name in _ARRAYS}
-        pairs = Pairs(**facts, worlds=tuple(worlds) if varied else ())
+        pairs = Pairs(**facts, worlds=tuple(worlds) if varied else (), ways=_parted(way))
     except (KeyError, TypeError, ValueError) as error:
         raise BadFile(
             f"{path} is no manifest of start and goal pairs: wm-plan writes {PAIRS} beside its result"
@@ -115,6 +120,27 @@ def load_pairs(path: str | Path) -> Pairs:
     if pairs.sha256 != said:
         raise BadFile(f"{path} was changed: its pairs have the hash {pairs.sha256[:12]}, not {said[:12]}")
     return pairs
+
+
+def _joined(ways: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """What leads back to each start as one array for each thing; actions, so many for each, end to end."""
+    if not ways:
+        return {}
+    found = {name: np.stack([way[name] for way in ways]) for name in ways[0] if name != "actions"}
+    actions = [way["actions"] for way in ways]
+    return {**found, "actions": np.concatenate(actions), _STEPS: np.array([len(taken) for taken in actions])}
+
+
+def _parted(found: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], ...]:
+    """The ways that `_joined` joined."""
+    if not found:
+        return ()
+    others = {name: x for name, x in found.items() if name not in ("actions", "seed", _STEPS)}
+    parts = np.split(found["actions"], np.cumsum(found[_STEPS])[:-1])
+    return tuple(
+        {"seed": int(seed), "actions": taken, **{name: x[i] for name, x in others.items()}}
+        for i, (seed, taken) in enumerate(zip(found["seed"], parts, strict=True))
+    )
 
 
 def _traced(outcome: Outcome) -> dict[str, np.ndarray]:
@@ -127,5 +153,5 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             return dict(file)
     except FileNotFoundError as error:
         raise BadFile(f"no such file: {path}") from error
-    except Exception as error:  # a damaged archive is reported in many ways
-        raise BadFile(f"{path} cannot be read: {error}") from error
+    except Exception as error:  # a damaged archive is reported in many ways, with advice that is none
+        raise BadFile(f"{path} cannot be read: it is not what wm-plan writes, or damaged") from error

@@ -138,6 +138,7 @@ def test_strict_pusht_asks_for_the_block_alone():
         ("--record text.h5/deeper", "--record: text.h5/deeper/result.json cannot be written"),
         ("--workers 2 --deadline-ms 100", "--workers: share the processor, which a deadline does not"),
         ("--workers 2 --watch", "--watch: shows one process only"),
+        ("--pairs data/two-room.h5", "two-room.h5 cannot be read: it is not what wm-plan writes, or damaged\n"),
         ("--pairs runs --episodes 5", "--episodes: has no effect on --pairs"),
     ],
 )

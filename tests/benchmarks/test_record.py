@@ -54,10 +54,41 @@ def test_what_happened_follows_from_start_and_actions(record):
 def test_the_hash_is_of_what_is_played(record):
     pairs = record.pairs
     other = {"starts": pairs.starts + 1e-9, "goals": pairs.goals[::-1], "actions": pairs.actions * 2, "strict": True}
-    other |= {"worlds": pairs.worlds[::-1], "env": "pusht"}
+    other |= {"worlds": pairs.worlds[::-1], "env": "pusht", "variation": "all", "offset": 14, "row": pairs.row + 1}
+    other |= {"split": "train", "dataset": "0" * 64, "episode": pairs.episode * 0, "hard": ~pairs.hard}
+    ways = _ways(len(pairs))
+    other["ways"] = ways
     hashes = {dataclasses.replace(pairs, **{name: value}).sha256 for name, value in other.items()}
-    assert len({*hashes, pairs.sha256}) == 7
+    assert len({*hashes, pairs.sha256}) == 1 + len(other) == 15
+    for name, value in ways[-1].items():
+        hashes.add(dataclasses.replace(pairs, ways=(*ways[:-1], {**ways[-1], name: value + 1})).sha256)
+    assert len(hashes) == len(other) + 5
     assert dataclasses.replace(pairs, solved_at_start=99).sha256 == pairs.sha256
+
+
+def _ways(n):
+    """Reset options as those of an environment that can only replay."""
+    return tuple(
+        {
+            "seed": i,
+            "actions": np.full((i, 2), 0.5, np.float32),
+            "goal": np.full((16, 16, 3), i, np.uint8),
+            "goal_state": np.full(2, i / 3),
+            "scale": np.full(2, 1.5),
+        }
+        for i in range(n)
+    )
+
+
+def test_ways_back_come_back_as_they_were(record, tmp_path):
+    ways = _ways(len(record.pairs))
+    pairs = dataclasses.replace(record.pairs, ways=ways, worlds=(), variation="")
+    back = load_pairs(save_pairs(tmp_path / "pairs.npz", pairs))
+    assert back.sha256 == pairs.sha256 and type(back.ways[0]["seed"]) is int
+    for before, after in zip(ways, back.ways, strict=True):
+        assert before.keys() == after.keys()
+        for name in before:
+            np.testing.assert_array_equal(before[name], after[name], strict=name != "seed")
 
 
 def test_damage_is_said(record, tmp_path):

@@ -11,8 +11,11 @@ import pytest
 from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 
-from worldmodel.benchmarks.evaluate import floors_and_ceiling
+from worldmodel.benchmarks.evaluate import evaluate, floors_and_ceiling
 from worldmodel.benchmarks.pairs import sample_pairs
+from worldmodel.benchmarks.policies import ReplayPolicy
+from worldmodel.benchmarks.record import load_pairs, save_pairs
+from worldmodel.benchmarks.workers import identical
 from worldmodel.datasets.collect import collect
 from worldmodel.datasets.store import EpisodeStore
 from worldmodel.envs import registry
@@ -157,6 +160,17 @@ def test_every_recorded_row_is_found_again_and_replay_succeeds(lines: EpisodeSto
         assert np.array_equal(info["goal_state"], pairs.goals[i]) and info["distance"] > 0.25
     outcomes = floors_and_ceiling(lines.env, pairs, 4, seed=0)
     assert outcomes["replay"].rate == 1.0 and outcomes["noop"].rate < 1.0
+
+
+def test_pairs_that_were_kept_are_played_again(lines: EpisodeStore, tmp_path: Path) -> None:
+    """The way back to each start is kept with them: the dataset is not needed."""
+    task = registry.make(lines.env, image_size=16).unwrapped
+    pairs = sample_pairs(lines, task, 4, 6, seed=0, split="train")
+    kept = load_pairs(save_pairs(tmp_path / "pairs.npz", pairs))
+    assert kept.sha256 == pairs.sha256 and len({len(way["actions"]) for way in kept.ways}) > 1
+    one, two = (evaluate(ReplayPolicy(these.actions), lines.env, these, 4, 16, watch=6) for these in (pairs, kept))
+    assert identical(one, two).all() and two.rate == 1.0
+    assert all(np.array_equal(a.goal, b.goal) for a, b in zip(one.rollouts, two.rollouts))
 
 
 def test_an_environment_that_does_not_return_to_its_start_is_refused(tmp_path: Path) -> None:
