@@ -60,6 +60,32 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, float(Fraction(2 * tail, 2**n)))
 
 
+def sign_flips(differences: np.ndarray, cluster: np.ndarray) -> float:
+    """Exact two-sided p-value that two policies do equally well, when what one cluster shows is evidence just once.
+
+    Fisher's randomisation test (1935): if they do, either could have had the other's results of a whole cluster, so
+    every choice of signs of the clusters' sums ``d`` is as likely, and the p-value is the share of choices with
+    ``|sum of +-d|`` at least the observed one. All are counted, one cluster after another. With every pair a cluster of
+    its own this is `mcnemar`.
+
+    Args:
+        differences: (n,) whole numbers, such as 1 where the first alone succeeded and -1 where the second did.
+        cluster: (n,), which cluster each belongs to.
+
+    Raises:
+        BadValue: some that are not whole.
+    """
+    if not (differences == np.rint(differences)).all():
+        raise BadValue(f"differences: expected whole numbers, got {differences}")
+    _, which = np.unique(cluster, return_inverse=True)
+    sums = np.bincount(which, differences).astype(int)
+    shares = np.ones(1)  # of the choices, by what the positive ones add to
+    for size in np.abs(sums[sums != 0]).tolist():
+        shares = 0.5 * (np.pad(shares, (size, 0)) + np.pad(shares, (0, size)))
+    total = 2 * np.arange(len(shares)) - np.abs(sums).sum()
+    return min(1.0, float(shares[np.abs(total) >= abs(sums.sum())].sum()))
+
+
 def signed_rank(differences: np.ndarray) -> float:
     """Exact two-sided p-value that paired differences are as often above as below 0, the larger ones counting more.
 

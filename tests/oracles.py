@@ -253,6 +253,14 @@ def signed_rank_slow(differences: list[float]) -> float:
     return min(1.0, 2 * min(below, above) / len(sums))
 
 
+def sign_flips_slow(differences: list[float], cluster: list[int]) -> float:
+    """The randomisation test by trying every choice of signs of the clusters."""
+    sums = [sum(d for d, c in zip(differences, cluster) if c == which) for which in sorted(set(cluster))]
+    choices = list(itertools.product((-1, 1), repeat=len(sums)))
+    extreme = [abs(sum(s * d for s, d in zip(signs, sums))) >= abs(sum(sums)) for signs in choices]
+    return sum(extreme) / len(choices)
+
+
 def foreseen_one_by_one(predictor, z, actions, execute_steps, context):
     """What was expected at every block, each predicted anew from the last moment of planning before it."""
     found = [z[0]]

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from tests.oracles import signed_rank_slow
-from worldmodel.benchmarks.intervals import bootstrap_clusters, mcnemar, signed_rank, wilson
+from tests.oracles import sign_flips_slow, signed_rank_slow
+from worldmodel.benchmarks.intervals import bootstrap_clusters, mcnemar, sign_flips, signed_rank, wilson
 from worldmodel.errors import BadValue
 
 
@@ -93,6 +93,28 @@ def test_signed_rank_counts_all_signs(seed):
     rng = np.random.default_rng(seed)
     differences = rng.integers(-3, 6, rng.integers(1, 11)).astype(float)  # with ties and zeros
     assert signed_rank(differences) == pytest.approx(signed_rank_slow(differences.tolist()), rel=1e-12)
+
+
+def test_sign_flips_by_hand():
+    """Sums 3, 2, 1, 1 of which all are ahead: 1 of 16 choices is as large, and 1 as small."""
+    differences, cluster = np.ones(7), np.array([0, 0, 0, 1, 1, 2, 3])
+    assert sign_flips(differences, cluster) == 2 / 16
+    differences[3:5] = -1  # 3 - 2 + 1 + 1 = 3: choices that add to 3 or more are 7, 5, 5, 3 and 3
+    assert sign_flips(differences, cluster) == 10 / 16
+    assert sign_flips(np.zeros(3), np.arange(3)) == sign_flips(np.empty(0), np.empty(0, int)) == 1.0
+    with pytest.raises(BadValue, match="whole"):
+        sign_flips(np.array([0.5]), np.zeros(1))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_sign_flips_count_all_choices(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1, 40))
+    differences, cluster = rng.integers(-1, 2, n).astype(float), rng.integers(0, 9, n)
+    expected = sign_flips_slow(differences.tolist(), cluster.tolist())
+    assert sign_flips(differences, cluster) == pytest.approx(expected, rel=1e-12)
+    ahead, behind = int((differences > 0).sum()), int((differences < 0).sum())
+    assert sign_flips(differences, np.arange(n)) == pytest.approx(mcnemar(ahead, behind), rel=1e-12)
 
 
 def test_signed_rank_of_nothing_and_of_very_many():
