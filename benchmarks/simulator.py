@@ -1,8 +1,8 @@
-"""The ceiling of planning: the same search on the true simulator instead of a model.
+"""What planning reaches with predictions that are right: CEM on the true simulator instead of a model.
 
-What a world model with this planner reaches is read against what the planner reaches when its predictions are right.
-Only for tasks whose every state can be set. Shapes: N candidates, H horizon (model steps), F action block, a action
-size, A = F * a, S numbers in a state.
+Not an agent's own search: how many candidates it scores, and how often, is its own, and it knows the task's distance to
+the goal. How far it looks ahead can be an agent's. Only for tasks whose every state can be set. Shapes: N candidates, H
+horizon (model steps), R model steps executed of a plan, F action block, a action size, A = F * a, S numbers in a state.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from worldmodel.benchmarks.evaluate import Outcome, evaluate
+from worldmodel.benchmarks.intervals import mcnemar
 from worldmodel.benchmarks.pairs import Pairs
 from worldmodel.benchmarks.policies import Memory
 from worldmodel.benchmarks.report import proportion
@@ -50,13 +51,14 @@ class Place:
 
 
 class SimulatorPolicy:
-    """CEM whose candidates are simulated from the true state, executed whole before it plans again.
+    """CEM whose candidates are simulated from the true state.
 
     The search is ours (``planners/cem.py``), in units of half the range of each action, and its noise is seeded by the
     numbers of the pair and the plan as an agent's. A candidate costs the least distance to the goal (``task.distance``)
     of all states on its way, since a success counts whenever it happens, and it is simulated no further once it
-    succeeds; of strict pairs, whose success counts at the end alone, it costs the distance of its last state. As
-    nothing that was simulated can turn out otherwise, the cheapest candidate is executed instead of the last mean.
+    succeeds; of strict pairs, whose success counts at the end alone, it costs the ``task.shortfall`` of its last
+    state. As nothing that was simulated can turn out otherwise, the cheapest candidate is executed instead of the last
+    mean.
 
     Args:
         task: name of the environment.
@@ -64,6 +66,7 @@ class SimulatorPolicy:
         seed: of the search.
         horizon: H.
         action_block: F.
+        execute_steps: R; all of the plan by default.
         candidates: N.
         iterations: of the search.
         options: further arguments of the task.
@@ -72,7 +75,7 @@ class SimulatorPolicy:
         stats: what planning took.
 
     Raises:
-        BadValue: a task whose states cannot be set.
+        BadValue: a task whose states cannot be set, or more steps to execute than a plan has.
     """
 
     def __init__(
@@ -82,12 +85,16 @@ class SimulatorPolicy:
         seed: int = 0,
         horizon: int = 5,
         action_block: int = 5,
+        execute_steps: int | None = None,
         candidates: int = 64,
         iterations: int = 5,
         **options: Any,
     ) -> None:
         self.name, self.pairs, self.seed, self.options = task, pairs, seed, options
         self.horizon, self.action_block = horizon, action_block
+        self.execute_steps = horizon if execute_steps is None else execute_steps
+        if not 1 <= self.execute_steps <= horizon:
+            raise BadValue(f"execute_steps: expected 1 to the horizon, {horizon}, got {execute_steps}")
         self.config = CEMConfig(candidates=candidates, iterations=iterations)
         self.stats = Simulated()
         self._task: Any = None
@@ -133,7 +140,7 @@ class SimulatorPolicy:
         self.stats.count(plan.stats.milliseconds, 1)
         self.stats.solves.append(plan.stats)
         queue = (middle + half * plan.best[0]).view(-1, len(task.action_space.low)).numpy()
-        return replace(place, plans=place.plans + 1, queue=tuple(queue))
+        return replace(place, plans=place.plans + 1, queue=tuple(queue[: self.execute_steps * self.action_block]))
 
     def _gap(self, task: Any, state: np.ndarray, goal: np.ndarray, actions: np.ndarray) -> float:
         """Cost of actions (T, a) from a state."""
@@ -145,7 +152,7 @@ class SimulatorPolicy:
                 least = min(least, task.distance(state, goal))
                 if task.success(state, goal):
                     break
-        return float(task.distance(state, goal) if self.pairs.strict else least)
+        return float(task.shortfall(state, goal) if self.pairs.strict else least)
 
     def _at(self, row: int) -> Any:
         """The simulator, in the world of a pair."""
@@ -170,6 +177,7 @@ def ceiling(
     n: int = 50,
     progress: Callable[[int], object] | None = None,
     workers: int = 1,
+    policy: Outcome | None = None,
     **options: Any,
 ) -> tuple[Outcome, dict[str, Any]]:
     """Plan on the true simulator for some of the pairs, spread evenly over them.
@@ -182,27 +190,38 @@ def ceiling(
         n: of how many pairs at least, if there are as many.
         progress: as ``evaluate`` calls it, of ``len(values["pairs"]) * budget`` steps in all.
         workers: as for ``evaluate``.
-        options: of ``SimulatorPolicy``.
+        policy: what is read against it, on all pairs.
+        options: of ``SimulatorPolicy``: ``horizon``, ``action_block``, ``execute_steps``, ``candidates`` ...
 
     Returns:
-        The outcome on those pairs, and values for JSON: which ``pairs``, their success with its interval, and the
-        budget of the search in environment steps that were simulated.
+        The outcome on those pairs, and values for JSON: which ``pairs``, which of them were ``solved``, their success
+        with its interval, and the budget of the search in environment steps that were simulated. If a policy is given,
+        its success on exactly these pairs, and McNemar's exact p-value that the two do equally well.
     """
-    policy = SimulatorPolicy(task, pairs, seed, **options)
+    search = SimulatorPolicy(task, pairs, seed, **options)
     rows = some(len(pairs), n)
-    outcome = evaluate(policy, task, pairs, budget, progress=progress, only=rows, workers=workers, observation="state")
+    outcome = evaluate(search, task, pairs, budget, progress=progress, only=rows, workers=workers, observation="state")
     return outcome, {
         **proportion(outcome.success),
         "hard": proportion(outcome.success[pairs.hard[rows]]),
         "pairs": list(rows),
-        "candidates": policy.config.candidates,
-        "iterations": policy.config.iterations,
-        "horizon": policy.horizon,
-        "horizon_env_steps": policy.horizon * policy.action_block,
-        "plans": policy.stats.plans,
-        "ms_per_plan": policy.stats.ms_per_plan,
-        "simulated_env_steps": policy.stats.env_steps,
+        "solved": outcome.success.tolist(),
+        **(_beside(outcome.success, policy.success[rows]) if policy else {}),
+        "candidates": search.config.candidates,
+        "iterations": search.config.iterations,
+        "horizon": search.horizon,
+        "horizon_env_steps": search.horizon * search.action_block,
+        "execute_env_steps": search.execute_steps * search.action_block,
+        "plans": search.stats.plans,
+        "ms_per_plan": search.stats.ms_per_plan,
+        "simulated_env_steps": search.stats.env_steps,
     }
+
+
+def _beside(search: np.ndarray, policy: np.ndarray) -> dict[str, Any]:
+    """The policy's success (n,) on the same pairs, and whether the two differ."""
+    p = mcnemar(int((search & ~policy).sum()), int((policy & ~search).sum()))
+    return {"policy": proportion(policy), "mcnemar_p_pairs_independent": p}
 
 
 def some(total: int, n: int) -> range:

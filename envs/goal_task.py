@@ -154,6 +154,10 @@ class GoalTask(Task):
         """Whether what the task is about is as in the goal; `success` by default."""
         return self.success(state, goal)
 
+    def shortfall(self, state: Array, goal: Array) -> float:
+        """Return how far the state is from being `accomplished`, 0 when it is as in the goal; `distance` by default."""
+        return self.distance(state, goal)
+
     def features(self, state: Array) -> Array:
         """Return what ``observation="state"`` shows of a state; all of it by default."""
         return state.copy()

@@ -151,13 +151,16 @@ class PushT(GoalTask):
 
     def accomplished(self, state: Array, goal: Array) -> bool:
         """The block alone within 20 px and 20 degrees, wherever the agent is."""
-        apart = float(np.linalg.norm(goal[2:4] - state[2:4]))
-        return apart < POSITION_TOLERANCE and _angle_gap(state, goal) < ANGLE_TOLERANCE
+        return _block_gap(state, goal) < POSITION_TOLERANCE and _angle_gap(state, goal) < ANGLE_TOLERANCE
+
+    def shortfall(self, state: Array, goal: Array) -> float:
+        """Pixels plus degrees of the block alone."""
+        return _block_gap(state, goal) + float(np.degrees(_angle_gap(state, goal)))
 
     @staticmethod
     def hard(start: Array, goal: Array) -> bool:
         """Whether the block must move more than the position tolerance."""
-        return float(np.linalg.norm(goal[2:4] - start[2:4])) > POSITION_TOLERANCE
+        return _block_gap(start, goal) > POSITION_TOLERANCE
 
     def in_view(self, state: Array) -> bool:
         """Whether the block lies wholly in the picture and the agent in the arena, not in the block."""
@@ -179,6 +182,10 @@ def _servo(x: float, v: float, target: float, low: float, high: float) -> float:
 
 def _position_gap(state: Array, goal: Array) -> float:
     return float(np.linalg.norm(goal[:4] - state[:4]))
+
+
+def _block_gap(state: Array, goal: Array) -> float:
+    return float(np.linalg.norm(goal[2:4] - state[2:4]))
 
 
 def _angle_gap(state: Array, goal: Array) -> float:

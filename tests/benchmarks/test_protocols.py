@@ -119,8 +119,9 @@ def test_strict_pusht_asks_for_the_block_alone():
     goal = state.copy()
     goal[:2] += 100.0
     assert task.accomplished(state, goal) and not task.success(state, goal)
-    goal[4] += np.radians(25)
-    assert not task.accomplished(state, goal)
+    assert task.shortfall(state, goal) == 0 < task.distance(state, goal)
+    goal[2:5] += 3, 4, np.radians(25)
+    assert not task.accomplished(state, goal) and task.shortfall(state, goal) == pytest.approx(30)
 
 
 @pytest.mark.parametrize(
