@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from worldmodel.benchmarks.intervals import bootstrap_clusters, bootstrap_mean, mcnemar
+from worldmodel.benchmarks.intervals import bootstrap_mean, mcnemar, sign_flips
 from worldmodel.benchmarks.record import Record
-from worldmodel.benchmarks.report import proportion
+from worldmodel.benchmarks.report import by_episode, proportion
 from worldmodel.errors import BadValue
 
 
@@ -17,8 +17,10 @@ def paired(first: np.ndarray, second: np.ndarray, episode: np.ndarray) -> dict[s
     """Compare who succeeded, (n,) booleans of the same pairs.
 
     ``difference`` is the first rate minus the second, with paired bootstrap 95 % intervals: of pairs drawn with
-    replacement, and ``by_episode`` of whole episodes, whose pairs may have more in common. ``p`` is McNemar's exact
-    one, from the pairs that just one of the two solved.
+    replacement, and ``by_episode`` of whole episodes, whose pairs may have more in common (None where that says
+    nothing: `report.by_episode`). ``mcnemar_p_pairs_independent`` is McNemar's exact p-value, from the pairs that just
+    one of the two solved, as if no two of them had anything in common; ``sign_flip_p_by_episode`` is that of the
+    randomisation test which exchanges the results of whole episodes (`intervals.sign_flips`).
 
     Args:
         first: of one evaluation.
@@ -35,10 +37,11 @@ def paired(first: np.ndarray, second: np.ndarray, episode: np.ndarray) -> dict[s
         "second": proportion(second),
         "difference": float(ahead.mean()) if n else None,
         **(dict(zip(("low", "high"), bootstrap_mean(ahead))) if n else {"low": None, "high": None}),
-        "by_episode": dict(zip(("low", "high"), bootstrap_clusters(ahead, episode))) if n else None,
+        "by_episode": by_episode(ahead, episode),
         **counts,
         "neither": n - sum(counts.values()),
-        "p": mcnemar(only_first, only_second),
+        "mcnemar_p_pairs_independent": mcnemar(only_first, only_second),
+        "sign_flip_p_by_episode": sign_flips(ahead, episode),
     }
 
 
@@ -81,7 +84,8 @@ def about(values: Mapping[str, Any]) -> dict[str, Any]:
 def rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """The table: one line for each kind of pairs."""
     head = ("pairs", "n", "A %", "Wilson 95 %", "B %", "Wilson 95 %", "A - B", "paired 95 %", "by episode 95 %")
-    table: list[tuple[str, ...]] = [(*head, "both", "only A", "only B", "neither", "McNemar p")]
+    tests = ("McNemar p (pairs taken as independent)", "sign-flip p (by episode)")
+    table: list[tuple[str, ...]] = [(*head, "both", "only A", "only B", "neither", *tests)]
     for kind, name in (("all", "all"), ("hard", found["hard_label"]), ("easy", f"not: {found['hard_label']}")):
         one = found[kind]
         if not one["n"]:
@@ -95,9 +99,10 @@ def rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
                 *_rate(one["second"]),
                 f"{100 * one['difference']:+.1f}",
                 _interval(one, "+.1f"),
-                _interval(one["by_episode"], "+.1f"),
+                _interval(one["by_episode"], "+.1f") if one["by_episode"] else "-",
                 *(str(one[count]) for count in ("both", "only_first", "only_second", "neither")),
-                f"{one['p']:.2g}",
+                f"{one['mcnemar_p_pairs_independent']:.2g}",
+                f"{one['sign_flip_p_by_episode']:.2g}",
             )
         )
     return table

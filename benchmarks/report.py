@@ -13,6 +13,8 @@ from worldmodel.benchmarks.intervals import bootstrap_clusters, wilson
 from worldmodel.benchmarks.pairs import Pairs
 from worldmodel.benchmarks.protocols import Protocol
 
+FEWEST_EPISODES = 5  # of which drawing again says something
+
 
 @dataclass(frozen=True, kw_only=True)
 class Planning:
@@ -47,6 +49,23 @@ def proportion(success: np.ndarray) -> dict[str, Any]:
     return {"success": count / n if n else None, "n": n, "low": low, "high": high}
 
 
+def by_episode(values: np.ndarray, episode: np.ndarray) -> dict[str, float] | None:
+    """Bootstrap 95 % interval of the mean of values (n,) when whole episodes are drawn: ``low`` and ``high``.
+
+    None where drawing again says nothing: of fewer than 5 episodes, where a few drawings are all there are and the
+    interval is far too narrow, and where every drawing gives the same mean, as at 0 and 100 %, where it would be a
+    point, as if no other rate were possible.
+
+    Args:
+        values: of each pair.
+        episode: (n,) that each pair comes from.
+    """
+    if len(np.unique(episode)) < FEWEST_EPISODES:
+        return None
+    low, high = bootstrap_clusters(values, episode)
+    return {"low": low, "high": high} if low < high else None
+
+
 def as_dict(
     protocol: Protocol,
     pairs: Pairs,
@@ -55,13 +74,16 @@ def as_dict(
     baselines: Mapping[str, Outcome],
     planning: Planning,
 ) -> dict[str, Any]:
-    """Gather everything measured; ``baselines`` are ``random``, ``noop``, ``replay`` ... on the same pairs."""
-    low, high = bootstrap_clusters(policy.success, pairs.episode)
+    """Gather everything measured; ``baselines`` are ``random``, ``noop``, ``replay`` ... on the same pairs.
+
+    ``by_episode`` is missing where the function of that name gives None.
+    """
+    resampled = by_episode(policy.success, pairs.episode)
     meaning = "accomplished after the last step" if pairs.strict else "predicate true after any step within the budget"
     drawn = "official goals in turn" if pairs.offset is None else "uniform over rows without replacement"
     return {
         **proportion(policy.success),
-        "by_episode": {"low": low, "high": high},
+        **({"by_episode": resampled} if resampled else {}),
         **{name: outcome.rate for name, outcome in baselines.items()},
         **{
             kind: {
@@ -105,14 +127,13 @@ def rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     source = "official tasks" if offset is None else f"{split} episodes"
     goal = "official goals" if offset is None else f"goal {offset} steps away"
     strict = ", kept to the end" if report["protocol"]["strict"] else ""
-    by_episode = report["by_episode"]
     return [
         ("task", f"{report['env']}, {goal}{strict}, budget {report['budget']}"),
         ("protocol", f"{report['protocol']['shown']}, manifest {report['manifest']['sha256'][:12]}"),
         ("pairs", f"{report['n']} from {report['from_episodes']} {source}; {left_out}"),
         *varied,
         ("success", _rate(report)),
-        ("  by episode", f"{'':7}  [{100 * by_episode['low']:.1f}, {100 * by_episode['high']:.1f}]  bootstrap"),
+        *_resampled(report),
         (f"  {hard['label']}", _rate(hard)),
         *_baseline(report, "random", "random policy"),
         *_baseline(report, "noop", "no-op policy"),
@@ -122,12 +143,24 @@ def rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+def _resampled(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found = report.get("by_episode")
+    return (
+        [("  by episode", f"{'':7}  [{100 * found['low']:.1f}, {100 * found['high']:.1f}]  bootstrap")] if found else []
+    )
+
+
 def _simulated(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    ceiling = report.get("simulator")
-    if not ceiling:
+    found = report.get("simulator")
+    if not found:
         return []
-    budget = f"{ceiling['candidates']} x {ceiling['iterations']}"
-    return [("true simulator", f"{_rate(ceiling)}, the same search at {budget}")]
+    search = f"{found['candidates']} candidates x {found['iterations']} iterations"
+    ahead = f"{found['horizon_env_steps']} environment steps ahead, {found['execute_env_steps']} executed"
+    table = [("CEM on the simulator", f"{_rate(found)}, {search}, {ahead}")]
+    if "policy" in found:
+        p = f"McNemar p {found['mcnemar_p_pairs_independent']:.2g}, pairs taken as independent"
+        table.append(("  the model on these", f"{_rate(found['policy'])}, {p}"))
+    return table
 
 
 def planning_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
