@@ -34,7 +34,9 @@ class Rollout:
 class Outcome:
     """What happened on every pair."""
 
-    success: np.ndarray  # (n,) bool, the predicate held after some step within the budget; after the last, if strict
+    success: (
+        np.ndarray
+    )  # (n,) bool, the predicate held after some step within the budget; after the last one taken, if strict
     steps: np.ndarray  # (n,) int64 environment steps until then (and from then on, if strict); else the budget
     rollouts: tuple[Rollout, ...]  # of some pairs, in order
     states: np.ndarray  # (n, budget + 1, S) float64, from the start on; NaN after the end of an episode
@@ -61,6 +63,9 @@ def evaluate(
     **options: Any,
 ) -> Outcome:
     """Run every pair once, many environments in lock-step; one that has succeeded is not stepped any further.
+
+    Strict pairs are played to the end of the budget and judged by the last state. Where the environment itself ends the
+    episode before (only ``gym/...`` ones do), its world has ended there: that state is the last, and counts as it is.
 
     Processes that torchrun started share the pairs and all return the whole outcome.
 
@@ -126,7 +131,7 @@ def _play(
         before, success[row] = success[row], solved(info)
         if success[row] != before:
             steps[row] = step if success[row] else budget
-        over = bool(success[row]) and not pairs.strict  # one that falls over before stays a failure
+        over = bool(success[row]) and not pairs.strict
         if observer:
             observer(row, step, seen, {**info, "success": bool(success[row])}, over or step == budget)
         return over

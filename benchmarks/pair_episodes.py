@@ -27,9 +27,14 @@ class PairEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
         pairs: starts and goals.
         first: number of the first pair.
         every: from each pair to the next.
+
+    Raises:
+        BadValue: strict pairs, which are judged after the last step and not ended by success.
     """
 
     def __init__(self, env: Any, pairs: Pairs, first: int = 0, every: int = 1) -> None:
+        if pairs.strict:
+            raise BadValue("pairs: expected ones that success ends, got strict ones: wm-plan judges those")
         super().__init__(env)
         self.pairs, self.every = pairs, every
         self._next = self._pair = first
@@ -65,7 +70,7 @@ def vector(task: str, pairs: Pairs, budget: int, count: int, image_size: int = 6
         options: further arguments of the task, such as ``render_preset``.
 
     Raises:
-        BadValue: the pairs cannot be dealt out evenly.
+        BadValue: the pairs cannot be dealt out evenly, or are strict.
         MissingExtra: Stable-Baselines3 is not installed.
     """
     if count < 1 or len(pairs) % count:

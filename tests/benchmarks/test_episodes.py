@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import gymnasium
 import numpy as np
 import pytest
@@ -45,6 +47,13 @@ def test_pairs_are_dealt_in_turn_and_end(pairs):
     env.reset()
     assert [env.step(np.zeros(2))[3] for _ in range(4)] == [False, False, False, True]
     assert isinstance(env, gymnasium.Wrapper)
+
+
+def test_strict_pairs_are_refused(pairs):
+    """They are not over when the goal is reached."""
+    env = registry.make("two-room")
+    with pytest.raises(BadValue, match="pairs: expected ones that success ends, got strict ones"):
+        PairEpisodes(env, replace(pairs, strict=True))
 
 
 def test_pairs_that_cannot_be_dealt_evenly_are_refused(pairs):

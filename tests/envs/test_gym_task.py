@@ -173,6 +173,19 @@ def test_pairs_that_were_kept_are_played_again(lines: EpisodeStore, tmp_path: Pa
     assert all(np.array_equal(a.goal, b.goal) for a, b in zip(one.rollouts, two.rollouts))
 
 
+def test_the_world_ends_where_the_environment_ends_it(lines: EpisodeStore) -> None:
+    """Strict pairs count what is so in the last state that there is, though the budget is not spent."""
+    task = registry.make(lines.env, image_size=16).unwrapped
+    pairs = sample_pairs(lines, task, 4, 500, seed=0, split="train", strict=True, fewer=True)
+    final = pairs.row + 4 == (lines.offsets + lines.lengths - 1)[pairs.episode]
+    rows = np.flatnonzero(final & (np.abs(pairs.goals[:, 0]) > 9.0))
+    assert len(rows)
+    at = int(rows[0])
+    outcome = evaluate(ReplayPolicy(pairs.actions), lines.env, pairs, 8, 16, only=range(at, at + 1))
+    assert outcome.success.all() and outcome.steps[0] <= 4
+    assert np.isnan(outcome.states[0, 5:]).all() and np.isfinite(outcome.states[0, :5]).all()
+
+
 def test_an_environment_that_does_not_return_to_its_start_is_refused(tmp_path: Path) -> None:
     """What its seed does not decide would make the start another one than the pair was chosen for."""
     with EpisodeStore(collect("gym/tests/Unseeded-v0", tmp_path / "a.h5", 30, 20, workers=1, image_size=16)) as store:
