@@ -24,11 +24,12 @@ def agent(**options):
     return tiny_model().agent(candidates=8, elites=2, iterations=2, seed=3, **options)
 
 
-def test_workers_and_company_change_nothing(pairs):
+@pytest.mark.parametrize("workers", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_workers_and_company_change_nothing(pairs, workers):
     done = []
     one, many = agent(), agent()
     whole = evaluate(one, "two-room", pairs, 20, 16, watch=3)
-    shared = evaluate(many, "two-room", pairs, 20, 16, watch=3, together=1, progress=done.append, workers=2)
+    shared = evaluate(many, "two-room", pairs, 20, 16, watch=3, together=1, progress=done.append, workers=workers)
     assert identical(whole, shared).all() and sum(done) == len(pairs) * 20
     assert [len(rollout.frames) for rollout in whole.rollouts] == [len(rollout.frames) for rollout in shared.rollouts]
     for ours, theirs in zip(whole.rollouts, shared.rollouts):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -18,6 +19,27 @@ from worldmodel.envs import registry
 from worldmodel.errors import BadFile, BadValue, UnknownName
 
 QUICK = ("--candidates", 8, "--elites", 2, "--iterations", 1)
+
+
+_RULES = {"split": "test", "pairs": 200, "seed": 0, "strict": False, "goals": "demonstration", "variation": ""}
+_RULES |= {"offset": 25, "budget": 50}
+PINNED: dict[tuple[str, int], dict] = {  # by name and version: never changed, only added to
+    ("lewm-25", 1): _RULES,
+    ("offset-50", 1): {**_RULES, "offset": 50, "budget": 100},
+    ("offset-75", 1): {**_RULES, "offset": 75, "budget": 150},
+    ("offset-100", 1): {**_RULES, "offset": 100, "budget": 200},
+    ("ogbench", 1): {**_RULES, "offset": None, "budget": None, "goals": "official"},
+    ("robust", 1): {**_RULES, "variation": "all"},
+    ("strict", 1): {**_RULES, "strict": True},
+}
+
+
+@pytest.mark.parametrize("name", protocols.names())
+def test_a_version_of_a_protocol_says_what_it_always_said(name):
+    """Other rules under the same version would make results look comparable that are not."""
+    p = protocols.load(name)
+    told = {field: value for field, value in asdict(p).items() if field not in ("name", "version", "changed")}
+    assert PINNED.get((name, p.version)) == told, "rules changed: give the file a new version and add it to PINNED"
 
 
 @pytest.mark.parametrize("name", protocols.names())
