@@ -205,6 +205,6 @@ def side_by_side(runs: Sequence[Run]) -> Html | None:
         difference = f"{100 * found['difference']:+.1f} [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
         alone = (found["only_second"], found["only_first"])
         rows.append([f"{first} → {second}", percent(a.outcome.rate), percent(b.outcome.rate), difference, *alone])
-        rows[-1].append(p_value(found["p"]))
+        rows[-1].append(p_value(found["mcnemar_p_pairs_independent"]))
     head = ["same starts and goals", "first", "second", "difference [points]", "only first", "only second", "McNemar p"]
     return table(head, rows, "Paired comparison") if rows else None

@@ -154,7 +154,17 @@ class Goals:
             rows = simulator.some(len(self.pairs), n)
             with common.bar(len(rows) * self.budget, "step", "plan on the simulator") as bar:
                 _, self.ceiling = simulator.ceiling(
-                    self.env, self.pairs, self.budget, seed, n, bar.update, self.workers
+                    self.env,
+                    self.pairs,
+                    self.budget,
+                    seed,
+                    n,
+                    bar.update,
+                    self.workers,
+                    policy=self.outcome,
+                    horizon=agent.config.horizon,
+                    action_block=agent.model.config.action_block,
+                    execute_steps=agent.execute_steps,
                 )
 
     @property
