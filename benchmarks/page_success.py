@@ -44,13 +44,12 @@ def _card(run: Run) -> Html:
         said = f"95 % interval {interval(v)}; {v['protocol']['shown']}, {v['predictor']} predictor"
         of = tag("small", f" of {v['n']} goals reached")
         inside += [tag("div", percent(v["success"]), of, class_="big"), tag("p", said, class_="note")]
-    results = [record.values for record in run.records.values()]
-    first = len(verdict(run.found, results[:1]))  # of the model and the main evaluation
-    items = [_item(one) for one in verdict(run.found, results)]
-    inside.append(tag("ul", *items[:first], class_="findings"))
-    if items[first:]:
-        more = tag("ul", *items[first:], class_="findings")
-        inside.append(tag("details", tag("summary", f"the other evaluations ({len(results) - 1})"), more))
+    judged = verdict(run.found, run.records)
+    main, *others = [*judged.evaluations.values()] or [[]]
+    inside.append(tag("ul", *map(_item, [*judged.model, *main]), class_="findings"))
+    if others:
+        more = tag("ul", *(_item(one) for found in others for one in found), class_="findings")
+        inside.append(tag("details", tag("summary", f"the other evaluations ({len(others)})"), more))
     return tag("section", *inside, class_="card")
 
 

@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from worldmodel.benchmarks.findings import MISLEADS, Diagnostics, Finding, Values, details, kind, right
 from worldmodel.benchmarks.intervals import wilson
+from worldmodel.benchmarks.record import Record
 
 FINE = 0.5  # error over copying's at the end of a plan: below, the model knows more of what changes than it misses
 WIDE = 0.2  # width of an interval that says little: published models of one task differ by 10 to 20 points
 
 
-def verdict(diagnostics: Diagnostics, results: Sequence[Values] = ()) -> list[Finding]:
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What is to be said of a run."""
+
+    model: list[Finding]  # what it is, then what it is missing; empty where nothing was measured
+    evaluations: dict[str, list[Finding]]  # by name: whether planning works, then how far to trust it
+
+    @property
+    def findings(self) -> list[Finding]:
+        """All of them, the model's first."""
+        return [*self.model, *(finding for found in self.evaluations.values() for finding in found)]
+
+
+def verdict(diagnostics: Diagnostics, records: Mapping[str, Record]) -> Verdict:
     """Judge a run by what was measured.
 
-    First comes what the model is, one of ``untrained``, ``collapsed``, ``no better than copying``, ``ignores the
-    actions``, ``one predictor ignores the actions``, ``near-perfect`` and ``predicts``; then what it is missing; then
-    for each evaluation whether planning works, one of ``at the floor``, ``search fails``, ``works in part`` and
+    Of the model it says what it is, one of ``untrained``, ``collapsed``, ``no better than copying``, ``ignores the
+    actions``, ``one predictor ignores the actions``, ``near-perfect`` and ``predicts``; then what it is missing. Of
+    each evaluation it says whether planning works, one of ``at the floor``, ``search fails``, ``works in part`` and
     ``solved``, and what limits the trust in that.
 
     Args:
         diagnostics: what ``wm-bench openloop``, ``geometry``, ``probe`` and ``surprise`` wrote, by these names.
-        results: ``values`` of evaluations (benchmarks/record.py).
+        records: evaluations, by the names of their folders; those for reward have no findings.
     """
     model = kind(diagnostics)
-    goals = [values for values in results if "replay" in values]  # the others were for reward
-    reached = [_planning(values, diagnostics, model) for values in goals]
+    goals = {name: record.values for name, record in records.items() if "replay" in record.values}
+    reached = {name: _planning(values, diagnostics, model) for name, values in goals.items()}
     found = [model] if model else []
     if model is None or right(model):
-        solved = bool(reached) and all(finding.name == "solved" for finding in reached)
+        solved = bool(reached) and all(finding.name == "solved" for finding in reached.values())
         found += [finding for finding in details(diagnostics) if not (solved and finding.name == MISLEADS)]
-    for values, finding in zip(goals, reached):
-        found += [finding, *_trust(values)]
-    return found
+    return Verdict(model=found, evaluations={name: [reached[name], *_trust(goals[name])] for name in goals})
 
 
 def _planning(values: Values, diagnostics: Diagnostics, model: Finding | None) -> Finding:
