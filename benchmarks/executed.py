@@ -14,9 +14,14 @@ from torch import Tensor
 
 from worldmodel.benchmarks.failures import sort_out
 from worldmodel.benchmarks.record import Record
-from worldmodel.benchmarks.resampling import auc, auc_draws, interval, mann_whitney
+from worldmodel.benchmarks.resampling import EACH, FEWEST, auc, auc_draws, interval, mann_whitney
 from worldmodel.benchmarks.retrace import Executed, follow
 from worldmodel.model import WorldModel
+
+UNCORRECTED = (
+    "Intervals draw whole episodes. p-values are not corrected for how many there are; none is given for fewer than "
+    f"{EACH} failures or successes."
+)
 
 
 @torch.no_grad()
@@ -34,7 +39,8 @@ def examine(record: Record, model: WorldModel, task: Any, seed: int) -> dict[str
     why = sort_out(record, executed, model, task)
     values = {
         "planned_with": record.values["predictor"],
-        **against_failure(executed, ~record.outcome.success, steps, seed),
+        "manifest": {"sha256": record.values["manifest"]["sha256"]},
+        **against_failure(executed, ~record.outcome.success, steps, record.pairs.episode, seed),
         "failures": why.counts,
         "reasons": list(why.reasons),
         "scale": why.scale,
@@ -45,7 +51,9 @@ def examine(record: Record, model: WorldModel, task: Any, seed: int) -> dict[str
     return values
 
 
-def against_failure(executed: Executed, failed: np.ndarray, execute_steps: int, seed: int) -> dict[str, Any]:
+def against_failure(
+    executed: Executed, failed: np.ndarray, execute_steps: int, episode: np.ndarray, seed: int
+) -> dict[str, Any]:
     """Do a predictor's errors along executed plans explain failures?
 
     For each pair the errors after all steps of its plans, each over the mean of all pairs' after as many steps, are
@@ -57,37 +65,40 @@ def against_failure(executed: Executed, failed: np.ndarray, execute_steps: int, 
         executed: what was reached and expected.
         failed: (n,) bool.
         execute_steps: R, model steps executed of each plan; no more of what followed is looked at.
-        seed: of the bootstrap over pairs, the same draws for all.
+        episode: (n,) that each pair comes from.
+        seed: of the bootstrap over episodes, the same draws for all; no interval where these are fewer than `FEWEST`.
     """
     names = [*executed.expected, "copy"]
     errors = {name: executed.errors(name)[:, :, :execute_steps] for name in names}
-    values: dict[str, Any] = {"n": len(failed), "n_failed": int(failed.sum())}
+    values: dict[str, Any] = {"n": len(failed), "n_failed": int(failed.sum()), "note": UNCORRECTED}
     for part, plans in (("all", slice(None)), ("first", slice(0, 1))):
         theirs = {name: x[:, plans] for name, x in errors.items()}
         scores = {name: _scores(x).double().cpu().numpy() for name, x in theirs.items()}
         known = np.isfinite(scores["copy"])  # a plan of one whole step at least was seen
         lost = failed[known]
         areas = {name: auc(x[known], lost) for name, x in scores.items()}
-        draws = {name: auc_draws(x[known], lost, seed) for name, x in scores.items()}
+        draws = {name: auc_draws(x[known], lost, episode[known], seed) for name, x in scores.items()}
         values[part] = {
             name: {
                 "successes": _over(theirs[name], theirs["copy"], ~failed),
                 "failures": _over(theirs[name], theirs["copy"], failed),
-                **_compared(areas[name], draws[name]),
+                **_compared(areas[name], draws[name], episode[known]),
                 "p": mann_whitney(scores[name][known], lost),
             }
             for name in names
         }
         if len(executed.expected) == 2:
             gap = areas["prefix"] - areas["one-step"]
-            values[part]["prefix_minus_one_step"] = _compared(gap, draws["prefix"] - draws["one-step"])
+            values[part]["prefix_minus_one_step"] = _compared(gap, draws["prefix"] - draws["one-step"], episode[known])
     return values
 
 
-def _compared(area: float, draws: np.ndarray) -> dict[str, float | None]:
-    """An AUC or a difference of two, and its interval; None where all failed or none did."""
+def _compared(area: float, draws: np.ndarray, episode: np.ndarray) -> dict[str, float | None]:
+    """An AUC or a difference of two, and its interval; None where all failed or none did, or of too few episodes."""
     if not np.isfinite(area):
         return {"auc": None, "low": None, "high": None}
+    if len(np.unique(episode)) < FEWEST:
+        return {"auc": area, "low": None, "high": None}
     low, high = interval(draws)
     return {"auc": area, "low": float(low), "high": float(high)}
 
@@ -118,25 +129,29 @@ def rows(values: Mapping[str, Any]) -> list[list[str]]:
         total = f"{found['n_failed']} of {found['n']} failed; planned with {found['planned_with']}"
         table.append([f"evaluation {folder}", total])
         for name in (name for name in first if name != "prefix_minus_one_step"):
-            table.append([f"  error of {'copying' if name == 'copy' else name}", _line(first[name], shown.get(name))])
+            table.append(
+                [f"  squared error of {'copying' if name == 'copy' else name}", _line(first[name], shown.get(name))]
+            )
         if "prefix_minus_one_step" in first:
             table.append(["  prefix less one-step", f"AUC {_auc(first['prefix_minus_one_step'], '+')}"])
         if found["failures"] is not None:
             counts = ", ".join(f"{n} {reason}" for reason, n in found["failures"].items() if n)
             table.append(["  failures", counts or "none"])
-    return table
+    return [*table, ["note", UNCORRECTED]] if table else table
 
 
 def _line(found: Mapping[str, Any], shown: float | None) -> str:
     means = ", ".join(f"{_share(found[who])} in {who}" for who in ("successes", "failures"))
     beside = "" if shown is None else f", {_share(shown)} along demonstrations"
-    told = "" if found["auc"] is None else f", p {found['p']:.2g}"
+    told = "" if found["p"] is None else f", p {found['p']:.2g}"
     return f"tells failures by AUC {_auc(found)}{told}; over copying {means}{beside}"
 
 
 def _auc(found: Mapping[str, Any], sign: str = "") -> str:
     if found["auc"] is None:
         return "-"
+    if found["low"] is None:
+        return f"{found['auc']:{sign}.2f}, no interval"
     return f"{found['auc']:{sign}.2f} [{found['low']:{sign}.2f}, {found['high']:{sign}.2f}]"
 
 

@@ -6,7 +6,8 @@ had just succeeded, and as few as possible of the others that were seen (Youden'
 what was *hoped*, the least distance that the predictor which planned expects along the executed actions, and what
 *came*, the least distance along the frames seen then; of the demonstrator's actions there is what the predictor would
 have hoped. One distance is clearly farther than another if it is beyond the scale and the other is not, or if it is
-larger by more than the scale. In order, for each plan:
+larger by more than the scale. A pair that must stay accomplished to the end (``strict``) and was so on the way
+``did not stay``. Of the others, in order for each plan:
 
 - ``search not converged``: the first plan was hoped to end clearly farther than the demonstrator's actions. There was a
   better plan, by the model's own measure, and the search did not find it.
@@ -29,13 +30,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldmodel.benchmarks.evaluate import Outcome
 from worldmodel.benchmarks.record import Record
 from worldmodel.benchmarks.retrace import Executed, follow, latents
 from worldmodel.interfaces import Context
 from worldmodel.model import WorldModel
 
-REASONS = ("wrong model", "search not converged", "looks solved", "budget")
+REASONS = ("wrong model", "search not converged", "looks solved", "budget", "did not stay")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +78,26 @@ def explain(record: Record, model: WorldModel, task: Any) -> Failures:
 def sort_out(record: Record, executed: Executed, model: WorldModel, task: Any) -> Failures:
     """The same, of what was followed already."""
     hoped, came = (_least(executed, x) for x in (executed.expected[record.values["predictor"]], executed.reached))
-    scale = _success_scale(record, executed, model, task)
+    there = accomplished(record, task)
+    scale = _success_scale(record, executed, model, task, there)
     reasons: list[str | None] = [None] * len(hoped)
     if scale is not None:
         shown, leads_there = _demonstrated(record, executed, model)
         for i in np.flatnonzero(~record.outcome.success):
-            reasons[i] = reason(hoped[i], came[i], shown[i], leads_there, scale)
+            left = there[i].any()  # it was a success for a while, which is enough unless it must stay
+            reasons[i] = "did not stay" if left else reason(hoped[i], came[i], shown[i], leads_there, scale)
     return Failures(reasons=tuple(reasons), scale=scale, hoped=hoped, came=came)
+
+
+def accomplished(record: Record, task: Any) -> np.ndarray:
+    """At which moments the goal was accomplished, (n, budget + 1) bool; for strict pairs on the way, too."""
+    outcome, pairs = record.outcome, record.pairs
+    moments = np.arange(outcome.states.shape[1])
+    there = outcome.success[:, None] & (moments >= outcome.steps[:, None])
+    if pairs.strict:
+        for i, t in np.argwhere(np.isfinite(outcome.states).all(axis=2) & ~there):
+            there[i, t] = task.accomplished(outcome.states[i, t], pairs.goals[i])
+    return there
 
 
 def reason(hoped: np.ndarray, came: np.ndarray, shown: float, leads_there: bool, scale: float) -> str:
@@ -144,7 +157,7 @@ def _demonstrated(record: Record, executed: Executed, model: WorldModel) -> tupl
     return shown.double().cpu().numpy(), steps * F == offset
 
 
-def _success_scale(record: Record, executed: Executed, model: WorldModel, task: Any) -> float | None:
+def _success_scale(record: Record, executed: Executed, model: WorldModel, task: Any, there: np.ndarray) -> float | None:
     """How far from the goal states may be that are a success, in squared latent distance."""
     solved = []
     for outcome in (record.outcome, *record.floors.values()):
@@ -153,16 +166,15 @@ def _success_scale(record: Record, executed: Executed, model: WorldModel, task: 
         states[rows, 0] = outcome.states[rows, outcome.steps[rows]]
         solved.append(_known(executed.to_goal(latents(model, task, record.pairs, states))))
     just_solved = np.concatenate(solved)
-    others = _known(_unsolved(executed, record.outcome, model.config.action_block))
+    others = _known(_unsolved(executed, there[:, :: model.config.action_block]))
     return separating(just_solved, others) if len(just_solved) else None
 
 
-def _unsolved(path: Executed, outcome: Outcome, block: int) -> Tensor:
-    """Squared distances to the goal at all model steps (n, K + 1); NaN once a pair had succeeded."""
+def _unsolved(path: Executed, there: np.ndarray) -> Tensor:
+    """Squared distances to the goal at all model steps (n, K + 1); NaN where it was accomplished."""
     distance = path.to_goal(path.z)
-    steps = torch.arange(0, distance.shape[1] * block, block, device=distance.device)
-    since = torch.from_numpy(np.where(outcome.success, outcome.steps, np.iinfo(np.int64).max)).to(distance.device)
-    return distance.masked_fill(steps >= since[:, None], float("nan"))
+    known = torch.from_numpy(there[:, : distance.shape[1]]).to(distance.device)
+    return distance.masked_fill(known, float("nan"))
 
 
 def _known(distance: Tensor) -> np.ndarray:

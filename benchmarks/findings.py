@@ -23,9 +23,12 @@ Diagnostics = Mapping[str, Values]  # openloop, geometry, probe, surprise: what 
 READS = 1 / 3
 # Of R^2, by which a latent must read a number worse than a control to leave it out; or above the mean's, which is 0.
 LEFT_OUT = 0.1
-# Error over copying's. The best models trained here have 0.008 one model step ahead (TwoRoom); a latent that is the
-# state, under the environment's own rule, has 0.000001.
+# Squared error over copying's. The best models trained here have 0.008 one model step ahead (TwoRoom); a latent that is
+# the state, under the environment's own rule, has 0.000001.
 PERFECT = 1e-3
+# A standard deviation over that of a random encoder's latents on the same frames, either way, that random weights may
+# have: six that differ by their seed (TwoRoom, tiny CNN) lay within 2 of each other.
+ALIKE = 3
 MISLEADS = "distance misleads"
 
 
@@ -39,26 +42,34 @@ class Finding:
     advice: str = ""  # what to do about it
 
 
-def kind(diagnostics: Diagnostics) -> Finding | None:
-    """What kind of model it is: the first of the possible causes that holds, as the others follow from it."""
+def kind(diagnostics: Diagnostics, horizon: int | None = None) -> Finding | None:
+    """What kind of model it is: the first of the possible causes that holds, as the others follow from it.
+
+    Args:
+        diagnostics: what was measured.
+        horizon: model steps that plans look ahead, at which predictions are judged; by default the longest measured
+            one that a predictor of the model does in one jump.
+    """
     openloop, geometry = diagnostics.get("openloop"), diagnostics.get("geometry")
-    predicts = _predicts(openloop) if openloop else None
+    predicts = _predicts(openloop, horizon) if openloop else None
     if predicts and predicts.name == "near-perfect":
         return predicts
     unread = unread_share(diagnostics["probe"]) if "probe" in diagnostics else None
-    learned = unread is not None and unread <= READS
+    if unread is not None and unread <= READS:
+        return predicts
     reads = "" if unread is None else f"probes of its latent leave {_times(unread)} what a random encoder leaves unread"
-    if openloop and unread is not None and not learned and not _beats_copying(openloop):
+    warning = collapsed(geometry["std"], geometry["effective_rank"]) if geometry else None
+    if geometry and warning and not _as_random(geometry):
+        return _warned("collapsed", warning, reads)
+    if openloop and unread is not None and not _beats_copying(openloop):
         return Finding(
             "untrained",
             "bad",
-            f"The model does nothing that random weights would not do: {reads}, and its predictions miss at least "
-            f"{_times(_least(openloop))} as far as copying the last latent.",
+            f"The model does nothing that random weights would not do: {reads}, and the squared error of its "
+            f"predictions is at least {_times(_least(openloop))} that of copying the last latent.",
             "Train it; if it was trained, look at its loss and its learning rate.",
         )
-    if geometry and not learned and (warning := collapsed(geometry["std"], geometry["effective_rank"])):
-        return _warned("collapsed", warning, reads)
-    return predicts
+    return _warned("collapsed", warning, reads) if warning else predicts
 
 
 def right(finding: Finding | None) -> bool:
@@ -66,14 +77,20 @@ def right(finding: Finding | None) -> bool:
     return finding is not None and finding.name in ("predicts", "near-perfect")
 
 
-def _predicts(openloop: Values) -> Finding:
+def _as_random(geometry: Values) -> bool:
+    """Whether the latents spread as much as those of random weights: not squeezed by training, but never spread."""
+    own, random = geometry["std"], geometry.get("random_std")
+    return random is not None and random / ALIKE < own < random * ALIKE
+
+
+def _predicts(openloop: Values, horizon: int | None) -> Finding:
     found = openloop["predictors"]
     if not _beats_copying(openloop):
         return Finding(
             "no better than copying",
             "bad",
-            f"Nothing predicts better than copying the last latent, at any horizon: predictions miss at least "
-            f"{_times(_least(openloop))} as far.",
+            f"Nothing predicts better than copying the last latent, at any horizon: the squared error of predictions "
+            f"is at least {_times(_least(openloop))} as large.",
             "Train longer: plans by this model are noise.",
         )
     errors = {name: values["over_copy"] for name, values in found.items()}
@@ -89,23 +106,56 @@ def _predicts(openloop: Values) -> Finding:
         return Finding(
             "near-perfect",
             "good",
-            f"As a simulator would: the {best} predictor's error is {max(errors[best]):.1g} of copying's or less "
-            "at every horizon.",
+            f"As a simulator would: the {best} predictor's squared error is {max(errors[best]):.1g} of copying's or "
+            "less at every horizon.",
             "Make sure that nothing tells it the state: no model trained here from pixels alone came close.",
         )
-    steps, env_steps = (openloop[name][-1] for name in ("horizons", "env_steps"))
+    at = nearest_horizon(openloop, horizon or _in_one_jump(openloop))
+    best = min(errors, key=lambda name: errors[name][at])
+    said = f"the {best} predictor's squared error is {errors[best][at]:.2f} of copying's at {_ahead(openloop, at)}"
+    if not _surely(found[best], at):
+        near = min(range(len(errors[best])), key=errors[best].__getitem__)
+        return Finding(
+            "predicts too short a time",
+            "warning",
+            f"As far ahead as plans look {said}; at {_ahead(openloop, near)} it is {errors[best][near]:.2f}.",
+            f"Plan less far (--horizon {openloop['horizons'][near]}), or train longer.",
+        )
+    furthest = "" if at == len(errors[best]) - 1 else f" and {errors[best][-1]:.2f} at {_ahead(openloop, -1)}"
     return Finding(
         "predicts",
         "good",
-        f"The {best} predictor's error is {min(errors[best]):.2f} of copying's at best and {errors[best][-1]:.2f} at "
-        f"{steps} model steps ({env_steps} environment steps); other windows' actions make it up to "
-        f"{max(found[best]['sensitivity']):.1f} times as large.",
+        f"{_upper(said)}{furthest}; other windows' actions make it {found[best]['sensitivity'][at]:.1f} times as "
+        "large.",
     )
+
+
+def nearest_horizon(openloop: Values, horizon: int) -> int:
+    """Which of the measured horizons is nearest to one, the shorter of two."""
+    horizons = openloop["horizons"]
+    return min(range(len(horizons)), key=lambda i: (abs(horizons[i] - horizon), i))
+
+
+def _in_one_jump(openloop: Values) -> int:
+    """The longest measured horizon that some predictor does in one jump, as it was trained to."""
+    jumps = [found["jumps"] for found in openloop["predictors"].values()]
+    return max((h for found in jumps for h, n in zip(openloop["horizons"], found) if n == 1), default=1)
+
+
+def _ahead(openloop: Values, at: int) -> str:
+    h, steps = openloop["horizons"][at], openloop["env_steps"][at]
+    return f"{h} model step{'' if h == 1 else 's'} ({steps} environment step{'' if steps == 1 else 's'})"
 
 
 def _beats_copying(openloop: Values) -> bool:
     """Whether some predictor does somewhere, by the whole of its interval."""
-    return any(min(found["high"]) < 1 for found in openloop["predictors"].values())
+    return any(_surely(found, i) for found in openloop["predictors"].values() for i in range(len(found["high"])))
+
+
+def _surely(found: Values, at: int) -> bool:
+    """Whether a predictor is better than copying by its whole interval; by its mean where there is no interval."""
+    high = found["high"][at]
+    return bool((found["over_copy"][at] if high is None else high) < 1)
 
 
 def _least(openloop: Values) -> float:
@@ -142,6 +192,8 @@ def details(diagnostics: Diagnostics) -> Iterator[Finding]:
 def _misleads(ranks: Values) -> Iterator[Finding]:
     """Against the task's own distance, which is not perfect either: there are walls."""
     own, high = ranks.get("task_distance", ranks), ranks["high"]
+    if own["mean"] is None:  # nothing moved by the task's own measure
+        own = ranks
     if high is not None and (ranks["low"] <= 0 or high < own["mean"] / 2):
         yield Finding(
             MISLEADS,
@@ -155,7 +207,7 @@ def _misleads(ranks: Values) -> Iterator[Finding]:
 def _overlooks(surprise: Values) -> Iterator[Finding]:
     """Against the same clips without the change."""
     found = {name: versions["teleport"] for name, versions in surprise["predictors"].items()}
-    if all(teleport["low"] <= 0 for teleport in found.values()):
+    if all(teleport["low"] is not None and teleport["low"] <= 0 for teleport in found.values()):
         said = ", ".join(
             f"{name} {teleport['difference']:+.3f} ({teleport['low']:+.3f} to {teleport['high']:+.3f})"
             for name, teleport in found.items()

@@ -14,15 +14,16 @@ from torch import Tensor
 
 from worldmodel.benchmarks.heldout import Episode, windows
 from worldmodel.benchmarks.intervals import bootstrap_mean
-from worldmodel.benchmarks.resampling import ratio_interval
+from worldmodel.benchmarks.resampling import FEWEST, ratio_interval
 from worldmodel.datasets.store import EpisodeStore
-from worldmodel.diagnostics import effective_rank, mean_std
+from worldmodel.diagnostics import effective_rank, encoded, mean_std, untrained
 from worldmodel.geometry import distances_to_end, rank_correlation, straightness, two_hops
 from worldmodel.interfaces import Context
 from worldmodel.model import WorldModel
 
 SPAN = 50  # environment steps to a goal, at most: the budget of the usual protocol
 ROUNDING = 1e-6  # of a gap over an error
+SOME = 10  # episodes on which random weights are looked at
 JUMP = 8  # model steps that are split where no prefix predictor says how many it can do at once
 
 
@@ -46,6 +47,7 @@ def measure(
         "effective_rank": effective_rank(z),
         "latent_dim": z.shape[1],
         "std": mean_std(z),
+        "random_std": _random_std(model, episodes, store),
         "straightness": _mean_over_episodes([float(straightness(e.z)) for e in episodes], seed),
         "rank_correlation": ranking(episodes, store, task, model.config.action_block, seed),
         "semigroup": semigroup(model, episodes, seed),
@@ -104,7 +106,8 @@ def semigroup(model: WorldModel, episodes: Sequence[Episode], seed: int) -> dict
         for split in range(1, jump):
             hopped = two_hops(predictor, past, future, split)
             gap = summed(direct, hopped)
-            over_error, low, high = (float(x) for x in ratio_interval(gap, error, seed))
+            over_error, *ends = (float(x) for x in ratio_interval(gap, error, seed))
+            low, high = (x if np.isfinite(x) else None for x in ends)
             values[name].append(
                 {
                     "split": [split, jump - split],
@@ -126,7 +129,7 @@ def rows(values: Mapping[str, Any]) -> list[list[str]]:
     table = [
         ["episodes", f"{values['n_episodes']} held out, {values['n_frames']} frames"],
         ["effective rank", f"{values['effective_rank']:.1f} of {values['latent_dim']}"],
-        ["standard deviation", f"{values['std']:.2f}, about 1 expected"],
+        ["standard deviation", f"{values['std']:.3g}, about 1 expected; of random weights {values['random_std']:.2g}"],
         ["straightness", f"{_with_interval(straight)}  mean cosine of consecutive steps; 1 is a straight line"],
         ["latent distance", f"{_with_interval(ranked)}  rank correlation with steps to go, {goal}"],
     ]
@@ -138,10 +141,19 @@ def rows(values: Mapping[str, Any]) -> list[list[str]]:
             continue
         for found in splits:
             h1, h2 = found["split"]
-            apart = f"{found['gap_over_error']:.3f} [{found['low']:.3f}, {found['high']:.3f}] of the error apart"
-            errors = f"error / copying {found['direct_over_copy']:.3f} in one, {found['hopped_over_copy']:.3f} in two"
+            ends = "" if found["low"] is None else f" [{found['low']:.3f}, {found['high']:.3f}]"
+            apart = f"squared gap {found['gap_over_error']:.3f}{ends} of the squared error"
+            one, two = found["direct_over_copy"], found["hopped_over_copy"]
+            errors = f"squared error / copying's {one:.3f} in one, {two:.3f} in two"
             table.append([f"{name}: {h1} + {h2} model steps", f"{apart}; {errors}"])
     return table
+
+
+def _random_std(model: WorldModel, episodes: Sequence[Episode], store: EpisodeStore) -> float:
+    """How far random weights spread the same pictures, of some episodes: what the standard deviation began from."""
+    random, F = untrained(model), model.config.action_block
+    frames = [store.read_episode("pixels", e.number)[::F] for e in episodes[:SOME]]
+    return mean_std(encoded(random, np.concatenate(frames)))
 
 
 def _correlation(distances: Tensor, steps: Tensor) -> float:
@@ -156,15 +168,20 @@ def _task_distances(task: Any, states: np.ndarray, span: int) -> Tensor:
 
 
 def _mean_over_episodes(values: Sequence[float], seed: int) -> dict[str, float | None]:
-    """Mean and its bootstrap interval, without episodes in which nothing could be told; None where that is all."""
+    """Mean and its bootstrap interval, without episodes in which nothing could be told; None where that is all.
+
+    There is no interval of fewer than `FEWEST` episodes.
+    """
     known = np.array([x for x in values if np.isfinite(x)])
     if not len(known):
         return {"mean": None, "low": None, "high": None}
-    low, high = bootstrap_mean(known, seed=seed)
+    low, high = bootstrap_mean(known, seed=seed) if len(known) >= FEWEST else (None, None)
     return {"mean": float(known.mean()), "low": low, "high": high}
 
 
 def _with_interval(found: Mapping[str, float | None]) -> str:
     if found["mean"] is None:
         return "nothing moves"
+    if found["low"] is None:
+        return f"{found['mean']:.2f}, no interval of fewer than {FEWEST} episodes"
     return f"{found['mean']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from worldmodel.datasets.store import SPLITS, EpisodeStore, split_number
 from worldmodel.diagnostics import encoded
-from worldmodel.errors import BadValue
+from worldmodel.errors import BadFile, BadValue
 from worldmodel.model import WorldModel
 
 MOST = 100  # episodes, which bounds the time
@@ -32,7 +32,8 @@ def episodes(model: WorldModel, store: EpisodeStore, split: str, seed: int, most
     """Encode the episodes of a split that last a model step at least; if there are many, some of them at random.
 
     Raises:
-        BadValue: there are fewer than two, from which no interval follows.
+        BadValue: there are fewer than two.
+        BadFile: latents are not finite.
     """
     F = model.config.action_block
     long = [int(e) for e in store.episodes(split) if store.lengths[e] > F]
@@ -40,7 +41,10 @@ def episodes(model: WorldModel, store: EpisodeStore, split: str, seed: int, most
         name = SPLITS[split_number(split)]
         raise BadValue(f"--split: {store.path} has {len(long)} {name} episodes of {F} steps or more, expected 2")
     chosen = np.sort(np.random.default_rng(seed).permutation(long)[:most])
-    return [_episode(model, store, int(e)) for e in chosen]
+    found = [_episode(model, store, int(e)) for e in chosen]
+    if not all(e.z.isfinite().all() for e in found):
+        raise BadFile("--model: its latents of held-out frames are not finite numbers; train it again")
+    return found
 
 
 def windows(episodes: Sequence[Episode], length: int) -> tuple[Tensor, Tensor, np.ndarray]:

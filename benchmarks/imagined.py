@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from worldmodel.benchmarks.evaluate import Rollout
+from worldmodel.benchmarks.retrace import ahead_of
 from worldmodel.checkpoint import load_decoder, model_folder
 from worldmodel.diagnostics import encoded, nearest
 from worldmodel.envs import registry
 from worldmodel.errors import BadFile
-from worldmodel.interfaces import Context, Predictor
+from worldmodel.interfaces import Predictor
 
 if TYPE_CHECKING:
     from worldmodel.benchmarks.record import Record
@@ -101,16 +102,14 @@ def foreseen(predictor: Predictor, z: Tensor, actions: Tensor, execute_steps: in
         z: latents of what was seen, (m + 1, D), a block apart.
         actions: normalised blocks between them, (m, A).
         execute_steps: R.
-        context: C; fewer at the beginning of the episode, as for an agent.
+        context: C.
 
     Returns:
         (m + 1, D): the first as it was seen, each other as predicted at the last moment of planning before it.
     """
     found = [z[:1]]
     for now in range(0, len(actions), execute_steps):
-        first = max(0, now + 1 - context)
-        seen = Context(z[None, first : now + 1], actions[None, first:now])
-        found.append(predictor.rollout(seen, actions[None, None, now : now + execute_steps])[0, 0])
+        found.append(ahead_of(predictor, z[None], actions[None], now, execute_steps, context)[0])
     return torch.cat(found)
 
 

@@ -2,7 +2,7 @@
 
 From every model step of an episode that is far enough from its end, each predictor follows the recorded actions;
 beyond its longest trained prefix, jumps are composed. Intervals are bootstraps over episodes, because the starts of one
-episode are no independent samples.
+episode are no independent samples; there are none of fewer than five.
 
 Shapes: B starts, H model steps ahead, D latent width, E episodes.
 """
@@ -89,13 +89,19 @@ def measure(model: WorldModel, episodes: Sequence[Episode], asked: Sequence[int]
 
 def rows(values: Mapping[str, Any]) -> list[list[str]]:
     """The table: one line for each horizon."""
-    heads = [cell for name in values["predictors"] for cell in (f"{name}: error / copying [95 %]", "shuffled actions")]
+    heads = [
+        cell
+        for name in values["predictors"]
+        for cell in (f"{name}: squared error / copying's [95 %]", "shuffled actions")
+    ]
     table = [["model steps", "environment steps", *heads]]
     for i, (h, steps) in enumerate(zip(values["horizons"], values["env_steps"])):
         cells = []
         for found in values["predictors"].values():
             jumps = f" in {found['jumps'][i]} jumps" if 1 < found["jumps"][i] < h else ""
-            interval = f"[{found['low'][i]:.3f}, {found['high'][i]:.3f}]"
+            interval = (
+                "(no interval)" if found["low"][i] is None else f"[{found['low'][i]:.3f}, {found['high'][i]:.3f}]"
+            )
             cells += [f"{found['over_copy'][i]:.3f} {interval}{jumps}", f"x {found['sensitivity'][i]:.1f}"]
         table.append([str(h), str(steps), *cells])
     return table
@@ -127,5 +133,5 @@ def _padded(episode: Episode, steps: int) -> Episode:
     )
 
 
-def _named(names: Sequence[str], arrays: Sequence[np.ndarray]) -> dict[str, list[float]]:
-    return {name: x.tolist() for name, x in zip(names, arrays)}
+def _named(names: Sequence[str], arrays: Sequence[np.ndarray]) -> dict[str, list[float | None]]:
+    return {name: [v if np.isfinite(v) else None for v in x.tolist()] for name, x in zip(names, arrays)}

@@ -44,8 +44,8 @@ def _curves(runs: Sequence[Run], value: str, low: str, high: str) -> list[Series
             name=run.called(name, runs),
             x=run.found["openloop"]["horizons"],
             y=one[value],
-            low=one[low],
-            high=one[high],
+            low=() if None in one[low] else one[low],
+            high=() if None in one[high] else one[high],
             look=run.look(name),
             dash=run.look(name) % 2,
         )
@@ -101,8 +101,13 @@ VERSIONS = {"control": "nothing is changed", "colour": "another colour", "telepo
 
 
 def _change(one: Mapping[str, Any]) -> list[str]:
-    at = f"{one['difference']:+.3g} [{one['low']:+.3g}, {one['high']:+.3g}]"
+    at = f"{one['difference']:+.3g}{_ends(one, '+.3g')}"
     return [at, p_value(one["p"]), f"{one['after_difference']:+.3g}", p_value(one["after_p"])]
+
+
+def _ends(one: Mapping[str, Any], form: str = ".2f") -> str:
+    """An interval as text; nothing where there is none, as of too few episodes."""
+    return "" if one["low"] is None else f" [{one['low']:{form}}, {one['high']:{form}}]"
 
 
 def geometry(runs: Sequence[Run]) -> Html | None:
@@ -131,7 +136,7 @@ AUC = (
 def _space(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     def mean(one: Mapping[str, Any] | None) -> str:
         known = one is not None and one["mean"] is not None
-        return f"{one['mean']:.2f} [{one['low']:.2f}, {one['high']:.2f}]" if one and known else "–"
+        return f"{one['mean']:.2f}{_ends(one)}" if one and known else "–"
 
     rows = [
         ["effective rank", *(f"{one['effective_rank']:.0f} of {one['latent_dim']}" for one in found)],
@@ -151,11 +156,7 @@ def _space(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def _gap(splits: Sequence[Mapping[str, Any]], split: tuple[int, ...]) -> str:
-    said = (
-        f"{one['gap_over_error']:.2f} [{one['low']:.2f}, {one['high']:.2f}]"
-        for one in splits
-        if tuple(one["split"]) == split
-    )
+    said = (f"{one['gap_over_error']:.2f}{_ends(one)}" for one in splits if tuple(one["split"]) == split)
     return next(said, "–")
 
 
@@ -163,7 +164,8 @@ def _failures(run: Run, runs: Sequence[Run]) -> list[list[str]]:
     def auc(found: Mapping[str, Any] | None) -> str:
         if found is None or found["auc"] is None:
             return "–"
-        return f"{found['auc']:.2f} [{found['low']:.2f}, {found['high']:.2f}], p {p_value(found['p'])}"
+        p = "" if found["p"] is None else f", p {p_value(found['p'])}"
+        return f"{found['auc']:.2f}{_ends(found)}{p}"
 
     rows = []
     for name, one in run.found["geometry"]["executed"].items():

@@ -24,9 +24,13 @@ SIDE = 192  # pixels; pictures are drawn again at this size, whatever the model 
 GAP = 4  # pixels between what happened and what was expected
 HOLD = 8  # frames that the last picture stays
 WHY = {  # reasons of benchmarks/failures.py
-    "wrong model": "Wrong model: it expected to come nearer to the goal than it did.",
+    "wrong model": (
+        "Wrong model: it expected to come nearer to the goal than it did, or did not believe that the demonstrator's "
+        "actions lead there."
+    ),
     "search not converged": "Search not converged: by the model's own measure there was a better plan.",
     "looks solved": "Looks solved: to the model this is the goal.",
+    "did not stay": "Did not stay: the goal was accomplished on the way, but not after the last step.",
     "budget": "Budget: the model was right and the search was good, but the steps allowed did not do.",
 }
 

@@ -22,7 +22,7 @@ from worldmodel.benchmarks.resampling import counts, interval
 from worldmodel.cli.recorded import shown_numbers, varies
 from worldmodel.datasets.store import EpisodeStore
 from worldmodel.datasets.windows import Windows
-from worldmodel.diagnostics import encoded
+from worldmodel.diagnostics import encoded, untrained
 from worldmodel.errors import BadFile, BadValue
 from worldmodel.model import WorldModel
 from worldmodel.probes import fit_linear, fit_mlp
@@ -54,13 +54,8 @@ def numbers(store: EpisodeStore, fit: np.ndarray, judge: np.ndarray) -> Numbers:
 
 
 def controls(model: WorldModel, *frames: np.ndarray) -> dict[str, list[Tensor]]:
-    """What any latent must beat, of frames (M, S, S, 3) each: pixels (M, 192), an untrained encoder's latents (M, D).
-
-    The global random state stays as it is.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        random = WorldModel(model.config).to(model.device).eval()
+    """What any latent must beat, of frames (M, S, S, 3) each: pixels (M, 192), random weights' latents (M, D)."""
+    random = untrained(model)
     return {"pixels": [_small(x) for x in frames], "random": [encoded(random, x) for x in frames]}
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from worldmodel.benchmarks.evaluate import Outcome
 from worldmodel.benchmarks.pairs import Pairs
 from worldmodel.diagnostics import encoded
-from worldmodel.interfaces import Context
+from worldmodel.interfaces import Context, Predictor
 from worldmodel.model import WorldModel
 
 
@@ -76,12 +76,29 @@ def follow(
         rows = actions[:, start].isfinite().all(dim=1)
         if not rows.any():
             continue
-        first = max(0, start - C + 1)
-        context = Context(z[rows, first : start + 1], actions[rows, first:start])
-        plans = actions[rows, None, start : start + steps].nan_to_num()  # no prediction looks at later actions
+        seen, done = z[rows], actions[rows].nan_to_num()  # no prediction looks at later actions
         for name in model.predictors:
-            expected[name][rows, i, :steps] = model.predictor(name).rollout(context, plans)[:, 0]
+            expected[name][rows, i, :steps] = ahead_of(model.predictor(name), seen, done, start, steps, C)
     return Executed(z, latents(model, task, pairs, pairs.goals[:, None])[:, 0], starts, reached, expected)
+
+
+def ahead_of(predictor: Predictor, z: Tensor, actions: Tensor, start: int, steps: int, context: int) -> Tensor:
+    """What a predictor expects of the actions that were executed from a moment on, of what was seen until then.
+
+    Args:
+        predictor: of the model.
+        z: latents of what was seen, (n, K + 1, D).
+        actions: normalised blocks between them, (n, K, A).
+        start: the moment, a model step.
+        steps: model steps ahead; fewer where the actions end.
+        context: C; fewer at the beginning of the episode, as for an agent.
+
+    Returns:
+        (n, steps, D).
+    """
+    first = max(0, start + 1 - context)
+    seen = Context(z[:, first : start + 1], actions[:, first:start])
+    return predictor.rollout(seen, actions[:, None, start : start + steps])[:, 0]
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ import torch
 
 from worldmodel.benchmarks.intervals import bootstrap_clusters, signed_rank
 from worldmodel.benchmarks.pairs import recorded_world
+from worldmodel.benchmarks.resampling import FEWEST
 from worldmodel.datasets.store import EpisodeStore
 from worldmodel.datasets.windows import Windows
 from worldmodel.diagnostics import encoded, surprise
@@ -28,6 +29,8 @@ from worldmodel.model import WorldModel
 BEFORE, AFTER = 3, 4  # judged model steps before the change and after it
 LEVEL = 0.01  # a p-value below it is a difference
 ORDINARY = 0.95  # quantile of the control's surprises that one has to exceed to stand out
+
+UNCORRECTED = "p-values are not corrected for how many there are"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +98,7 @@ def measure(model: WorldModel, shown: Clips, seed: int = 0) -> dict[str, Any]:
 
     A difference is that of a clip's version and its control. Intervals draw whole episodes; Wilcoxon's signed-rank test
     takes clips one by one, since each has a change of its own. ``p`` is of the frame of the change, ``after_p`` of the
-    mean of those that follow; neither is corrected for the other.
+    mean of those that follow. There is no interval of fewer than `FEWEST` episodes.
 
     Args:
         model: in evaluation mode.
@@ -126,6 +129,7 @@ def measure(model: WorldModel, shown: Clips, seed: int = 0) -> dict[str, Any]:
         "steps": steps,
         "env_steps": [step * F for step in steps],
         "predictors": predictors,
+        "note": UNCORRECTED,
     }
 
 
@@ -156,7 +160,7 @@ def rows(values: Mapping[str, Any]) -> list[list[str]]:
                     f"{control + line['difference']:.4f}",
                     f"{control:.4f}",
                     f"{line['difference']:+.4f}",
-                    f"[{line['low']:+.4f}, {line['high']:+.4f}]",
+                    "-" if line["low"] is None else f"[{line['low']:+.4f}, {line['high']:+.4f}]",
                     f"{line['p']:.1e}",
                     f"{100 * line['stands_out']:.0f} %",
                     f"{line['after_difference']:+.4f}",
@@ -164,7 +168,7 @@ def rows(values: Mapping[str, Any]) -> list[list[str]]:
                     line["verdict"],
                 ]
             )
-    return table
+    return [*table, [UNCORRECTED]]
 
 
 def _spread(owner: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -223,6 +227,8 @@ def _compared(values: np.ndarray, control: np.ndarray, at: int, episode: np.ndar
     }
 
 
-def _paired(gap: np.ndarray, episode: np.ndarray, seed: int) -> tuple[float, float, float, float]:
-    """Mean of differences (n,), its bootstrap interval, and the p-value that there are none."""
-    return float(gap.mean()), *bootstrap_clusters(gap, episode, seed=seed), signed_rank(gap)
+def _paired(gap: np.ndarray, episode: np.ndarray, seed: int) -> tuple[float, float | None, float | None, float]:
+    """Mean of differences (n,), its bootstrap interval if there are episodes enough, and the p-value that it is 0."""
+    few = len(np.unique(episode)) < FEWEST
+    low, high = (None, None) if few else bootstrap_clusters(gap, episode, seed=seed)
+    return float(gap.mean()), low, high, signed_rank(gap)

@@ -5,6 +5,7 @@ Shapes: H model steps of a plan, D latent width, S side of a picture.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -47,11 +48,11 @@ class Moment:
     imagined: np.ndarray | None  # (H, S, S, 3) of the last plan, where something turns latents into pictures
 
     def __str__(self) -> str:
-        """One line."""
-        said = [f"pair {self.pair}/{self.pairs}", f"step {self.step}/{self.budget}"]
+        """One line, what matters most first: a terminal may be narrow."""
+        said = [f"pair {self.pair}/{self.pairs}", f"environment step {self.step}/{self.budget}"]
+        said += [f"{self.succeeded} of {self.over} succeeded"]
         said += [] if self.distance is None else [f"distance {self.distance:.3g}"]
         said += [f"predicted cost {self.cost:.3g}", f"{self.ms:.1f} ms a plan"]
-        said += [f"{self.succeeded} of {self.over} succeeded"]
         return "  ".join(said)
 
 
@@ -150,9 +151,10 @@ class Line:
         self.live = self.stream.isatty()
 
     def show(self, moment: Moment, over: bool) -> None:
-        """Write the line."""
+        """Write the line, as much of it as a terminal is wide."""
         if self.live:
-            self.stream.write(f"\r{moment}\x1b[K")
+            width = shutil.get_terminal_size().columns - 1
+            self.stream.write(f"\r{str(moment)[:width]}\x1b[K")
         elif over:
             self.stream.write(f"{moment}\n")
         self.stream.flush()
@@ -204,7 +206,9 @@ class Window:
             at = 0 if imagined is None else (i + 1) * len(imagined) // SHOWN
             if imagined is not None and at > 0:
                 shown[f"{i}"] = imagined[at - 1]
-                self.images[f"{i}"].axes.set_title(f"imagined after {at * self.block} steps", fontsize="small")
+                self.images[f"{i}"].axes.set_title(
+                    f"imagined after\n{at * self.block} environment steps", fontsize="small"
+                )
         for name, picture in shown.items():
             side = picture.shape[0]
             self.images[name].set(data=picture, extent=(0, side, side, 0))

@@ -23,6 +23,13 @@ def encoded(model: WorldModel, frames: np.ndarray) -> Tensor:
     return torch.cat([model.encode({"pixels": part.to(model.device)[:, None]})[:, 0] for part in parts])
 
 
+def untrained(model: WorldModel) -> WorldModel:
+    """A model of the same shape that was never trained, as a control; the global random state stays as it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        return WorldModel(model.config).to(model.device).eval()
+
+
 def open_loop_error(z_hat: Tensor, z: Tensor) -> Tensor:
     """Squared error of predicted latents over the error of not moving at all, for each step ahead.
 

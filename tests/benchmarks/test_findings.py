@@ -12,14 +12,18 @@ from worldmodel.benchmarks.findings import details, kind, right, unread_share
 NOTHING_READ = probe(latent=(0.55, 0.55))
 DEAF = predictor(sensitivity=0.5)
 SOUND = {"openloop": openloop(), "geometry": geometry(), "probe": probe(), "surprise": surprise()}
+BLANK = {"openloop": openloop(prefix=predictor((1, 1))), "probe": NOTHING_READ}
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("predicts", {}),
     ("untrained", {"openloop": openloop(prefix=predictor((30.0, 20.0))), "probe": NOTHING_READ}),
-    ("untrained", {"openloop": openloop(prefix=predictor((1, 1))), "geometry": geometry(0.01), "probe": NOTHING_READ}),
+    ("untrained", BLANK | {"geometry": geometry(0.004, random_std=0.005)}),  # random weights spread no wider
+    ("collapsed", BLANK | {"geometry": geometry(0.0, random_std=0.005)}),  # a constant encoder
+    ("collapsed", BLANK | {"geometry": geometry(0.004, random_std=0.5)}),
     ("collapsed", {"geometry": geometry(std=0.01), "probe": NOTHING_READ}),
     ("collapsed", {"openloop": openloop(prefix=DEAF), "geometry": geometry(rank=2.0), "probe": NOTHING_READ}),
     ("predicts", {"geometry": geometry(rank=2.0)}),  # a task with two numbers needs no more
     ("no better than copying", {"openloop": openloop(prefix=predictor((1.0, 0.95)))}),  # 0.95 is not surely below 1
+    ("predicts too short a time", {"openloop": openloop(prefix=predictor((0.1, 0.95)))}),
     ("ignores the actions", {"openloop": openloop(prefix=DEAF)}),
     ("one predictor ignores the actions", {"openloop": openloop(prefix=DEAF, one_step=predictor())}),
     ("near-perfect", {"openloop": openloop(prefix=predictor((1e-5, 9e-4)))}),
@@ -32,7 +36,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 def test_kind(name: str, changed: dict[str, Any]) -> None:
     found = kind(SOUND | changed)
     assert found is not None and found.name == name
-    assert found.severity == ("good" if right(found) else "bad") and found.sentence.endswith(".")
+    assert (found.severity == "good") == right(found) and found.sentence.endswith(".")
     assert found.advice or name == "predicts"
 
 
@@ -52,7 +56,12 @@ def test_sentences_have_their_numbers() -> None:
     said = kind(SOUND)
     assert (
         said is not None
-        and "0.10 of copying's at best and 0.20 at 5 model steps (25 environment steps)" in said.sentence
+        and "The prefix predictor's squared error is 0.20 of copying's at 5 model steps (25 env" in said.sentence
+    )
+    said = kind(SOUND, horizon=1)
+    assert (
+        said is not None
+        and "0.10 of copying's at 1 model step (5 environment steps) and 0.20 at 5 model steps" in said.sentence
     )
     said = kind(SOUND | {"geometry": geometry(std=0.01), "probe": NOTHING_READ})
     assert (
@@ -67,6 +76,30 @@ def test_unread_share_is_a_geometric_mean_over_numbers() -> None:
     assert unread_share(probe(latent=(0.96, 0.5))) == pytest.approx(0.1**0.5)
     assert unread_share(probe(latent=(1.0, 1.0))) < 1e-3  # finite
     assert unread_share(probe(latent=(-50.0, 0.5))) == pytest.approx((2 / 0.4) ** 0.5)
+
+
+def test_predictions_are_judged_as_far_ahead_as_plans_look() -> None:
+    near = {"openloop": openloop(prefix=predictor((0.1, 0.95)))}
+    found = [kind(near, horizon) for horizon in (1, 5)]
+    assert [x and x.name for x in found] == ["predicts", "predicts too short a time"]
+    assert found[1] is not None and "0.95 of copying's at 5 model steps" in found[1].sentence
+    assert found[1].advice.startswith("Plan less far (--horizon 1)")
+    near["openloop"]["predictors"]["prefix"]["jumps"] = [1, 2]  # trained on one step
+    alone = kind(near)
+    assert alone is not None and alone.name == "predicts"
+
+
+def test_without_intervals_means_count() -> None:
+    told = openloop()
+    told["predictors"]["prefix"] |= {"low": [None, None], "high": [None, None]}
+    found = kind({"openloop": told})
+    assert found is not None and found.name == "predicts"
+
+
+def test_a_task_in_which_nothing_moves_crashes_nothing() -> None:
+    still = geometry()
+    still["rank_correlation"]["task_distance"] = {"mean": None, "low": None, "high": None}
+    assert list(details({"geometry": still})) == []
 
 
 def test_what_a_model_that_predicts_may_be_missing() -> None:
