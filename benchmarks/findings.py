@@ -27,8 +27,8 @@ LEFT_OUT = 0.1
 # the state, under the environment's own rule, has 0.000001.
 PERFECT = 1e-3
 # A standard deviation over that of a random encoder's latents on the same frames, either way, that random weights may
-# have: six that differ by their seed (TwoRoom, tiny CNN) lay within 2 of each other.
-ALIKE = 3
+# have. Six that differ by their seed (TwoRoom, tiny CNN) had 0.002 to 0.008; one collapsed in training 0.013.
+ALIKE = 5
 MISLEADS = "distance misleads"
 
 

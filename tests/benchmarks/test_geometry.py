@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from tests.worldmodel.tiny import tiny_model
 from worldmodel.benchmarks.geometry import measure, ranking, rows, semigroup
 from worldmodel.benchmarks.heldout import episodes
+from worldmodel.diagnostics import encoded, mean_std, untrained
+from worldmodel.errors import BadFile
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +28,14 @@ def seen(model, store):
 
 def test_latents_on_a_line_are_straight_and_rank_as_the_steps(model, store, task, seen) -> None:
     line = torch.arange(21.0)[:, None] * torch.ones(16)
-    values = measure(model, [replace(e, z=line) for e in seen], store, task, seed=0)
+    values = measure(model, [replace(e, z=line) for e in 2 * seen], store, task, seed=0)
     assert values["straightness"]["mean"] == pytest.approx(1) and values["rank_correlation"]["mean"] == pytest.approx(1)
     assert values["effective_rank"] == pytest.approx(1, abs=1e-3)
     assert values["rank_correlation"]["span_env_steps"] == 51  # 17 model steps, the first whole ones to pass 50
     own = values["rank_correlation"]["task_distance"]
     assert 0 < own["low"] <= own["mean"] <= own["high"] < 1
     told = dict(rows(values))
-    assert told["straightness"].startswith("1.00 [1.00, 1.00]") and told["episodes"] == "3 held out, 63 frames"
+    assert told["straightness"].startswith("1.00 [1.00, 1.00]") and told["episodes"] == "6 held out, 126 frames"
 
 
 def test_the_task_distance_is_that_of_the_recorded_states(store, task, seen) -> None:
@@ -41,6 +44,23 @@ def test_the_task_distance_is_that_of_the_recorded_states(store, task, seen) -> 
     assert found["mean"] == pytest.approx(
         found["task_distance"]["mean"], abs=1e-3
     )  # two-room measures in a straight line
+
+
+def test_random_weights_stand_beside_and_few_episodes_have_no_interval(model, store, task, seen) -> None:
+    values = measure(model, seen, store, task, seed=0)
+    frames = np.concatenate([store.read_episode("pixels", e.number)[::3] for e in seen])
+    with torch.inference_mode():
+        assert values["random_std"] == pytest.approx(mean_std(encoded(untrained(model), frames)))
+    assert values["straightness"]["low"] is None and values["rank_correlation"]["high"] is None
+    assert "no interval of fewer than 5 episodes" in dict(rows(values))["straightness"]
+
+
+def test_latents_that_are_no_numbers_are_one_line(model, store) -> None:
+    broken = tiny_model()
+    with torch.no_grad():
+        next(broken.parameters()).fill_(torch.nan)
+    with pytest.raises(BadFile, match="--model: its latents of held-out frames are not finite"):
+        episodes(broken, store, "test", seed=0)
 
 
 def test_latents_that_never_move_rank_nothing(model, store, task, seen) -> None:
@@ -52,7 +72,8 @@ def test_latents_that_never_move_rank_nothing(model, store, task, seen) -> None:
 
 def test_only_the_prefix_predictor_can_contradict_itself(model, seen) -> None:
     with torch.inference_mode():
-        found = semigroup(model, seen, seed=0)
+        found, few = semigroup(model, 2 * seen, seed=0), semigroup(model, seen, seed=0)
+    assert {x["low"] for x in few["prefix"]} == {None}
     assert [x["split"] for x in found["prefix"]] == [[1, 3], [2, 2], [3, 1]]
     assert all(x["gap_over_error"] < 1e-9 for x in found["one-step"])
     assert all(x["gap_over_error"] > 1e-4 and x["low"] <= x["gap_over_error"] <= x["high"] for x in found["prefix"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.oracles import sign_flips_slow, signed_rank_slow
+from worldmodel.benchmarks import intervals
 from worldmodel.benchmarks.intervals import bootstrap_clusters, mcnemar, sign_flips, signed_rank, wilson
 from worldmodel.errors import BadValue
 
@@ -122,3 +123,14 @@ def test_signed_rank_of_nothing_and_of_very_many():
     assert signed_rank(np.arange(1.0, 101)) == pytest.approx(2.0**-99, rel=1e-12)
     with pytest.raises(BadValue, match="finite"):
         signed_rank(np.array([1.0, np.nan]))
+
+
+def test_many_differences_are_ranked_by_the_normal_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    for shift in (0.0, 0.1, 0.25):
+        differences = np.round(rng.normal(shift, 1, 200), 1)  # with ties
+        exact = signed_rank(differences)
+        with monkeypatch.context() as patch:
+            patch.setattr(intervals, "EXACT", 199)
+            assert signed_rank(differences) == pytest.approx(exact, rel=0.03)
+    assert signed_rank(np.ones(5000)) < 1e-100 and signed_rank(np.zeros(5000)) == 1

@@ -40,19 +40,21 @@ def test_episodes_are_every_third_frame_and_all_actions_between(model, store, se
 
 def test_errors_are_those_of_one_start_at_a_time(model, seen) -> None:
     with torch.inference_mode():
-        values = measure(model, seen, (1, 4, 6, 50), seed=0)
+        values, few = (measure(model, e, (1, 4, 6, 50), seed=0) for e in (2 * seen, seen))
         assert values["horizons"] == [1, 4, 6] and values["env_steps"] == [3, 12, 18]
         for name in ("one-step", "prefix"):
             found = values["predictors"][name]
             for i, h in enumerate(values["horizons"]):
+                assert few["predictors"][name]["low"][i] is None  # three episodes
                 error, copy = open_loop_slow(model.predictor(name), seen, 2, h)
                 assert found["error"][i] == pytest.approx(error, rel=1e-4)
                 assert values["copy"][i] == pytest.approx(copy, rel=1e-4)
                 assert found["over_copy"][i] == pytest.approx(error / copy, rel=1e-4)
                 assert found["low"][i] <= found["over_copy"][i] <= found["high"][i]
-    assert values["n_starts"] == [3 * 19, 3 * 16, 3 * 14] and values["n_episodes"] == 3
+    assert values["n_starts"] == [6 * 19, 6 * 16, 6 * 14] and values["n_episodes"] == 6
     assert values["predictors"]["prefix"]["jumps"] == [1, 1, 2]
     assert [row[0] for row in rows(values)] == ["model steps", "1", "4", "6"]
+    assert "(no interval)" in rows(few)[1][2]
 
 
 def test_a_model_that_does_not_hear_its_actions_has_a_sensitivity_of_one(model, seen) -> None:

@@ -12,7 +12,7 @@ from tests.worldmodel.tiny import tiny_model
 from worldmodel.benchmarks import executed as module
 from worldmodel.benchmarks.evaluate import evaluate, floors_and_ceiling
 from worldmodel.benchmarks.executed import against_failure, examine
-from worldmodel.benchmarks.failures import REASONS, explain, reason, separating
+from worldmodel.benchmarks.failures import REASONS, accomplished, explain, reason, separating
 from worldmodel.benchmarks.pairs import sample_pairs
 from worldmodel.benchmarks.record import Record
 from worldmodel.benchmarks.retrace import Executed, follow, latents
@@ -39,7 +39,7 @@ def record(model, store, task) -> Record:
     agent = model.agent(candidates=4, elites=2, iterations=1, horizon=4, execute_steps=2, goal_offset=OFFSET)
     outcome = evaluate(agent, "two-room", pairs, BUDGET, 16)
     floors = floors_and_ceiling("two-room", pairs, BUDGET, 0)
-    values = {"predictor": "prefix", "execute_steps": 2, "horizon": 4}
+    values = {"predictor": "prefix", "execute_steps": 2, "horizon": 4, "manifest": {"sha256": pairs.sha256}}
     return Record(values=values, pairs=pairs, outcome=outcome, floors=floors)
 
 
@@ -100,7 +100,7 @@ def planted(n: int, blame: str) -> tuple[Executed, np.ndarray]:
 @pytest.mark.parametrize("blame", ["one-step", "prefix"])
 def test_the_predictor_that_failures_come_from_is_found(blame: str) -> None:
     path, failed = planted(60, blame)
-    values = against_failure(path, failed, 3, seed=0)
+    values = against_failure(path, failed, 3, np.arange(60) // 2, seed=0)
     other = {"one-step": "prefix", "prefix": "one-step"}[blame]
     for part in ("all", "first"):
         found = values[part]
@@ -114,8 +114,11 @@ def test_the_predictor_that_failures_come_from_is_found(blame: str) -> None:
 
 def test_without_failures_nothing_is_claimed() -> None:
     path, failed = planted(20, "prefix")
-    found = against_failure(path, np.zeros_like(failed), 3, seed=0)["first"]["prefix"]
-    assert found["auc"] is None and found["low"] is None and found["p"] == 1 and found["failures"] is None
+    episode = np.arange(20)
+    found = against_failure(path, np.zeros_like(failed), 3, episode, seed=0)["first"]["prefix"]
+    assert found["auc"] is None and found["low"] is None and found["p"] is None and found["failures"] is None
+    found = against_failure(path, failed, 3, episode // 5, seed=0)["first"]["prefix"]
+    assert found["auc"] > 0.9 and found["low"] is None  # four episodes give no interval
 
 
 @pytest.mark.parametrize(
@@ -150,6 +153,7 @@ def test_every_failure_of_a_record_has_a_reason_and_no_success_has(model, task, 
         why, values = explain(record, model, task), examine(record, model, task, seed=0)
     assert [x is None for x in why.reasons] == record.outcome.success.tolist()
     assert why.counts is not None and sum(why.counts.values()) == int((~record.outcome.success).sum()) > 0
+    assert values["manifest"] == {"sha256": record.pairs.sha256} and "not corrected" in values["note"]
     assert values["failures"] == why.counts and values["reasons"] == list(why.reasons)
     assert set(values["demonstrated"]) == {"one-step", "prefix"}
     assert any("failures" in line[0] for line in module.rows({"lewm-25-prefix": values}))
@@ -158,6 +162,21 @@ def test_every_failure_of_a_record_has_a_reason_and_no_success_has(model, task, 
     with torch.inference_mode():
         unknown = explain(replace(record, outcome=failed, floors=nobody), model, task)
     assert unknown.scale is None and unknown.counts is None and set(unknown.reasons) == {None}
+
+
+def test_what_had_to_stay_and_did_not_is_named_and_is_no_other(model, task, record) -> None:
+    """The goal was accomplished on the way, which is enough only where it need not stay."""
+    states = record.outcome.states.copy()
+    lost = np.flatnonzero(~record.outcome.success)
+    states[lost, 6] = record.pairs.goals[lost]
+    passing = replace(record.outcome, states=states)
+    strict = replace(record, outcome=passing, pairs=replace(record.pairs, strict=True))
+    there = accomplished(strict, task)
+    assert there[lost, 6].all() and not accomplished(replace(record, outcome=passing), task)[lost].any()
+    with torch.inference_mode():
+        why = explain(strict, model, task)
+    assert why.counts is not None and why.counts["did not stay"] == len(lost) > 0
+    assert {why.reasons[i] for i in lost} == {"did not stay"}
 
 
 def test_the_world_of_one_record_is_not_that_of_the_next(store, model, task) -> None:
