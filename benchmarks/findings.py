@@ -24,7 +24,8 @@ READS = 1 / 3
 # Of R^2, by which a latent must read a number worse than a control to leave it out; or above the mean's, which is 0.
 LEFT_OUT = 0.1
 # Squared error over copying's at the best horizon. The best models trained here have 0.007 (TwoRoom); a latent that is
-# the state, read to 0.05 px, under the environment's own rule, has 0.0000001, and 0.013 where it often passes a door's corner.
+# the state, read to 0.05 px, under the environment's own rule, has 0.0000001, and 0.013 where it often passes a door's
+# corner.
 PERFECT, CLOSE = 1e-3, 0.05
 # A standard deviation over that of a random encoder's latents on the same frames, either way, that random weights may
 # have. Six that differ by their seed (TwoRoom, tiny CNN) had 0.002 to 0.008; one collapsed in training 0.013.
