@@ -73,7 +73,8 @@ def from_values(values: Mapping[str, Any]) -> Protocol:
         BadFile: this package has another version of them, or not at all.
     """
     known = {field.name for field in fields(Protocol)}
-    found = Protocol(**{k: tuple(v) if k == "changed" else v for k, v in values.items() if k in known})
+    rules: dict[str, Any] = {k: tuple(v) if k == "changed" else v for k, v in values.items() if k in known}
+    found = Protocol(**rules)
     if found.name not in names() or load(found.name).version != found.version:
         raise BadFile(f"the result is of {found.name} v{found.version}, which this package does not have")
     return found

@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from worldmodel.envs.goal_task import Array
 from worldmodel.envs.mujoco_task import MuJoCoTask
 from worldmodel.envs.rendering import mujoco
+from worldmodel.envs.task import Array
 from worldmodel.errors import BadValue, UnknownName
 
 from dm_control import suite  # isort: skip  # after rendering, which chooses the OpenGL

@@ -17,7 +17,8 @@ import numpy as np
 from gymnasium import error, spaces
 
 from worldmodel.envs import gl
-from worldmodel.envs.goal_task import Array, GoalTask, Task
+from worldmodel.envs.goal_task import GoalTask
+from worldmodel.envs.task import Array, Task
 from worldmodel.errors import BadValue
 
 TOLERANCE = 0.25  # standard deviations

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from worldmodel.envs.goal_task import Array, GoalTask
+from worldmodel.envs.goal_task import GoalTask
 from worldmodel.envs.mujoco_factors import FACTORS, World
 from worldmodel.envs.rendering import PRESETS, Renderer, mujoco
+from worldmodel.envs.task import Array
 from worldmodel.errors import BadValue
 
 INTEGRATION = mujoco.mjtState.mjSTATE_INTEGRATION

@@ -17,8 +17,9 @@ import gymnasium
 import numpy as np
 import ogbench  # noqa: F401  registers the environments
 
-from worldmodel.envs.goal_task import Array, GoalTask
+from worldmodel.envs.goal_task import GoalTask
 from worldmodel.envs.mujoco_task import MuJoCoTask
+from worldmodel.envs.task import Array
 from worldmodel.errors import BadValue
 
 # What a name begins with -> the task, which takes the whole name as its first argument.

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from worldmodel.envs.goal_task import Array
 from worldmodel.envs.ogbench import SimulatedTask, make_inner
 from worldmodel.envs.rendering import mujoco
+from worldmodel.envs.task import Array
 
 APART = 0.06  # m between the middles of cubes that are strewn; a cube is 0.04 m wide
 PAD = "ur5e/robotiq/right_pad"

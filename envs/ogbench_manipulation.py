@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from worldmodel.envs.goal_task import Array
 from worldmodel.envs.ogbench_arm import Manipulation
+from worldmodel.envs.task import Array
 
 TOLERANCE = 0.04  # m, for cubes, drawer and window
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from worldmodel.envs.goal_task import Array
 from worldmodel.envs.ogbench import SimulatedTask, chance, make_inner, next_chance
 from worldmodel.envs.rendering import mujoco
+from worldmodel.envs.task import Array
 
 SETTLE = {"pointmaze": 0, "antmaze": 5, "antsoccer": 10, "humanoidmaze": 40}  # random steps before a start or a goal
 HIDDEN = 5  # a group of geoms that is not drawn

@@ -9,8 +9,8 @@ import numpy as np
 from gymnasium import spaces
 
 from worldmodel.envs.factors import Factor
-from worldmodel.envs.goal_task import Array
 from worldmodel.envs.ogbench import OfficialTasks, chance, make_inner, next_chance
+from worldmodel.envs.task import Array
 
 TOLERANCE = 32  # wrong cells that are forgiven; OGBench's easier official tasks have a tolerance of their own
 LINES = (1, 8)  # of a random start or goal, least and most

@@ -21,8 +21,9 @@ import numpy as np
 import pymunk
 
 from worldmodel.envs.factors import Factor, colour
-from worldmodel.envs.goal_task import Array, GoalTask
+from worldmodel.envs.goal_task import GoalTask
 from worldmodel.envs.pusht_block import SHAPES, Block
+from worldmodel.envs.task import Array
 
 ARENA = 512.0  # px, side of the picture
 WALLS = (7.0, 504.0)  # px, inner faces

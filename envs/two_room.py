@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 
 from worldmodel.envs.factors import Factor, colour
-from worldmodel.envs.goal_task import Array, GoalTask
+from worldmodel.envs.goal_task import GoalTask
+from worldmodel.envs.task import Array
 
 ARENA = 224.0  # px, side of the picture
 BORDER, LINE = 14.0, 4.0  # px from the picture's edge to the room, width of the border line
