@@ -93,7 +93,7 @@ def _trained_on(out: Path) -> str | None:
 
 def _require_pairs(options: Options, env: str, out: Path, store: EpisodeStore) -> None:
     """Choose what every round is judged by, as judging will, so that a slip is told before anything is trained."""
-    from worldmodel.cli.trials import TRIALS
+    from worldmodel.cli.trials import TRIALS, Asked
     from worldmodel.envs.registry import make
 
     judging = replace(_judging(options, env, out), dataset=str(store.path))
@@ -101,7 +101,7 @@ def _require_pairs(options: Options, env: str, out: Path, store: EpisodeStore) -
     try:
         with contextlib.closing(make(env, observation="state")) as task:
             look = {"render_preset": store.attrs.get("render_preset", "fast")}
-            TRIALS[judging.objective](judging, env, task.unwrapped, store.image_size, look, out, {})
+            TRIALS[judging.objective](Asked(judging, env, task.unwrapped, store.image_size, look, out, {}))
     except BadValue as error:
         name, colon, rest = str(error).partition(":")
         raise BadValue(f"{named.get(name.removeprefix('--'), name)}{colon}{rest}") from error

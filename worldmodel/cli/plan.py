@@ -48,7 +48,7 @@ def _plan(
     from worldmodel.benchmarks.provenance import file_fingerprint, provenance
     from worldmodel.benchmarks.report import Planning
     from worldmodel.checkpoint import load_model
-    from worldmodel.cli.trials import TRIALS
+    from worldmodel.cli.trials import TRIALS, Asked
     from worldmodel.envs.registry import make
     from worldmodel.files import write_json
 
@@ -65,7 +65,7 @@ def _plan(
             f"--model: {folder} learned from {look['render_preset']!r} pictures, which {env} does not draw: train on a "
             "dataset converted with --redraw"
         )
-    trial = TRIALS[options.objective](options, env, task, model.config.image_size, look, folder, about)
+    trial = TRIALS[options.objective](Asked(options, env, task, model.config.image_size, look, folder, about))
 
     with common.options_as_fields(["deadline_ms", "horizon", "objective"]):
         agent = model.agent(predictor=predictor, **trial.agent_options | chosen)

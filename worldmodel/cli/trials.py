@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
 REWARD_EPISODES = 20
 
 
-class Goals:
-    """Success on start and goal pairs, by a protocol.
+@dataclass(frozen=True)
+class Asked:
+    """What is to be measured.
 
-    Args:
+    Attributes:
         options: of the command.
         env: the task's name.
         task: the task itself.
@@ -37,18 +39,23 @@ class Goals:
         about: what its ``config.json`` says.
     """
 
-    def __init__(
-        self,
-        options: Options,
-        env: str,
-        task: Any,
-        image_size: int,
-        look: Mapping[str, Any],
-        folder: Path,
-        about: Mapping[str, Any],
-    ) -> None:
-        self.env, self.image_size, self.look, self.workers = env, image_size, look, options.workers
-        self.watched, self.folder = options.watch and not common.rank(), folder
+    options: Options
+    env: str
+    task: Any
+    image_size: int
+    look: Mapping[str, Any]
+    folder: Path
+    about: Mapping[str, Any]
+
+
+class Goals:
+    """Success on start and goal pairs, by a protocol."""
+
+    def __init__(self, asked: Asked) -> None:
+        options, env, task, about = asked.options, asked.env, asked.task, asked.about
+        self.look, self.image_size, self.workers = asked.look, asked.image_size, options.workers
+        self.env = env
+        self.watched, self.folder = options.watch and not common.rank(), asked.folder
         self.simulated, self.asked = options.simulator, planned_otherwise(options)
         if self.simulated and not task.restorable:
             raise BadValue(f"--simulator: {env} cannot be put into a state, so nothing can be simulated from there")
@@ -60,12 +67,12 @@ class Goals:
         if options.pairs is not None:
             self.pairs, self.protocol = self._given(options, about)
             with common.option("--protocol"):
-                protocols.require_same(self.protocol, kept, str(folder))
+                protocols.require_same(self.protocol, kept, str(asked.folder))
         else:
             with common.option("--protocol"):
                 self.protocol = self._changed(protocols.load(options.protocol or protocols.DEFAULT), options)
                 protocols.require_possible(self.protocol, task, env)
-                protocols.require_same(self.protocol, kept, str(folder))
+                protocols.require_same(self.protocol, kept, str(asked.folder))
             self.pairs = self._drawn(options, task, about)
         self.budget: int = self.protocol.budget or task.official_steps
         self.agent_options = {"goal_offset": self.pairs.offset, "seed": self.protocol.seed}
@@ -189,32 +196,14 @@ class Goals:
 
 
 class Rewards:
-    """Returns of episodes from seeds that no collection has used, beside those of the dataset's behaviour.
+    """Returns of episodes from seeds that no collection has used, beside those of the dataset's behaviour."""
 
-    Args:
-        options: of the command.
-        env: the task's name.
-        task: not looked at.
-        image_size: side of the model's pictures.
-        look: arguments of every environment.
-        folder: of the model.
-        about: what its ``config.json`` says.
-    """
-
-    def __init__(
-        self,
-        options: Options,
-        env: str,
-        task: Any,
-        image_size: int,
-        look: Mapping[str, Any],
-        folder: Path,
-        about: Mapping[str, Any],
-    ) -> None:
+    def __init__(self, asked: Asked) -> None:
+        options, env, look, image_size = asked.options, asked.env, asked.look, asked.image_size
         self.env, self.seed, self.image_size, self.look = env, options.seed or 0, image_size, look
         self.workers = options.workers
         self.seeds = returns.beginnings(options.episodes or REWARD_EPISODES, self.seed)
-        trained_on = about.get("dataset") or {}
+        trained_on = asked.about.get("dataset") or {}
         with plan.dataset(options, env, trained_on.get("path"), image_size, **look) as store:
             self.dataset = {"path": str(store.path), "fingerprint": store.fingerprint}
             with common.option("--dataset"):
