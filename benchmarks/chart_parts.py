@@ -35,19 +35,32 @@ class Axis:
     low: float | None = None  # ends, where they are not to be found out
     high: float | None = None
 
+    def shows(self, value: float) -> bool:
+        """Whether it has a place for a value."""
+        return math.isfinite(value) and (value > 0 or not self.log)
+
 
 # Scales
 
 
 def scale(values: Sequence[float], axis: Axis, begin: float, end: float) -> tuple[Place, list[float]]:
-    """Return what places a value between ``begin`` and ``end``, and the ticks."""
+    """Return what places a value between ``begin`` and ``end``, and the ticks.
+
+    A logarithmic axis has no place for values that are not positive; ends of intervals there are put at its beginning.
+    """
+    values = [v for v in values if axis.shows(v)]
     low = axis.low if axis.low is not None else min(values, default=0.0)
     high = axis.high if axis.high is not None else max(values, default=1.0)
     if axis.log:
+        low, high = (low, high) if values else (0.5, 2.0)
         if high / low < 4:  # so that there are two ticks to read by
             low, high = low / 2, high * 2
         first, last = math.log(low), math.log(high)
-        return lambda v: begin + (math.log(v) - first) / (last - first) * (end - begin), _decades(low, high)
+
+        def place(v: float) -> float:
+            return begin + (math.log(v) - first) / (last - first) * (end - begin) if v > 0 else begin
+
+        return place, _decades(low, high)
     ticks = list(axis.ticks) or nice(low, high)
     if not axis.ticks:
         low = min(low, ticks[0]) if axis.low is None else low

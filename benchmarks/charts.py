@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from worldmodel.benchmarks import chart_parts as part
 from worldmodel.benchmarks.chart_parts import HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, Place
@@ -52,15 +52,20 @@ def lines(
         y: axis upwards.
         levels: horizontal lines to compare with, and their names.
         band: intervals as bands along the curves instead of bars at the points.
+
+    Values that an axis has no place for, such as zero on a logarithmic one, are in the table alone.
     """
     xs = [v for one in series for v in one.x]
-    ys = [v for one in series for v in (*one.y, *one.low, *one.high) if math.isfinite(v)]
+    ys = [v for one in series for v in (*one.y, *one.low, *one.high)]
     at_x, x_ticks = part.scale(xs, x, LEFT + 8, WIDTH - RIGHT - 8)
     at_y, y_ticks = part.scale([*ys, *(v for v, _ in levels)], y, TOP + HEIGHT, TOP)
     drawn = [part.grid(y_ticks, at_y), *part.below(x, x_ticks, at_x), part.left_label(y.label)]
-    drawn += [part.level(at_y(v), i) for i, (v, _) in enumerate(levels)]
-    for one in series:
+    drawn += [part.level(at_y(v), i) for i, (v, _) in enumerate(levels) if y.shows(v)]
+    shown = [_shown(one, x, y) for one in series]
+    for one in shown:
         drawn += _curve(one, at_x, at_y, band)
+    if not any(one.x for one in shown):
+        drawn.append(part.text(WIDTH / 2, TOP + HEIGHT / 2, "nothing to show on this axis: see the numbers", "middle"))
     keys = [(part.sample(one.look, one.dash, one.joined), one.name) for one in series]
     keys += [(part.level_sample(i), name) for i, (_, name) in enumerate(levels)]
     below, height = part.legend(keys, TOP + HEIGHT + (52 if x.second else 38))
@@ -103,7 +108,9 @@ def rates(title: str, rows: Sequence[tuple[str, Sequence[Point]]], label: str) -
     return _figure(title, describe, [*drawn, below], height, table(["", *names], cells, title))
 
 
-def bars(title: str, rows: Sequence[tuple[str, Sequence[Point]]], label: str, low: float, high: float) -> Html:
+def bars(
+    title: str, rows: Sequence[tuple[str, Sequence[Point]]], label: str, low: float, high: float, most: int = 16
+) -> Html:
     """Groups of horizontal bars; a value beyond the axis ends at it, and the table has it.
 
     Args:
@@ -112,12 +119,13 @@ def bars(title: str, rows: Sequence[tuple[str, Sequence[Point]]], label: str, lo
         label: of the axis.
         low: left end of the axis.
         high: right end.
+        most: groups that are drawn; of more, the first and the last. The table has all.
     """
     names = _names(rows)
     left, thick, begin = 14 + 6.2 * min(18, max(len(name) for name, _ in rows)), 9.0, TOP
     at, ticks = part.scale([], Axis(label=label, low=low, high=high), left, WIDTH - RIGHT - 6)
     zero, drawn = at(min(max(0.0, low), high)), []
-    for name, points in rows:
+    for name, points in rows if len(rows) <= most else (*rows[: most // 2], *rows[-(most // 2) :]):
         drawn.append(part.text(left - 8, begin + thick * len(points) / 2 + 4, part.fit(name, 18), "end"))
         for i, point in enumerate(points):
             end = at(min(max(point.value, low), high))
@@ -146,7 +154,7 @@ def _names(rows: Sequence[tuple[str, Sequence[Point]]]) -> list[str]:
 
 
 def _curve(one: Series, at_x: Place, at_y: Place, band: bool) -> Iterator[Html]:
-    points = [(at_x(u), at_y(v), i) for i, (u, v) in enumerate(zip(one.x, one.y)) if math.isfinite(v)]
+    points = [(at_x(u), at_y(v), i) for i, (u, v) in enumerate(zip(one.x, one.y))]
     ends = [(at_x(u), at_y(a), at_y(b)) for u, a, b in zip(one.x, one.low, one.high) if math.isfinite(a + b)]
     if band and len(ends) > 1:
         around = [(u, a) for u, a, _ in ends] + [(u, b) for u, _, b in reversed(ends)]
@@ -160,9 +168,18 @@ def _curve(one: Series, at_x: Place, at_y: Place, band: bool) -> Iterator[Html]:
         yield tag("g", hover, part.mark(one.look, u, v))
 
 
+def _shown(one: Series, x: Axis, y: Axis) -> Series:
+    """The points that both axes have a place for."""
+    kept = [i for i, (u, v) in enumerate(zip(one.x, one.y)) if x.shows(u) and y.shows(v)]
+    low, high = ([ends[i] for i in kept] if len(ends) else [] for ends in (one.low, one.high))
+    return replace(one, x=[one.x[i] for i in kept], y=[one.y[i] for i in kept], low=low, high=high)
+
+
 def _cell(one: Series, i: int) -> str:
-    interval = f" [{part.short(one.low[i])}, {part.short(one.high[i])}]" if len(one.low) else ""
-    return part.short(one.y[i]) + interval
+    if not math.isfinite(one.y[i]):
+        return "–"
+    known = len(one.low) and math.isfinite(one.low[i] + one.high[i])
+    return part.short(one.y[i]) + (f" [{part.short(one.low[i])}, {part.short(one.high[i])}]" if known else "")
 
 
 def _share(point: Point) -> str:

@@ -55,6 +55,25 @@ def test_a_value_that_is_not_finite_is_left_out() -> None:
     assert all("nan" not in (element.get("d") or "") for element in parsed(figure).iter("path"))
 
 
+def test_a_logarithmic_axis_leaves_out_what_it_has_no_place_for() -> None:
+    log = Axis(label="y", log=True)
+    one = Series(name="a", x=(0, 1, 2), y=(0, 0.1, 1), low=(0, 0, 0.5), high=(0, 0.2, 2))
+    root = parsed(lines("t", [one], Axis(label="x"), log, [(0.0, "none"), (1.0, "all")]))
+    assert [g.findtext("title") for g in root.find("svg").iter("g")] == ["a, 1: 0.1 [0, 0.2]", "a, 2: 1 [0.5, 2]"]
+    assert "0 [0, 0]" in [cell.text for cell in root.iter("td")]
+    empty = parsed(lines("t", [Series(name="a", x=(0, 1), y=(0, -1))], Axis(label="x"), log))
+    assert not list(empty.find("svg").iter("g"))
+    assert "nothing to show on this axis: see the numbers" in [text.text for text in empty.iter("text")]
+    assert "-1" in [cell.text for cell in empty.iter("td")]
+
+
+def test_of_many_bars_the_first_and_the_last_are_drawn_and_the_table_has_all() -> None:
+    rows = [(f"n{i}", [Point(name="p", value=i / 40)]) for i in range(40)]
+    root = parsed(bars("t", rows, "R²", 0, 1, most=4))
+    assert [text.text for text in root.iter("text") if (text.text or "").startswith("n")] == ["n0", "n1", "n38", "n39"]
+    assert len(list(root.iter("td"))) == 40
+
+
 def test_a_bar_beyond_the_axis_ends_at_it_and_the_table_has_its_value() -> None:
     root = parsed(bars("t", [("a", [Point(name="p", value=-7.0)])], "R²", -0.1, 1.0))
     bar = next(rect for rect in root.iter("rect"))
