@@ -15,12 +15,18 @@ from worldmodel.benchmarks.page_films import films
 from worldmodel.benchmarks.page_repeat import missing, repeat
 from worldmodel.benchmarks.page_runs import Run, read_runs
 from worldmodel.benchmarks.page_style import CSS, SCRIPT
-from worldmodel.benchmarks.page_success import headline, side_by_side, success, verdicts
+from worldmodel.benchmarks.page_success import side_by_side, success
+from worldmodel.benchmarks.page_verdict import headline, verdicts
 from worldmodel.files import replacing
 
 Part = Callable[[Sequence[Run]], Html | None]
 PARTS: tuple[tuple[str, str, str, Part], ...] = (  # address, title, what to know, what makes it
-    ("success", "Success", "On starts and goals from held-out episodes, beside what needs no model.", success),
+    (
+        "success",
+        "Success",
+        "Beside what needs no model, and what a perfect one would allow. Intervals: Wilson 95 % over pairs.",
+        success,
+    ),
     (
         "paired",
         "Side by side",
@@ -31,23 +37,35 @@ PARTS: tuple[tuple[str, str, str, Part], ...] = (  # address, title, what to kno
     (
         "openloop",
         "Open-loop error",
-        "Predictors follow the recorded actions of held-out episodes, in one latent space. Bands: 95 % over episodes.",
+        "Predictors follow recorded actions, in one latent space. Bands: bootstrap 95 % over episodes.",
         openloop,
     ),
     (
         "probes",
         "What the latent knows",
-        "The state, read from the latent, raw pixels and an untrained encoder. R² is 1 if exact, 0 for the mean.",
+        "The state, read from the latent, raw pixels and an untrained encoder. R² is 1 if exact, 0 for the mean. "
+        "Intervals of the mean: bootstrap 95 % over episodes.",
         probes,
     ),
     (
         "surprise",
         "Violation of expectation",
-        "The same held-out clips three times; a change stands out where surprise exceeds 95 % of the unchanged clips’.",
+        "The same clips three times; a change stands out where surprise exceeds 95 % of the unchanged clips’. "
+        "Intervals: bootstrap 95 % over episodes; p: Wilcoxon’s signed-rank test, by clip.",
         surprise,
     ),
-    ("geometry", "Latent space", "Planning follows distances in it; intervals are 95 % over episodes.", geometry),
-    ("repeat", "How it was measured", "The exact commands, the rules, and with what.", repeat),
+    (
+        "geometry",
+        "Latent space",
+        "Planning follows distances in it. Intervals: bootstrap 95 % over episodes.",
+        geometry,
+    ),
+    (
+        "repeat",
+        "How it was measured",
+        "The recorded commands, the rules, and with what. p-values anywhere are not corrected for their number.",
+        repeat,
+    ),
     ("missing", "Not measured", "Each of these commands adds a part.", missing),
 )
 

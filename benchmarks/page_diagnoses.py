@@ -2,72 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from worldmodel.benchmarks.chart_parts import Axis
 from worldmodel.benchmarks.charts import Point, Series, bars, lines
 from worldmodel.benchmarks.markup import Html, join, table, tag
-from worldmodel.benchmarks.page_runs import Run, p_value, percent
+from worldmodel.benchmarks.page_runs import Run, by_task, fixed, judged_on, p_value, percent
 
+MOST = 16  # numbers in a chart of probes
 CONTROLS = {"latent": "latent", "pixels": "raw pixels", "random": "random encoder"}
 
 
 def openloop(runs: Sequence[Run]) -> Html | None:
     """Error of every predictor over that of copying the last latent, and how much the actions matter to it."""
-    found = [run.found["openloop"] for run in runs if "openloop" in run.found]
-    if not found:
-        return None
+    there = [run for run in runs if "openloop" in run.found]
+    charts = [chart for begin, same in by_task(there) for chart in _openloop(begin, same, runs)]
+    return join((_source(there, "openloop"), tag("div", *charts, class_="grid"))) if charts else None
+
+
+def _openloop(begin: str, same_task: Sequence[Run], runs: Sequence[Run]) -> Iterator[Html]:
+    found = [run.found["openloop"] for run in same_task]
     blocks = {values["env_steps"][0] // values["horizons"][0] for values in found}
     ticks = sorted({h for values in found for h in values["horizons"]})
     x = Axis(label="model steps ahead", ticks=ticks)
     if len(blocks) == 1:
         x = Axis(label="model steps ahead (below: environment steps)", ticks=ticks, second=blocks.pop())
-    errors = _curves(runs, "over_copy", "low", "high")
-    best = min(errors, key=lambda one: (-one.x[-1], one.y[-1]))
-    near, far = (f"{float(f'{100 * error:.2g}'):g}\N{NO-BREAK SPACE}%" for error in (best.y[0], best.y[-1]))
-    title = f"{best.name}: {near} of copying’s error {best.x[0]} model step ahead, {far} at {best.x[-1]}"
-    y = Axis(label="error / copying’s (log.)", log=True)
-    charts = [lines(title, errors, x, y, [(1.0, "copying the last latent")], band=True)]
-    matter = _curves(runs, "sensitivity", "sensitivity_low", "sensitivity_high")
-    most = max(matter, key=lambda one: one.y[0])
-    times = f"{float(f'{most.y[0]:.2g}'):g} times"
-    title = f"Actions matter: with other episodes’ the error is {times} as large one model step ahead ({most.name})"
+    errors = _curves(same_task, runs, "over_copy", "low", "high")
+    title, known = f"{begin}Error over copying’s", [one for one in errors if math.isfinite(one.y[0] + one.y[-1])]
+    if known:
+        best = min(known, key=lambda one: (-one.x[-1], one.y[-1]))
+        near, far = (f"{float(f'{100 * error:.2g}'):g}\N{NO-BREAK SPACE}%" for error in (best.y[0], best.y[-1]))
+        title = f"{begin}{best.name}: {near} of copying’s error {best.x[0]} model step ahead, {far} at {best.x[-1]}"
+    y = Axis(label="squared error / copying’s (log.)", log=True)
+    yield lines(title, errors, x, y, [(1.0, "copying the last latent")], band=True)
+    matter = _curves(same_task, runs, "sensitivity", "sensitivity_low", "sensitivity_high")
+    title, known = f"{begin}With other episodes’ actions", [one for one in matter if math.isfinite(one.y[0])]
+    if known:
+        most = max(known, key=lambda one: one.y[0])
+        times = f"{float(f'{most.y[0]:.2g}'):g} times"
+        title += f" the error is {times} as large {most.x[0]} model step ahead ({most.name})"
     y = Axis(label="their error / error (log.)", log=True)
-    charts.append(lines(title, matter, x, y, [(1.0, "actions are ignored")], band=True))
-    return tag("div", *charts, class_="grid")
+    yield lines(title, matter, x, y, [(1.0, "actions are ignored")], band=True)
 
 
-def _curves(runs: Sequence[Run], value: str, low: str, high: str) -> list[Series]:
+def _source(there: Sequence[Run], name: str) -> Html:
+    """What was judged on which episodes."""
+    said = [(run.name, judged_on(run.found[name])) for run in there]
+    words = said[0][1] if len(said) == 1 else "; ".join(f"{run}: {on}" for run, on in said)
+    return tag("p", f"Judged on {words}.", class_="note")
+
+
+def _curves(same_task: Sequence[Run], runs: Sequence[Run], value: str, low: str, high: str) -> list[Series]:
     return [
         Series(
             name=run.called(name, runs),
             x=run.found["openloop"]["horizons"],
-            y=one[value],
-            low=() if None in one[low] else one[low],
-            high=() if None in one[high] else one[high],
+            y=_finite(one[value]),
+            low=_finite(one[low]),
+            high=_finite(one[high]),
             look=run.look(name),
             dash=run.look(name) % 2,
         )
-        for run in runs
-        for name, one in run.found.get("openloop", {}).get("predictors", {}).items()
+        for run in same_task
+        for name, one in run.found["openloop"]["predictors"].items()
     ]
+
+
+def _finite(values: Sequence[float | None]) -> list[float]:
+    """What was not measured is not a number."""
+    return [math.nan if value is None else value for value in values]
 
 
 def probes(runs: Sequence[Run]) -> Html | None:
     """What can be read from a latent, beside what can be read from raw pixels and from an untrained encoder."""
+    there = [run for run in runs if "probe" in run.found]
     charts = []
-    for run in runs:
-        found = run.found.get("probe", {})
-        for kind, called in (("linear", "linear probe"), ("mlp", "MLP probe")) if found else ():
+    for run in there:
+        found = run.found["probe"]
+        for kind, called in (("linear", "linear probe"), ("mlp", "MLP probe")):
             rows = [
                 (number, [Point(name=label, value=found[kind][who]["r2"][i]) for who, label in CONTROLS.items()])
                 for i, number in enumerate(found["numbers"])
             ]
-            better = sum(points[0].value > max(points[1].value, points[2].value) for _, points in rows)
-            title = f"{run.name}, {called}: the latent is the best source of {better} of {len(rows)} numbers"
-            charts.append(bars(title, rows, "R² on held-out episodes", -0.1, 1.0))
-    return tag("div", *charts, class_="grid") if charts else None
+            rows = rows if len(rows) <= MOST else sorted(rows, key=lambda row: -row[1][0].value)
+            latent, begin = found[kind]["latent"], f"{run.name}, " if len(runs) > 1 else ""
+            title = f"{begin}{called}: mean R² {_spread(latent['mean'], 'r2')}"
+            title += f", over raw pixels {_spread(latent['over_pixels'], 'r2', '+')}"
+            title += f"; the {MOST // 2} best and worst of {len(rows)} numbers" if len(rows) > MOST else ""
+            split = (found.get("dataset") or {}).get("split")
+            label = f"R² on {split} episodes" if split else "R²"
+            charts.append(bars(title, rows, label, -0.1, 1.0, MOST))
+    return join((_source(there, "probe"), tag("div", *charts, class_="grid"))) if charts else None
+
+
+def _spread(found: Mapping[str, Any], key: str, sign: str = "", digits: int = 3) -> str:
+    """A value, and its interval if it has one."""
+    number = f"{sign}.{digits}f"
+    there = found["low"] is not None
+    return f"{found[key]:{number}}" + (f" [{found['low']:{number}}, {found['high']:{number}}]" if there else "")
 
 
 def surprise(runs: Sequence[Run]) -> Html | None:
@@ -94,20 +128,21 @@ def surprise(runs: Sequence[Run]) -> Html | None:
     if not charts:
         return None
     head = ["at the change", "surprise over the control’s", "p", "afterwards", "p"]
-    return join((tag("div", *charts, class_="grid"), table(head, rows, "Surprise against control")))
+    there = [run for run in runs if "surprise" in run.found]
+    return join(
+        (_source(there, "surprise"), tag("div", *charts, class_="grid"), table(head, rows, "Surprise against control"))
+    )
 
 
 VERSIONS = {"control": "nothing is changed", "colour": "another colour", "teleport": "suddenly elsewhere"}
 
 
 def _change(one: Mapping[str, Any]) -> list[str]:
-    at = f"{one['difference']:+.3g}{_ends(one, '+.3g')}"
-    return [at, p_value(one["p"]), f"{one['after_difference']:+.3g}", p_value(one["after_p"])]
-
-
-def _ends(one: Mapping[str, Any], form: str = ".2f") -> str:
-    """An interval as text; nothing where there is none, as of too few episodes."""
-    return "" if one["low"] is None else f" [{one['low']:{form}}, {one['high']:{form}}]"
+    at, after = (
+        {"value": one[f"{when}difference"], "low": one[f"{when}low"], "high": one[f"{when}high"]}
+        for when in ("", "after_")
+    )
+    return [_spread(at, "value", "+"), p_value(one["p"]), _spread(after, "value", "+"), p_value(one["after_p"])]
 
 
 def geometry(runs: Sequence[Run]) -> Html | None:
@@ -118,7 +153,7 @@ def geometry(runs: Sequence[Run]) -> Html | None:
     head = ["", *(run.name for run in there)] if len(runs) > 1 else ["", "measured"]
     space = table(head, _space([run.found["geometry"] for run in there]), "Latent space", merge=True)
     failed = [row for run in there for row in _failures(run, runs)]
-    parts = [space]
+    parts = [_source(there, "geometry"), space]
     if failed:
         columns = ["evaluation", "failed", "why", "one-step: error explains failure", "prefix: the same", "copying"]
         parts += [tag("h3", "Do wrong predictions explain failures?"), tag("p", AUC, class_="note")]
@@ -128,19 +163,20 @@ def geometry(runs: Sequence[Run]) -> Html | None:
 
 AUC = (
     "How far predicted and reached latents are apart along the first executed plan: the probability that a failure has "
-    "the larger error than a success (AUC; 0.5 says nothing), its 95 % interval, and p. Copying, the distance that was "
-    "covered, is the control."
+    "the larger error than a success (AUC; 0.5 says nothing), and p. Copying, the distance that was "
+    "covered, is the control. Intervals: bootstrap 95 % over episodes; p-values are not corrected for their number."
 )
 
 
 def _space(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     def mean(one: Mapping[str, Any] | None) -> str:
         known = one is not None and one["mean"] is not None
-        return f"{one['mean']:.2f}{_ends(one)}" if one and known else "–"
+        return _spread(one, "mean", digits=2) if one and known else "–"
 
     rows = [
         ["effective rank", *(f"{one['effective_rank']:.0f} of {one['latent_dim']}" for one in found)],
         ["standard deviation (1 expected)", *(f"{one['std']:.2f}" for one in found)],
+        ["the same, of random weights", *(f"{one['random_std']:.2g}" if "random_std" in one else "–" for one in found)],
         ["rank correlation of latent distance and steps to go", *(mean(one["rank_correlation"]) for one in found)],
         [
             "the same, by the task’s own distance",
@@ -156,7 +192,7 @@ def _space(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def _gap(splits: Sequence[Mapping[str, Any]], split: tuple[int, ...]) -> str:
-    said = (f"{one['gap_over_error']:.2f}{_ends(one)}" for one in splits if tuple(one["split"]) == split)
+    said = (_spread(one, "gap_over_error", digits=2) for one in splits if tuple(one["split"]) == split)
     return next(said, "–")
 
 
@@ -164,8 +200,9 @@ def _failures(run: Run, runs: Sequence[Run]) -> list[list[str]]:
     def auc(found: Mapping[str, Any] | None) -> str:
         if found is None or found["auc"] is None:
             return "–"
-        p = "" if found["p"] is None else f", p {p_value(found['p'])}"
-        return f"{found['auc']:.2f}{_ends(found)}{p}"
+        return fixed(_spread(found, "auc", digits=2)) + (
+            "" if found["p"] is None else " " + fixed(f"p {p_value(found['p'])}")
+        )
 
     rows = []
     for name, one in run.found["geometry"]["executed"].items():

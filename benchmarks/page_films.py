@@ -79,9 +79,7 @@ def _spread(rows: Sequence[int], most: int) -> list[int]:
 
 def _of_run(run: Run, main: str, budget: int) -> tuple[Html, int]:
     record = run.records[main]
-    reasons = run.found.get("geometry", {}).get("executed", {}).get(main, {}).get("reasons") or ()
-    if len(reasons) != len(record.pairs):  # the evaluation was done again since
-        reasons = ()
+    reasons = _reasons(run, main)
     v, chosen = record.values, choose(record.outcome.success, reasons)
     head = tag("h3", f"{run.name}: {v['protocol']['name']}, {v['predictor']} predictor")
     cards, spent, by = [], 0, ""
@@ -102,9 +100,19 @@ def _of_run(run: Run, main: str, budget: int) -> tuple[Html, int]:
     said = f"{failed} of {len(record.pairs)} pairs failed. Shown are {len(cards)}, failures first, 10 steps a second."
     if by:
         said += f" What the model expected, after every model step, became a picture as: {by}."
+    elif not run.current(v):
+        said += " What was expected is not shown: the model has other weights now."
     if len(cards) < len(chosen):
         said += f" {len(chosen) - len(cards)} more are left out: films have {budget / 1e6:.1f} MB here."
     return join((head, tag("p", said, class_="note"), tag("div", *cards, class_="films"))), spent
+
+
+def _reasons(run: Run, main: str) -> Sequence[str | None]:
+    """Why pairs failed, if just this evaluation was examined."""
+    record, found = run.records[main], run.found.get("geometry", {}).get("executed", {}).get(main, {})
+    same = found.get("manifest") == {"sha256": record.values["manifest"]["sha256"]} and run.current(record.values)
+    same = same and found.get("n_failed") == int((~record.outcome.success).sum())
+    return found["reasons"] if same else ()
 
 
 def drawn(task: Any, run: Run, record: Record, rows: Sequence[int]) -> Iterator[Film]:
@@ -124,7 +132,12 @@ def drawn(task: Any, run: Run, record: Record, rows: Sequence[int]) -> Iterator[
 
 
 def _expected(run: Run, record: Record, rows: Sequence[int]) -> Mapping[int, tuple[np.ndarray, str]]:
-    """What the model expected to see, by row, and how latents became pictures; nothing where the model is gone."""
+    """What the model expected to see, by row, and how latents became pictures.
+
+    Nothing where the model is gone or has other weights.
+    """
+    if not run.current(record.values):
+        return {}
     import torch
 
     from worldmodel.benchmarks.imagined import imagine

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from worldmodel.benchmarks.markup import Html, join, table, tag
-from worldmodel.benchmarks.page_runs import DIAGNOSES, Run, evaluations
+from worldmodel.benchmarks.page_runs import DIAGNOSES, Run, evaluations, judged_on
 
 
 def repeat(runs: Sequence[Run]) -> Html:
-    """The exact commands, then rules, settings and provenance of every number."""
-    named = evaluations(runs)
-    commands = [(name, r.values.get("command") or _plan(run, r.values["protocol"]["name"])) for name, run, r in named]
-    diagnoses = [(name, run, found) for run in runs for name, found in run.found.items()]
-    commands += [(name, _bench(name, run)) for name, run, _ in diagnoses]
-    shown = (tag("div", tag("h3", name), tag("pre", tag("code", command))) for name, command in commands)
-    parts = [tag("div", *shown, class_="grid tight")]
-    if named:
-        columns = [_rules(record.values) | _with_what(record.values) for _, _, record in named]
-        parts += [tag("h3", "Evaluations"), _table([name for name, _, _ in named], columns)]
-    if diagnoses:
-        called = [name if len(runs) == 1 else f"{run.name}: {name}" for name, run, _ in diagnoses]
-        parts += [tag("h3", "Diagnoses"), _table(called, [_with_what(found) for _, _, found in diagnoses])]
-    return join(parts)
+    """The exact commands, then rules, settings and provenance of every number, of each run what is common to all."""
+    return join(part for run in runs for part in _of_run(run, len(runs) > 1))
+
+
+def _of_run(run: Run, several: bool) -> Iterator[Html]:
+    facts = {name: (r.values, _rules(r.values) | _with_what(r.values)) for name, _, r in evaluations([run])}
+    facts |= {name: (found, {"judged on": judged_on(found)} | _with_what(found)) for name, found in run.found.items()}
+    counts = Counter(item for _, known in facts.values() for item in known.items())
+    common = {key: value for (key, value), n in counts.items() if n == len(facts) > 1}
+    if several:
+        yield tag("h3", run.name)
+    if common:
+        yield table(["", ""], common.items(), f"{run.name}: common to all")
+    shown = []
+    for name, (values, known) in facts.items():
+        rows = [(key, value) for key, value in known.items() if key not in common]
+        command = values.get("command")
+        way = tag("pre", tag("code", command)) if command else tag("p", "Its command was not recorded.", class_="note")
+        title = f"{run.name}: {name}" if several else name
+        more = tag("details", tag("summary", "rules, settings, provenance"), table(["", ""], rows, title))
+        shown.append(tag("div", tag("h4", title), way, more))
+    yield tag("div", *shown, class_="grid tight")
 
 
 def missing(runs: Sequence[Run]) -> Html | None:
@@ -31,36 +40,33 @@ def missing(runs: Sequence[Run]) -> Html | None:
     lines: list[str] = []
     for run in runs:
         rules = [record.values["protocol"]["name"] for record in run.records.values()]
-        lines += [_plan(run, name) for name in ("lewm-25", "offset-50") if name not in rules]
-        lines += [_bench(name, run) for name in DIAGNOSES if name not in run.found]
+        lines += [plan(run, name) for name in ("lewm-25", "offset-50") if name not in rules]
+        lines += [bench(name, run) for name in DIAGNOSES if name not in {*run.found, *run.outdated}]
     return tag("ul", *(tag("li", tag("code", line)) for line in lines)) if lines else None
 
 
-def _plan(run: Run, protocol: str) -> str:
+def plan(run: Run, protocol: str) -> str:
+    """The command that evaluates."""
     return f"wm-plan --model {run.folder} --protocol {protocol}"
 
 
-def _bench(name: str, run: Run) -> str:
+def bench(name: str, run: Run) -> str:
+    """The command that diagnoses."""
     out = f" --json {run.folder}/evaluation/frontier.json" if name == "frontier" else ""
     return f"wm-bench {name} --model {run.folder}{out}"
-
-
-def _table(names: Sequence[str], columns: Sequence[Mapping[str, Any]]) -> Html:
-    keys = list(dict.fromkeys(key for column in columns for key in column))
-    rows = [[key, *(column.get(key, "–") for column in columns)] for key in keys]
-    return table(["", *names], rows, "How it was measured", merge=True)
 
 
 def _rules(v: Mapping[str, Any]) -> dict[str, Any]:
     protocol, block = v["protocol"], v["action_block"]
     goal = "official goals" if v["offset"] is None else f"goal {v['offset']} environment steps away"
+    source = f"{v['from_episodes']} " + ("official tasks" if v["offset"] is None else f"{protocol['split']} episodes")
     settings = ", ".join(f"{name} {value:g}" for name, value in v["search"].items())
     varied = {"variation": f"{v['variation']}, drawn for each pair"} if v.get("variation") else {}
     return {
         "protocol": protocol["shown"],
         "task": f"{goal}, {v['budget']} environment steps allowed",
         "success means": protocol.get("success", "predicate true after any step within the budget"),
-        "pairs": f"{v['n']} from {v['from_episodes']} {protocol['split']} episodes; {protocol.get('drawn', '')}",
+        "pairs": f"{v['n']} from {source}; {protocol.get('drawn', '')}",
         "left out": f"{v['solved_at_start']} solved at the start, {v['out_of_view']} out of view",
         **varied,
         "manifest": tag("code", v["manifest"]["sha256"]),
@@ -76,6 +82,7 @@ def _with_what(v: Mapping[str, Any]) -> dict[str, Any]:
     model, hardware = v.get("model") or {}, v.get("hardware") or {}
     trained = [f"{name} {model[name]}" for name in ("recipe", "preset", "steps", "seed") if model.get(name) is not None]
     facts = {
+        "note": "; ".join(v.get("notes") or ()),
         "model": model.get("path"),
         "training": ", ".join(trained),
         "weights, SHA-256": model.get("fingerprint"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from worldmodel.benchmarks.provenance import file_fingerprint
 from worldmodel.benchmarks.record import Record, find
 from worldmodel.errors import BadFile
 from worldmodel.files import read_json
@@ -16,8 +18,8 @@ FLOORS = {  # what a policy is compared with, in a reader's words
     "random": "random actions",
     "noop": "doing nothing",
     "replay": "demonstration replayed",
-    "simulator": "search in the simulator",
 }
+OTHER = "of other weights"  # what was measured before the model was trained again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,18 +29,25 @@ class Run:
     name: str
     folder: Path
     number: int  # among those on the page
+    weights: str | None  # SHA-256 of the model as it is now; None if it is gone
     records: Mapping[str, Record]  # evaluations, by the names of their folders, the standard protocol's first
-    found: Mapping[str, Mapping[str, Any]]  # diagnoses, by name
+    found: Mapping[str, Mapping[str, Any]]  # diagnoses of these weights, by name
+    outdated: Mapping[str, Mapping[str, Any]]  # diagnoses of other weights
 
     @property
     def env(self) -> str:
         """Its task."""
-        return str([*(record.values for record in self.records.values()), *self.found.values()][0]["env"])
+        measured = [*(record.values for record in self.records.values()), *self.found.values(), *self.outdated.values()]
+        return str(measured[0]["env"])
 
     @property
     def main(self) -> str | None:
         """The evaluation that speaks for it: the first."""
         return next(iter(self.records), None)
+
+    def current(self, values: Mapping[str, Any]) -> bool:
+        """Whether something was measured of the weights that are there now, as far as that is known."""
+        return is_current(values, self.weights)
 
     def look(self, predictor: str) -> int:
         """Colour and mark of a predictor's curves on the whole page."""
@@ -62,13 +71,28 @@ def read_runs(folders: Sequence[Path]) -> tuple[Run, ...]:
 def _read(folder: Path, number: int, name: str) -> Run:
     if not folder.is_dir():
         raise BadFile(f"no such run folder: {folder}")
+    now = weights(folder)
     loaded = {path.name: Record.load(path) for path in find(folder)}
-    records = dict(sorted(loaded.items(), key=lambda item: (_distance_from_standard(item[1].values), item[0])))
     files = {diagnosis: folder / "evaluation" / f"{diagnosis}.json" for diagnosis in DIAGNOSES}
-    found = {diagnosis: read_json(path) for diagnosis, path in files.items() if path.is_file()}
-    if not (records or found):
+    there = {diagnosis: read_json(path) for diagnosis, path in files.items() if path.is_file()}
+    if not (loaded or there):
         raise BadFile(f"{folder} holds no evaluation to report: wm-plan --model {folder} makes one")
-    return Run(name=name, folder=folder, number=number, records=records, found=found)
+    order = sorted(loaded, key=lambda n: (not is_current(loaded[n].values, now), *_standard(loaded[n].values), n))
+    found = {diagnosis: values for diagnosis, values in there.items() if is_current(values, now)}
+    outdated = {diagnosis: values for diagnosis, values in there.items() if diagnosis not in found}
+    records = {n: loaded[n] for n in order}
+    return Run(name=name, folder=folder, number=number, weights=now, records=records, found=found, outdated=outdated)
+
+
+def weights(folder: Path) -> str | None:
+    """SHA-256 of a run's model as it is now; None if it is gone."""
+    file = folder / "model" / "model.safetensors"
+    return file_fingerprint(file) if file.is_file() else None
+
+
+def is_current(values: Mapping[str, Any], weights: str | None) -> bool:
+    """Whether something was measured of these weights, as far as that is known."""
+    return weights is None or values["model"]["fingerprint"] == weights
 
 
 def _name(folder: Path, folders: Sequence[Path]) -> str:
@@ -78,10 +102,23 @@ def _name(folder: Path, folders: Sequence[Path]) -> str:
     return path.name if len(same) == 1 else f"{path.parent.name}/{path.name}"
 
 
-def _distance_from_standard(values: Mapping[str, Any]) -> tuple[bool, str, bool, bool]:
-    protocol = values["protocol"]
-    name, changed = protocol["name"], bool(protocol["changed"])
-    return name != "lewm-25", name, changed, values["predictor"] != "prefix"
+def _standard(values: Mapping[str, Any]) -> tuple[bool, float, str, bool, bool]:
+    """What sorts evaluations: the standard protocol's first, then nearer goals."""
+    protocol, offset = values["protocol"], values["offset"]
+    far = math.inf if offset is None else offset
+    return (
+        protocol["name"] != "lewm-25",
+        far,
+        protocol["name"],
+        bool(protocol["changed"]),
+        values["predictor"] != "prefix",
+    )
+
+
+def by_task(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
+    """Runs of one task together, and what begins the title of their chart: the task where runs of another exist."""
+    groups = {env: [run for run in runs if run.env == env] for env in dict.fromkeys(run.env for run in runs)}
+    return [(f"{env}: " if len(groups) > 1 < len(same) else "", same) for env, same in groups.items()]
 
 
 def evaluations(runs: Sequence[Run]) -> list[tuple[str, Run, Record]]:
@@ -91,8 +128,23 @@ def evaluations(runs: Sequence[Run]) -> list[tuple[str, Run, Record]]:
         for folder, record in run.records.items():
             predictor = record.values["predictor"]
             name = f"{folder.removesuffix(f'-{predictor}')}, {predictor}"
+            name += "" if run.current(record.values) else f" ({OTHER})"
             named.append((name if len(runs) == 1 else f"{run.name}: {name}", run, record))
     return named
+
+
+def judged_on(values: Mapping[str, Any]) -> str:
+    """The episodes of a diagnosis, and how much of them."""
+    data = values.get("dataset") or {}
+    counts = {
+        "frames to fit on" if key == "n_fit" else key.removeprefix("n_"): n
+        for key, n in values.items()
+        if key.startswith("n_")
+    }
+    said = [f"{max(n) if isinstance(n, list) else n:,} {name}" for name, n in counts.items()]
+    said += [f"{data['split']} split"] if data.get("split") else []
+    said += [str(data["path"])] if data.get("path") else []
+    return ", ".join(said + ([f"seed {values['seed']}"] if "seed" in values else []))
 
 
 def percent(share: float) -> str:
@@ -103,6 +155,17 @@ def percent(share: float) -> str:
 def interval(part: Mapping[str, Any]) -> str:
     """An interval of a share as text, in percent."""
     return f"[{100 * part['low']:.1f}, {100 * part['high']:.1f}]"
+
+
+def simulator(values: Mapping[str, Any]) -> str | None:
+    """What the ceiling by the true simulator is called, if it was measured."""
+    one = values.get("simulator")
+    return f"CEM {one['candidates']} x {one['iterations']} on the true simulator, n = {one['n']}" if one else None
+
+
+def fixed(words: str) -> str:
+    """Words that stay on one line."""
+    return words.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def p_value(p: float) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 CSS = """
 :root { color-scheme: light dark;
-  --paper: #fbfaf7; --card: #fff; --ink: #1c1e21; --soft: #5b6068; --rule: #dedbd3; --grid: #ebe8e1;
+  --paper: #fbfaf7; --card: #fff; --ink: #1c1e21; --soft: #5b6068; --rule: #dedbd3; --shade: #0003; --grid: #ebe8e1;
   --good: #00755a; --bad: #b34700; --warn: #8a6100; --accent: #0072b2;
   --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #cc79a7; --c4: #e69f00; --c5: #56b4e9; --c6: #777; --c7: #111; }
 @media screen and (prefers-color-scheme: dark) { :root {
-  --paper: #131518; --card: #1b1e23; --ink: #e9e7e2; --soft: #a3a8b0; --rule: #343941; --grid: #2a2e35;
+  --paper: #131518; --card: #1b1e23; --ink: #e9e7e2; --soft: #a3a8b0; --rule: #343941; --shade: #fff4; --grid: #2a2e35;
   --good: #3ecfa4; --bad: #ff9552; --warn: #f0c040; --accent: #6cc0f0;
   --c0: #56b4e9; --c1: #e69f00; --c2: #1fb98d; --c3: #cc79a7; --c4: #d5672a; --c5: #3b8fd0; --c6: #999; --c7: #eee; } }
 * { box-sizing: border-box; }
@@ -34,7 +34,7 @@ nav { display: flex; flex-wrap: wrap; gap: .2rem 1rem; font-size: .92rem; margin
 .chart { padding: .9rem .9rem .6rem; max-width: 32rem; width: 100%; }
 figcaption { font-weight: 600; line-height: 1.35; margin-bottom: .5rem; }
 .card h2 { margin: 0; padding: 0; border: 0; font-size: 1.05rem; } .card em { color: var(--soft); font-style: normal; }
-.tight { gap: .2rem 1.1rem; } .tight h3 { margin: .6rem 0 0; font-size: .9rem; }
+.tight { gap: .2rem 1.1rem; } h4 { margin: .6rem 0 0; font-size: .9rem; }
 .big { font-size: 2.6rem; font-weight: 700; line-height: 1; letter-spacing: -.03em; }
 .big small { font-size: 1rem; font-weight: 400; letter-spacing: 0; color: var(--soft); }
 .swatch { display: inline-block; width: 1.3rem; height: .8rem; vertical-align: -.05rem; margin-right: .4rem; }
@@ -53,7 +53,12 @@ svg .interval { stroke-width: 5; stroke-opacity: .35; } svg .band { fill-opacity
 svg .mark { stroke: var(--card); stroke-width: 1.2; vector-effect: non-scaling-stroke; }
 svg .stroke { fill: none; stroke-width: 2; vector-effect: non-scaling-stroke; } svg .bar { stroke-width: 1; }
 svg g:hover > .mark, svg g:hover > .stroke { stroke: var(--ink); }
-.wide { overflow-x: auto; max-width: 100%; }
+.wide { overflow-x: auto; max-width: 100%;  /* shadows at the ends where there is more to scroll to */
+  background: linear-gradient(90deg, var(--paper) 1.2rem, transparent) left / 2.4rem 100% local,
+    linear-gradient(270deg, var(--paper) 1.2rem, transparent) right / 2.4rem 100% local,
+    linear-gradient(90deg, var(--shade), transparent) left / 1rem 100%,
+    linear-gradient(270deg, var(--shade), transparent) right / 1rem 100%; background-repeat: no-repeat; }
+.wide + .wide { margin-top: 1rem; } .card .wide, .chart .wide { --paper: var(--card); }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; width: 100%; }
 caption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 th, td { text-align: left; vertical-align: top; padding: .32rem .9rem .32rem 0; border-bottom: 1px solid var(--grid); }
@@ -94,7 +99,7 @@ footer { color: var(--soft); font-size: .85rem; padding-top: 2rem; padding-botto
   .chart, .film, .card, tr, pre { break-inside: avoid; } .chart { max-width: 100%; }
   .grid { grid-template-columns: repeat(auto-fit, minmax(7.5cm, 1fr)); }
   .films { grid-template-columns: 1fr 1fr 1fr; gap: .5rem; }
-  .wide { overflow: visible; } td, tbody th { min-width: 0; }
+  .wide { overflow: visible; background: none; } td, tbody th { min-width: 0; }
   table { table-layout: fixed; font-size: 7.5pt; } th, td { overflow-wrap: anywhere; }
 }
 """

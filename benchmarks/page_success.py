@@ -1,9 +1,10 @@
-"""The part of a report about success: the verdict, rates beside floors and ceilings, distance of the goal, and time."""
+"""The part of a report about success: rates beside floors and ceilings, distance of the goal, and time."""
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,79 +12,47 @@ import numpy as np
 from worldmodel.benchmarks.chart_parts import Axis
 from worldmodel.benchmarks.charts import Point, Series, lines, rates
 from worldmodel.benchmarks.compare import paired
-from worldmodel.benchmarks.findings import Finding
 from worldmodel.benchmarks.markup import Html, join, table, tag
-from worldmodel.benchmarks.page_runs import FLOORS, Run, evaluations, interval, p_value, percent
+from worldmodel.benchmarks.page_runs import (
+    FLOORS,
+    Run,
+    by_task,
+    evaluations,
+    fixed,
+    interval,
+    p_value,
+    percent,
+    simulator,
+)
 from worldmodel.benchmarks.record import Record
 from worldmodel.benchmarks.report import proportion
-from worldmodel.benchmarks.verdict import verdict
 
-SIGNS = {"good": "✓", "warning": "!", "bad": "✗"}
+NONE = "–"  # a cell without a number
 DISTANCES = ("lewm-25", "offset-50", "offset-75", "offset-100")  # protocols that differ by the distance of the goal
-
-
-def headline(runs: Sequence[Run]) -> str:
-    """The page in one line."""
-    if len(runs) > 1:
-        return f"{len(runs)} models compared"
-    run = runs[0]
-    if run.main is None:
-        return f"{run.env}: what the model knows"
-    return f"{run.env}: {percent(run.records[run.main].values['success'])} of goals reached"
-
-
-def verdicts(runs: Sequence[Run]) -> Html:
-    """A card for each run: its rate, and what was found."""
-    return tag("div", *(_card(run) for run in runs), class_="grid")
-
-
-def _card(run: Run) -> Html:
-    inside = [tag("h2", run.name if run.name == run.env else f"{run.name}: {run.env}")]
-    if run.main is not None:
-        v = run.records[run.main].values
-        said = f"95 % interval {interval(v)}; {v['protocol']['shown']}, {v['predictor']} predictor"
-        of = tag("small", f" of {v['n']} goals reached")
-        inside += [tag("div", percent(v["success"]), of, class_="big"), tag("p", said, class_="note")]
-    judged = verdict(run.found, run.records)
-    main, *others = [*judged.evaluations.values()] or [[]]
-    inside.append(tag("ul", *map(_item, [*judged.model, *main]), class_="findings"))
-    if others:
-        more = tag("ul", *(_item(one) for found in others for one in found), class_="findings")
-        inside.append(tag("details", tag("summary", f"the other evaluations ({len(others)})"), more))
-    return tag("section", *inside, class_="card")
-
-
-def _item(one: Finding) -> Html:
-    name = tag("strong", f"{one.name[:1].upper()}{one.name[1:]}.")
-    advice = tag("em", " ", one.advice) if one.advice else None
-    return tag("li", name, " ", one.sentence, advice, class_=one.severity, data_sign=SIGNS[one.severity])
 
 
 def success(runs: Sequence[Run]) -> Html | None:
     """Rates beside floors and ceilings, against the distance of the goal, and against the time that a plan takes."""
-    charts = [chart for chart in (_rates(runs), _offsets(runs), *_latency(runs)) if chart is not None]
-    named = evaluations(runs)
-    numbers = None
-    if named:
-        rows = _numbers([record for _, _, record in named])
-        numbers = table(["", *(name for name, _, _ in named)], rows, "Success", merge=True)
-    return join((tag("div", *charts, class_="columns"), numbers)) if charts else None
+    charts: list[Html | None] = [_rates(run, runs) for run in runs if run.records]
+    charts += [_offsets(begin, same, runs) for begin, same in by_task(runs)]
+    charts += [_frontier(run.name, run.found["frontier"]) for run in runs if "frontier" in run.found]
+    tables = [_numbers(run, runs) for run in runs if run.records]
+    shown = [chart for chart in charts if chart is not None]
+    return join((tag("div", *shown, class_="columns"), *tables)) if shown else None
 
 
-def _rates(runs: Sequence[Run]) -> Html | None:
+def _rates(run: Run, runs: Sequence[Run]) -> Html:
     """Rates with intervals beside floors and ceilings, all pairs and the hard ones."""
-    named = evaluations(runs)
-    if not named:
-        return None
-    rows = []
+    named, rows = evaluations([run]), []
     for name, _, record in named:
         hard = record.pairs.hard
-        rows.append((f"{name}, n = {len(hard)}", _points(record, np.ones(len(hard), bool))))
+        rows.append((f"{name}, n = {len(hard)}", _points(record, np.ones(len(hard), bool)) + _ceiling(record)))
         if 0 < hard.sum() < len(hard):
             rows.append((f"↳ {record.pairs.hard_label}, n = {hard.sum()}", _points(record, hard)))
-    name, _, best = named[0] if len(runs) == 1 else max(named, key=lambda one: one[2].outcome.rate)
-    floor = max((best.floors[f].rate for f in ("random", "noop") if f in best.floors), default=None)
-    title = f"{percent(best.outcome.rate)} of goals reached ({name})"
+    name, _, main = named[0]
+    floor = max((main.floors[f].rate for f in ("random", "noop") if f in main.floors), default=None)
+    title = f"{run.name}: " if len(runs) > 1 else ""
+    title += f"{percent(main.outcome.rate)} of goals reached ({name})"
     title += "" if floor is None else f"; {percent(floor)} without a model"
     return rates(title, rows, "goals reached within the budget [%]; bars: Wilson 95 %")
 
@@ -95,55 +64,84 @@ def _points(record: Record, rows: np.ndarray) -> list[Point]:
     return found + [Point(name=label, value=float(outcome.success[rows].mean())) for label, outcome in there]
 
 
-def _numbers(records: Sequence[Record]) -> list[list[str]]:
-    def row(name: str, show: Callable[[Record], str]) -> list[str]:
-        return [name, *map(show, records)]
+def _ceiling(record: Record) -> list[Point]:
+    """What the search reaches on the true simulator, on some of the pairs."""
+    found, label = record.values.get("simulator"), simulator(record.values)
+    return [Point(name=label, value=found["success"], low=found["low"], high=found["high"])] if found and label else []
 
-    def part(kind: str) -> Callable[[Record], str]:
-        def show(record: Record) -> str:
-            found = record.values[kind]
-            return f"{percent(found['success'])} {interval(found)}, n = {found['n']}" if found["n"] else "no such pair"
 
-        return show
+def _numbers(run: Run, runs: Sequence[Run]) -> Html:
+    """A table of a run, its evaluations as rows; a column without any number is left out."""
+    named = evaluations([run])
+    labels = {record.pairs.hard_label for _, _, record in named}
+    columns: dict[str, Callable[[Record], str]] = {
+        "goals reached [95 %]": lambda r: _rate(r.values),
+        "interval by episodes": _by_episode,
+        labels.pop() if len(labels) == 1 else "hard pairs": lambda r: _rate(r.values["hard"], "no such pair"),
+        "the other pairs": lambda r: _rate(r.values.get("easy")),
+        **{f"{label} (hard pairs)": functools.partial(_floor, name) for name, label in FLOORS.items()},
+        "mean time to success [environment steps]": lambda r: _steps(r.values["mean_steps_to_success"]),
+    }
+    filled = {head: [show(record) for _, _, record in named] for head, show in columns.items()}
+    kept = {head: cells for head, cells in filled.items() if set(cells) != {NONE}}
+    rows = [[name, *(cells[i] for cells in kept.values())] for i, (name, _, _) in enumerate(named)]
+    numbers = table(["", *kept], rows, f"Success of {run.name}")
+    return join((tag("h3", run.name) if len(runs) > 1 else None, numbers, *_simulated(named)))
 
-    def floor(name: str) -> Callable[[Record], str]:
-        def show(record: Record) -> str:
-            if name not in record.floors:
-                return "not measured"
-            hard = record.floors[name].success[record.pairs.hard]
-            return percent(record.floors[name].rate) + (f", of the hard {percent(hard.mean())}" if len(hard) else "")
 
-        return show
+def _simulated(named: Sequence[tuple[str, Run, Record]]) -> Iterator[Html]:
+    """A table of the ceilings by the true simulator, and of what the model reaches on just the same pairs."""
+    rows = []
+    for name, _, record in named:
+        if label := simulator(record.values):
+            found = record.values["simulator"]
+            ours, p = found.get("policy"), found.get("mcnemar_p_pairs_independent")
+            rows.append([f"{name}: {label}", _rate(found), _rate(ours), NONE if p is None else p_value(p)])
+    if rows:
+        head = [
+            "where every prediction is true",
+            "goals reached [95 %]",
+            "the model on these pairs",
+            "McNemar p",
+        ]
+        yield table(head, rows, "Ceiling by the true simulator")
 
-    v = [record.values for record in records]
-    labels = {one["hard"]["label"] for one in v}
-    found = [row("goals reached", lambda r: f"{percent(r.values['success'])} {interval(r.values)}, n = {len(r.pairs)}")]
-    if all("by_episode" in one for one in v):
-        found.append(row("interval by episodes", lambda r: interval(r.values["by_episode"])))
-    found.append(row(labels.pop() if len(labels) == 1 else "hard pairs", part("hard")))
-    if all("easy" in one for one in v):
-        found.append(row("the other pairs", part("easy")))
-    return [
-        *found,
-        *(row(label, floor(name)) for name, label in FLOORS.items() if any(name in r.floors for r in records)),
-        row("mean time to success", lambda r: _steps(r.values["mean_steps_to_success"])),
-        row("one plan", lambda r: f"{r.values['ms_one_plan']:.0f} ms on {r.values['hardware']['device']}"),
-    ]
+
+def _rate(part: Mapping[str, Any] | None, none: str = NONE) -> str:
+    if not part or not part["n"]:
+        return none
+    return f"{percent(part['success'])} {fixed(interval(part))} " + fixed(f"n = {part['n']}")
+
+
+def _by_episode(record: Record) -> str:
+    """Nothing over a few official tasks, or where all episodes ended alike."""
+    found = record.values.get("by_episode")
+    if not found or found["low"] is None or found["low"] == found["high"] or record.values["offset"] is None:
+        return NONE
+    return fixed(interval(found))
+
+
+def _floor(name: str, record: Record) -> str:
+    if name not in record.floors:
+        return NONE
+    hard = record.floors[name].success[record.pairs.hard]
+    return percent(record.floors[name].rate) + (f" ({percent(hard.mean())})" if len(hard) else "")
 
 
 def _steps(mean: float | None) -> str:
-    return "–" if mean is None else f"{mean:.0f} environment steps"
+    return NONE if mean is None else f"{mean:.0f}"
 
 
-def _offsets(runs: Sequence[Run]) -> Html | None:
+def _offsets(begin: str, same_task: Sequence[Run], runs: Sequence[Run]) -> Html | None:
     """Success against the distance of the goal, if it was measured at several."""
     series: list[Series] = []
     blocks: set[int] = set()
-    for run in runs:
+    for run in same_task:
         found: dict[str, dict[int, Mapping[str, Any]]] = {}
         for record in run.records.values():
             protocol, same = record.values["protocol"], found.setdefault(record.values["predictor"], {})
-            if protocol["name"] in DISTANCES and set(protocol["changed"]) <= {"pairs", "seed"}:
+            standard = protocol["name"] in DISTANCES and set(protocol["changed"]) <= {"pairs", "seed"}
+            if standard and run.current(record.values):
                 same.setdefault(record.values["offset"], record.values)
         for predictor, at in found.items():
             x, look = sorted(at), run.look(predictor)
@@ -160,13 +158,8 @@ def _offsets(runs: Sequence[Run]) -> Html | None:
         label = "environment steps to the goal (below: model steps)"
         axis = Axis(label=label, ticks=ticks, low=0, second=1 / blocks.pop())
     one, (near, far) = series[0], (percent(series[0].y[i] / 100) for i in (0, -1))
-    title = f"From {one.x[0]} to {one.x[-1]} steps away success goes from {near} to {far} ({one.name})"
+    title = f"{begin}From {one.x[0]} to {one.x[-1]} steps away success goes from {near} to {far} ({one.name})"
     return lines(title, series, axis, Axis(label="goals reached [%]", low=0, high=100))
-
-
-def _latency(runs: Sequence[Run]) -> list[Html]:
-    """Success against the time that a plan takes, of ``wm-bench frontier``."""
-    return [_frontier(run.name, run.found["frontier"]) for run in runs if "frontier" in run.found]
 
 
 def _frontier(name: str, found: Mapping[str, Any]) -> Html:
@@ -204,6 +197,7 @@ def side_by_side(runs: Sequence[Run]) -> Html | None:
         difference = f"{100 * found['difference']:+.1f} [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
         alone = (found["only_second"], found["only_first"])
         rows.append([f"{first} → {second}", percent(a.outcome.rate), percent(b.outcome.rate), difference, *alone])
-        rows[-1].append(p_value(found["mcnemar_p_pairs_independent"]))
-    head = ["same starts and goals", "first", "second", "difference [points]", "only first", "only second", "McNemar p"]
+        rows[-1] += [p_value(found[key]) for key in ("mcnemar_p_pairs_independent", "sign_flip_p_by_episode")]
+    head = ["same starts and goals", "first", "second", "difference [points]", "only first", "only second"]
+    head += ["McNemar p, by pair", "sign-flip p, by episode"]
     return table(head, rows, "Paired comparison") if rows else None

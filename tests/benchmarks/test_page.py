@@ -14,9 +14,11 @@ from worldmodel.benchmarks import page, page_films
 from worldmodel.benchmarks.page_films import FAILURES, SUCCESSES, choose, films
 from worldmodel.benchmarks.page_runs import evaluations, read_runs
 from worldmodel.benchmarks.record import Record, find
-from worldmodel.cli import bench_report, plan
+from worldmodel.cli import bench, bench_report, plan
+from worldmodel.cli.diagnosis import Diagnosis
 from worldmodel.cli.plan_options import Options
-from worldmodel.errors import BadFile
+from worldmodel.errors import BadFile, BadValue
+from worldmodel.files import read_json, write_json
 
 EVIL = "<script>alert(1)</script>&\"'"
 LIMIT = 15_000_000  # bytes of a page
@@ -31,7 +33,7 @@ class Reader(HTMLParser):
         self.open: list[str] = []
         self.ids: list[str] = []
         self.addresses: list[str] = []
-        self.words = ""
+        self.words = self.folded = ""  # all of them, and those that are not seen before a click
         self.feed(text)
         self.close()
         assert not self.open
@@ -52,6 +54,7 @@ class Reader(HTMLParser):
     def handle_data(self, words):
         if self.open and self.open[-1] not in ("script", "style"):
             self.words += words
+            self.folded += words if "details" in self.open else ""
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +81,11 @@ def run(evaluated, tmp_path) -> Path:
     return folder
 
 
+def main_result(run: Path) -> Path:
+    (one,) = read_runs([run])
+    return run / "evaluation" / one.main / "result.json"
+
+
 def test_everything_that_was_measured_is_on_the_page(run, tmp_path):
     text = page.write_page(tmp_path / "report.html", [run]).read_text()
     read = Reader(text)
@@ -97,6 +105,11 @@ def test_everything_that_was_measured_is_on_the_page(run, tmp_path):
         "random encoder",
         "suddenly elsewhere",
         "Do wrong predictions explain failures?",
+        "Judged on 50 episodes, validation split, seed 3.",
+        "R² on validation episodes",
+        "mean R² 0.990 [0.890, 1.090], over raw pixels +0.190 [+0.100, +0.200]",
+        "wm-bench probe --seed 3",
+        "not corrected for their number",
     ):
         assert words in read.words, words
     assert text.index('class="findings"') < text.index('id="success"')
@@ -108,6 +121,60 @@ def test_what_was_not_measured_is_absent_and_its_command_is_given(evaluated, tmp
     assert {"openloop", "probes", "surprise", "geometry"}.isdisjoint(read.ids) and read.ids[-1] == "missing"
     for name in ("openloop", "probe", "surprise", "geometry", "frontier"):
         assert f"wm-bench {name} --model {evaluated}" in read.words
+
+
+def test_the_main_evaluation_comes_first_and_the_others_are_folded(run):
+    text = page.render(read_runs([run]))
+    card = text[text.index('class="card"') : text.index('id="success"')]
+    seen, folded = card.split("<details>")
+    assert "lewm-25, prefix: " in seen and "lewm-25, prefix: " not in folded and "random actions" in seen
+    assert seen.index("lewm-25, prefix: ") < seen.index("<strong>Predicts")
+    assert "lewm-25, one-step: " in folded and "offset-50, prefix: " in folded and "Predicts" not in folded
+
+
+def test_the_ceiling_by_the_simulator_is_in_the_card_the_chart_and_the_numbers(run):
+    result = main_result(run)
+    rate = {"success": 0.9, "n": 50, "low": 0.78, "high": 0.96}
+    ceiling = rate | {"candidates": 64, "iterations": 5, "mcnemar_p_pairs_independent": 0.04}
+    values = read_json(result) | {"simulator": ceiling | {"policy": rate | {"success": 0.5}}}
+    write_json(result, values)
+    text = page.render(read_runs([run])).replace("\N{NO-BREAK SPACE}", " ")
+    card, rest = text.split('id="success"')
+    chart, tables = rest[: rest.index('id="paired"')].split("</figure>", 1)
+    for part in (card, chart, tables):
+        assert "CEM 64 x 5 on the true simulator, n = 50" in part and "90 % [78.0, 96.0]" in part.replace("90.0", "90")
+    assert "50 % [78.0, 96.0] n = 50" in tables and "0.040" in tables
+
+
+def test_what_is_of_other_weights_is_left_out_or_marked(run):
+    result, name = main_result(run), main_result(run).parent.name
+    diagnose(run, weights="0" * 64)
+    values = read_json(result)
+    write_json(result, values | {"model": {**values["model"], "fingerprint": "0" * 64}, "command": "wm-plan --again"})
+    (one,) = read_runs([run])
+    read = Reader(page.render([one]))
+    assert not one.found and {"openloop", "probes", "surprise", "geometry"}.isdisjoint(read.ids)
+    assert one.main != name and "prefix (of other weights)" in read.words
+    assert "wm-bench probe --seed 3; " in read.words and "wm-plan --again" in read.words
+    assert list(page_films.drawn(None, one, one.records[name], [])) == []
+    assert page_films._expected(one, one.records[name], [0]) == {}
+
+
+def test_reasons_are_shown_of_the_same_pairs_only(run):
+    assert "Wrong model:" in films(read_runs([run]))
+    geometry = run / "evaluation" / "geometry.json"
+    values = read_json(geometry)
+    values["executed"][main_result(run).parent.name]["manifest"] = {"sha256": "0" * 64}
+    write_json(geometry, values)
+    assert "Wrong model:" not in films(read_runs([run]))
+
+
+def test_official_pairs_are_called_so_and_have_no_interval_by_episodes(run):
+    result = main_result(run)
+    values = read_json(result) | {"offset": None, "from_episodes": 5, "by_episode": {"low": 0.1, "high": 0.2}}
+    write_json(result, values)
+    words = Reader(page.render(read_runs([run]))).words.replace("\N{NO-BREAK SPACE}", " ")
+    assert "8 from 5 official tasks" in words and "[10.0, 20.0]" not in words
 
 
 def test_diagnoses_alone_make_a_page(tmp_path):
@@ -190,6 +257,39 @@ def test_what_is_no_run_is_said(tmp_path, run):
     with pytest.raises(BadFile, match="probe.json is not readable JSON"):
         page.write_page(tmp_path / "report.html", [run])
     assert not (tmp_path / "report.html").exists()
+
+
+def test_what_cannot_be_measured_is_said_and_what_is_of_other_weights_is_measured_again(run, capsys, monkeypatch):
+    tried = []
+
+    def measure(options):
+        tried.append(options.model)
+        if len(tried) == 1:
+            raise BadValue("cannot be put into a state")
+        diagnose(run)
+
+    monkeypatch.setattr(
+        bench_report, "DIAGNOSES", dict.fromkeys(("surprise", "probe", "openloop"), (Diagnosis, measure))
+    )
+    diagnose(run, weights="0" * 64)
+    bench_report.report(bench_report.Report(runs=(str(run),), measure=True))
+    said = capsys.readouterr().out
+    assert tried == [str(run)] * 2  # the second made the third unnecessary
+    assert "not measured: cannot be put into a state" in said and (run / "report.html").is_file()
+
+
+def test_the_command_measures_what_is_missing(evaluated, tmp_path, workplace, monkeypatch, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(evaluated, run)
+    monkeypatch.chdir(workplace)
+    monkeypatch.setattr("sys.argv", ["wm-bench", "report", str(run), "--measure"])
+    bench.main()
+    said = capsys.readouterr().out
+    found = {path.stem: read_json(path) for path in (run / "evaluation").glob("*.json")}
+    for name in bench_report.DIAGNOSES:
+        assert name in found or f"{name} of {run}\nnot measured: " in said
+    assert "openloop" in found and found["openloop"]["command"] == f"wm-bench report {run} --measure"
+    assert "openloop" in Reader((run / "report.html").read_text()).ids
 
 
 def test_the_command_writes_into_the_run_folder(run, capsys):

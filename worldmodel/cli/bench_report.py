@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +15,8 @@ from worldmodel.cli.bench_openloop import OpenLoop, openloop
 from worldmodel.cli.bench_probe import Probe, probe
 from worldmodel.cli.bench_surprise import Surprise, surprise
 from worldmodel.cli.diagnosis import Diagnosis, run_folder
+from worldmodel.errors import WorldModelError
+from worldmodel.files import read_json
 
 DIAGNOSES: dict[str, tuple[type[Diagnosis], Callable[[Any], None]]] = {
     "openloop": (OpenLoop, openloop),
@@ -31,7 +33,7 @@ class Report:
     runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")] = ()
     """Run folders [the newest run]."""
     measure: tyro.conf.FlagCreatePairsOff[bool] = False
-    """First measure what is missing: openloop, geometry, probe and surprise, about a minute each."""
+    """First measure what is missing or was measured of other weights: openloop, geometry, probe and surprise."""
     out: Annotated[str | None, plan_options.text("FILE", "report.html in the first run folder")] = None
     """Where to write the page."""
 
@@ -41,13 +43,26 @@ def report(options: Annotated[Report, tyro.conf.arg(name="")]) -> None:
     runs = [Path(run) for run in options.runs] or [common.newest_run(None)]
     out = Path(options.out or run_folder(runs[0]) / "report.html")
     common.require_writable("--out", str(out))
-    for name, (options_of, diagnose) in DIAGNOSES.items() if options.measure else ():
-        for run in runs:
-            if not (run_folder(run) / "evaluation" / f"{name}.json").is_file():
-                print(f"\n{name} of {run}")
-                diagnose(options_of(model=str(run)))
+    if options.measure:
+        _measure(runs)
 
     from worldmodel.benchmarks.page import write_page
 
     with common.option("RUN"):
         print(f"report: {write_page(out, runs)} ({out.stat().st_size / 1e6:.1f} MB)")
+
+
+def _measure(runs: Sequence[Path]) -> None:
+    """Measure of every run what is not there of its present weights; what cannot be measured is said."""
+    from worldmodel.benchmarks.page_runs import is_current, weights
+
+    for name, (options_of, diagnose) in DIAGNOSES.items():
+        for run in runs:
+            file = run_folder(run) / "evaluation" / f"{name}.json"
+            if file.is_file() and is_current(read_json(file), weights(run_folder(run))):
+                continue
+            print(f"\n{name} of {run}")
+            try:
+                diagnose(options_of(model=str(run)))
+            except WorldModelError as error:
+                print(f"not measured: {error}")
