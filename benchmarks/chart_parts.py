@@ -183,11 +183,11 @@ def bar_sample(look: int) -> Sample:
 def legend(keys: Sequence[tuple[Sample, str]], top: float) -> tuple[Html, float]:
     """Return the legend below ``top``, in as many columns as its texts leave room for, and where it ends."""
     longest = max(len(name) for _, name in keys)
-    columns = max(1, min(len(keys), 4, int((WIDTH - 8) / (34 + 6 * min(longest, 52)))))
+    columns = max(1, min(len(keys), 4, int((WIDTH - 8) / (34 + 6 * min(longest, 48)))))
     wide, drawn = (WIDTH - 8) / columns, []
     for i, (draw, name) in enumerate(keys):
         x, y = 6 + wide * (i % columns), top + 12 + 17 * (i // columns)
-        drawn += [draw(x, y), text(x + 29, y + 4, fit(name, 52), "start")]
+        drawn += [draw(x, y), text(x + 29, y + 4, fit(name, 48), "start")]
     return join(drawn), top + 17 * math.ceil(len(keys) / columns) + 10
 
 
@@ -210,8 +210,9 @@ def fill(look: int) -> str:
 
 
 def fit(words: str, most: int) -> str:
-    """Words cut to so many letters."""
-    return words if len(words) <= most else words[: most - 1] + "…"
+    """Words cut to so many letters, in the middle: names differ at their ends."""
+    end = (most - 1) // 2
+    return words if len(words) <= most else f"{words[: most - 1 - end]}…{words[-end:]}"
 
 
 def short(value: float) -> str:

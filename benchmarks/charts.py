@@ -94,7 +94,7 @@ def rates(title: str, rows: Sequence[tuple[str, Sequence[Point]]], label: str) -
     drawn.append(part.text((left + right) / 2, bottom + 31, label, "middle", "label"))
     for i, (name, points) in enumerate(rows):
         y = TOP + step * i + 28
-        drawn.append(part.text(left, y - 13, part.fit(name, 56), "start", "name"))
+        drawn.append(part.text(left, y - 13, part.fit(name, 46), "start", "name"))
         drawn.append(tag("line", x1=at(0), x2=at(1), y1=y, y2=y, class_="axis"))
         for point in reversed(points):  # the first on top
             look = names.index(point.name)
