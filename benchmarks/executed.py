@@ -39,7 +39,7 @@ def examine(record: Record, model: WorldModel, task: Any, seed: int) -> dict[str
     why = sort_out(record, executed, model, task)
     values = {
         "planned_with": record.values["predictor"],
-        "manifest": {"sha256": record.values["manifest"]["sha256"]},
+        "manifest": {"sha256": record.pairs.sha256},
         **against_failure(executed, ~record.outcome.success, steps, record.pairs.episode, seed),
         "failures": why.counts,
         "reasons": list(why.reasons),
