@@ -82,8 +82,10 @@ class Windows:
             )
         within = np.arange(valid.sum()) - np.repeat(np.cumsum(valid) - valid, valid)
         self.starts = np.repeat(store.offsets[chosen], valid) + within
+        self._last = np.repeat(store.offsets[chosen] + store.lengths[chosen] - 1, valid)  # row of its episode
         if cut:
-            self.starts = self.starts[within >= np.repeat(valid - stride, valid)]
+            short = within >= np.repeat(valid - stride, valid)
+            self.starts, self._last = self.starts[short], self._last[short]
         self._data: dict[str, np.ndarray] = {}
         self._streams: dict[str, FrameStream] = {}
         for name in self.columns:
@@ -127,6 +129,16 @@ class Windows:
         """Rows of the store that hold the frames of windows: (B,) -> (B, T)."""
         rows: np.ndarray = self.starts[np.asarray(indices)][:, None] + self._frame_rows
         return rows
+
+    def later_rows(self, indices: np.ndarray, frame: int, steps: np.ndarray) -> np.ndarray:
+        """Rows so many environment steps (B,) after a frame of windows, or where their episodes end: (B,) -> (B,)."""
+        rows: np.ndarray = np.minimum(self.frame_rows(indices)[:, frame] + steps, self._last[np.asarray(indices)])
+        return rows
+
+    def pixels(self, rows: np.ndarray) -> np.ndarray:
+        """Pictures of any rows of the store: (B,) -> (B, S, S, 3)."""
+        stream = self._streams.get("pixels")
+        return np.take(self._data["pixels"], rows, axis=0) if stream is None else stream.gather(rows)
 
 
 def action_statistics(store: EpisodeStore, split: int | str | None = 0) -> tuple[np.ndarray, np.ndarray]:

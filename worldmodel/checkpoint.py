@@ -23,7 +23,7 @@ from worldmodel.model import WorldModel
 from worldmodel.plain import from_dict, to_dict
 
 DECODER = "decoder.safetensors"
-FORMAT = 3  # raised when a folder written today could not be read by yesterday's code
+FORMAT = 4  # raised when a folder written today could not be read by yesterday's code
 
 
 def save_model(folder: str | Path, model: WorldModel, **about: Any) -> None:

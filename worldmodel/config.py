@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from worldmodel.errors import BadValue
 
-HEADS = ("inverse", "reward", "value")  # what is read from neighbouring latents
+HEADS = ("inverse", "reward", "value", "reflex")  # what else is read from latents
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +87,7 @@ class ModelConfig:
     inverse: int = 0  # hidden width of the inverse-dynamics head, 0 for none
     reward: int = 0  # hidden width of the head that reads the reward, 0 for none
     value: int = 0  # hidden width of the head that reads the rewards to come, 0 for none
+    reflex: int = 0  # hidden width of the head that reads the action towards a goal, 0 for none
     discount: float = 0.99  # of a reward an environment step later
     expectile: float = 0.7  # of the value: 0.5 what the data's actions reach, towards 1 what their best ones do
 
@@ -100,6 +101,7 @@ class ModelConfig:
             ("inverse", 0),
             ("reward", 0),
             ("value", 0),
+            ("reflex", 0),
         ):
             _at_least(least, f"model.{name}", getattr(self, name))
         _share("model.discount", self.discount)
@@ -137,6 +139,7 @@ class LossConfig:
     inverse: float = 0.0
     reward: float = 0.0
     value: float = 0.0
+    reflex: float = 0.0
     projections: int = 256  # P, random directions of SIGReg, redrawn each step
     knots: int = 17  # quadrature points of its integral over [0, 3]
 
@@ -156,6 +159,7 @@ class TrainConfig:
     batch: int = 144  # windows in a batch
     window: int = 9  # T, frames in a long window
     long_share: float = 1.0  # of the windows that are long; the others hold C + 1 frames
+    ahead: int = 0  # environment steps from a window's frame C to the furthest goal drawn for it, 0 for no goals
     ragged: bool = False  # also windows that an episode's end cuts short, a batch of one length at a time (2606.26217)
     lr: float = 1e-3
     weight_decay: float = 1e-3
@@ -176,6 +180,7 @@ class TrainConfig:
             _at_least(1, f"train.{name}", getattr(self, name))
         _at_least(2, "train.batch", self.batch)  # batch statistics need two windows
         _at_least(2, "train.window", self.window)
+        _at_least(0, "train.ahead", self.ahead)
         if not 0 < self.long_share <= 1 or round(self.batch * self.long_share) < 1:
             raise BadValue(
                 f"train.long_share: expected a share above 0 and up to 1 that leaves a long window in a batch of "
@@ -243,50 +248,6 @@ class RoundConfig:
             _at_least(1, f"round.{name}", getattr(self, name))
         if not 0 <= self.noise < math.inf:
             raise BadValue(f"round.noise: expected 0 or more, finite, got {self.noise}")
-
-
-def check(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:
-    """Refuse parts that would be saved without having been trained.
-
-    Raises:
-        BadValue: names the settings that do not fit each other.
-    """
-    if model.prefix is not None and train.window <= model.prefix.max_prefix:
-        raise BadValue(
-            f"train.window: {train.window} frames cannot train prefixes of model.prefix.max_prefix = "
-            f"{model.prefix.max_prefix} steps; expected at least {model.prefix.max_prefix + 1}"
-        )
-    if model.one_step is not None and train.window <= model.context:
-        raise BadValue(f"train.window: expected more frames than model.context = {model.context}, got {train.window}")
-    if train.accumulate > 1 and model.encoder.kind != "vit":
-        raise BadValue(
-            f"train.accumulate: the encoder {model.encoder.kind} normalises over the batch, which parts of it would "
-            "change; expected 1, or model.encoder.kind vit"
-        )
-    if ("imagined" in model.predictions) != bool(loss.imagined):
-        raise BadValue(
-            f"loss.imagined: a weight of {loss.imagined} does not fit model.prefix.imagines = "
-            f"{'imagined' in model.predictions}; change both"
-        )
-    for name in HEADS:
-        width, weight = getattr(model, name), getattr(loss, name)
-        if bool(width) != bool(weight):
-            raise BadValue(f"loss.{name}: a weight of {weight} does not fit model.{name} = {width}; change both")
-    if model.value and (train.window < 3 or train.ragged):
-        raise BadValue(
-            "model.value: expected windows of 3 frames or more (train.window), none cut short (train.ragged)"
-        )
-    parts = model.one_step is not None or bool(model.inverse) or (model.prefix is not None and model.prefix.every_start)
-    if train.ragged and (train.long_share < 1 or parts):
-        raise BadValue(
-            "train.ragged: expected False; only a prefix predictor alone, with every_start False and long_share 1, "
-            "learns from windows that are cut short (--recipe fast-lewm)"
-        )
-    for name in ("one_step", "prefix"):
-        if getattr(model, name) is not None and not getattr(loss, name):
-            raise BadValue(
-                f"loss.{name}: 0 would leave a predictor untrained; choose --recipe lewm or fast-lewm instead"
-            )
 
 
 def _share(name: str, value: float) -> None:

@@ -21,6 +21,7 @@ from worldmodel.imagination import predict_imagined, random_plans
 from worldmodel.interfaces import Context, Prediction
 from worldmodel.one_step import OneStep
 from worldmodel.prefix import Prefix
+from worldmodel.reflex import ReflexHead
 from worldmodel.terms import Step, joined
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class WorldModel(nn.Module):
         self.inverse = Inverse(config.inverse, D, width) if config.inverse else None
         self.reward = RewardHead(config.reward, D, width) if config.reward else None
         self.value = ValueHead(config.value, D, config.discount**F, config.expectile) if config.value else None
+        self.reflex = ReflexHead(config.reflex, D, width, config.context) if config.reflex else None
         if config.reward:
             self.register_buffer("reward_scale", torch.ones(()))
         a = config.action_dim
@@ -137,13 +139,14 @@ class WorldModel(nn.Module):
 
         Args:
             groups: windows of one length each: ``pixels`` uint8 (B, T, S, S, 3) and ``action`` (B, T-1, A) in the
-                environment's units; for heads also ``reward`` and ``terminated`` (B, T-1).
+                environment's units; for heads also ``reward`` and ``terminated`` (B, T-1), or ``goal`` uint8
+                (B, S, S, 3), a frame that was reached ``ahead`` (B,) model steps after frame C.
             generator: of the imagined plans.
             accumulate: parts in which the frames pass the encoder.
         """
         frames = [group["pixels"] for group in groups]
-        z = self._encode_in_parts(torch.cat([x.flatten(0, 1) for x in frames]), accumulate)
-        rows = z.split([x.shape[0] * x.shape[1] for x in frames])
+        shown = [x.flatten(0, 1) for x in frames] + [group["goal"] for group in groups if "goal" in group]
+        rows = self._encode_in_parts(torch.cat(shown), accumulate).split([len(x) for x in shown])
         windows = [
             (part.unflatten(0, x.shape[:2]), self.normalise(group["action"]))
             for part, x, group in zip(rows, frames, groups)
@@ -157,6 +160,9 @@ class WorldModel(nn.Module):
         }
         if self.config.prefix is not None and self.config.prefix.imagines:
             predictions["imagined"] = self._imagined(windows, generator)
+        if self.reflex is not None:
+            known = zip(windows, rows[len(groups) :], (group["ahead"] for group in groups), strict=True)
+            predictions["reflex"] = joined([self.reflex.predict_windows(*w, goal, k) for w, goal, k in known])
         if self.reward is not None:
             predictions |= self._worth(windows, groups)
         return Step(z=tuple(z for z, _ in windows), **predictions)

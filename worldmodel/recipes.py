@@ -13,6 +13,8 @@ from typing import Any
 from worldmodel.config import HEADS, EncoderConfig, LossConfig, ModelConfig, OneStepConfig, PrefixConfig, TrainConfig
 from worldmodel.errors import UnknownName
 
+AHEAD = 50  # environment steps to the furthest goal that the reflex head learns from
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
@@ -199,8 +201,10 @@ def settings(recipe: str, preset: str) -> tuple[ModelConfig, LossConfig, TrainCo
     return model, replace(what.loss, projections=size.projections), train
 
 
-def with_heads(model: ModelConfig, loss: LossConfig, heads: Sequence[str]) -> tuple[ModelConfig, LossConfig]:
-    """Add heads that read from neighbouring latents; those that are there stay as they are.
+def with_heads(
+    model: ModelConfig, loss: LossConfig, train: TrainConfig, heads: Sequence[str]
+) -> tuple[ModelConfig, LossConfig, TrainConfig]:
+    """Add heads that read from latents, and the goals that reflex learns from; what is there stays as it is.
 
     Raises:
         UnknownName: no such head.
@@ -211,4 +215,6 @@ def with_heads(model: ModelConfig, loss: LossConfig, heads: Sequence[str]) -> tu
             raise UnknownName("head", name, HEADS)
     width: dict[str, Any] = {name: getattr(model, name) or 4 * model.latent_dim for name in heads}
     weight: dict[str, Any] = {name: getattr(loss, name) or 1.0 for name in heads}
-    return replace(model, **width), replace(loss, **weight)
+    if "reflex" in heads:
+        train = replace(train, ahead=train.ahead or AHEAD)
+    return replace(model, **width), replace(loss, **weight), train

@@ -29,6 +29,7 @@ class Step:
     inverse: Prediction | None = None  # (M, A), normalised actions read back from neighbouring latents
     reward: Prediction | None = None  # (M, 1) between neighbouring frames, relative to its root mean square
     value: Prediction | None = None  # (M, 1) discounted mean of those to come, the better ones weighted more
+    reflex: Prediction | None = None  # (M, A), normalised actions towards a goal that was reached later
 
 
 def prediction_error(prediction: Prediction) -> Tensor:
@@ -90,6 +91,7 @@ class Loss(nn.Module):
             "imagined": lambda step, generator: prediction_error(_present(step, "imagined")),
             "inverse": lambda step, generator: prediction_error(_present(step, "inverse")),
             "reward": lambda step, generator: prediction_error(_present(step, "reward")),
+            "reflex": lambda step, generator: prediction_error(_present(step, "reflex")),
             "value": lambda step, generator: expectile_error(_present(step, "value")),
         }
         self.regulariser = regulariser

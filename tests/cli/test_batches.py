@@ -30,8 +30,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> EpisodeStore:
     return EpisodeStore(write_store(path, [episode(i, rows) for i, rows in enumerate((40, 30, 21))], {}))
 
 
+GOALS = replace(CONFIG, model=replace(CONFIG.model, reflex=8), train=replace(CONFIG.train, ahead=11, long_share=1 / 3))
+
+
 def equal(a: list, b: list) -> bool:
-    return all(torch.equal(x[name], y[name]) for x, y in zip(a, b, strict=True) for name in ("pixels", "action"))
+    return all(torch.equal(x[name], y[name]) for x, y in zip(a, b, strict=True) for name in x)
 
 
 def test_a_step_is_what_its_number_says(store: EpisodeStore) -> None:
@@ -43,13 +46,34 @@ def test_a_step_is_what_its_number_says(store: EpisodeStore) -> None:
     assert [tuple(group["pixels"].shape[:2]) for group in mixed] == [(4, 5), (8, 3)]
 
 
+def test_goals_lie_ahead_in_the_same_episode(store: EpisodeStore) -> None:
+    """Pixels spell (episode, row); with C = 2 and F = 3, the present of a window is three rows after its start."""
+    batches, without = Batches(store, GOALS, CPU), replace(GOALS, train=replace(GOALS.train, ahead=0))
+    steps: list[int] = []
+    for step in range(40):
+        groups = batches(step)
+        assert equal(Batches(store, without, CPU)(step), [{k: x[k] for k in ("pixels", "action")} for x in groups])
+        for group in groups:
+            assert group["goal"].dtype == torch.uint8 and group["ahead"].dtype == torch.float32
+            now, goal = (x[:, 0, 0].long() for x in (group["pixels"][:, 1], group["goal"]))
+            assert torch.equal(now[:, 0], goal[:, 0])  # episodes
+            k = goal[:, 1] - now[:, 1]
+            torch.testing.assert_close(group["ahead"], k / 3)
+            end = store.lengths[now[:, 0]] - 1
+            assert bool(((k >= 3) & (k <= 11)).all())
+            steps += k[goal[:, 1].numpy() < end].tolist()
+    counted = Counter(steps)
+    assert set(counted) == set(range(3, 12)) and counted[3] > 1.5 * counted[11]  # log-uniform
+    assert equal(batches(3), Batches(store, GOALS, CPU)(3))
+
+
 def test_processes_share_the_batch_of_one(store: EpisodeStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    (whole,) = Batches(store, CONFIG, CPU)(5)
-    monkeypatch.setattr(distributed, "size", lambda: 3)
-    for rank in range(3):
+    whole = Batches(store, GOALS, CPU)(5)
+    monkeypatch.setattr(distributed, "size", lambda: 2)
+    for rank in range(2):
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
-        (share,) = Batches(store, CONFIG, CPU)(5)
-        assert torch.equal(share["pixels"], whole["pixels"][rank::3])
+        share = Batches(store, GOALS, CPU)(5)
+        assert equal(share, [{name: values[rank::2] for name, values in group.items()} for group in whole])
     monkeypatch.setattr(distributed, "size", lambda: 5)
     with pytest.raises(
         BadValue,
@@ -68,12 +92,12 @@ def test_ragged_batches_hold_one_length_as_often_as_there_are_windows_of_it(stor
 
 
 def test_frames_on_an_accelerator_give_the_same_windows(store: EpisodeStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = Batches(store, CONFIG, CPU)
+    expected = Batches(store, GOALS, CPU)
     monkeypatch.setattr("worldmodel.cli.batches.fits_on", lambda device, store: True)
     monkeypatch.setattr("worldmodel.cli.batches.fits", lambda store, column: False)
     assert Batches(store, CONFIG, CPU).frames is None  # the host cannot decode them all
     monkeypatch.setattr("worldmodel.cli.batches.fits", lambda store, column: True)
-    batches = Batches(store, CONFIG, CPU)
+    batches = Batches(store, GOALS, CPU)
     assert isinstance(batches.frames, on_device.FramesOnDevice)
     assert all(equal(batches(step), expected(step)) for step in range(3))
 

@@ -89,6 +89,26 @@ def test_heads_are_learned_and_saved(
     assert "--heads: unknown head 'valeu'" in capsys.readouterr().err
 
 
+def test_a_reflex_is_learned_resumed_and_continued(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert wm_train(monkeypatch, SMALL + " --steps 3 --out whole --heads reflex --train.final-lr 1", data) == 0
+    assert wm_train(monkeypatch, SMALL + " --steps 2 --out part --heads reflex --train.final-lr 1", data) == 0
+    assert wm_train(monkeypatch, "--resume --out part --steps 3") == 0
+    weights = [Path(f"{name}/model/model.safetensors").read_bytes() for name in ("whole", "part")]
+    assert weights[0] == weights[1]
+    lines = [json.loads(line) for line in Path("whole/metrics.jsonl").read_text().splitlines()]
+    assert all(line["reflex"] > 0 for line in lines if "loss" in line)
+    assert wm_train(monkeypatch, "--continue --out part --steps 1 --train.ahead 30") == 0
+    assert load_model("part").config.reflex == 64 and read_config(Path("part/config.yaml")).train.ahead == 30
+    capsys.readouterr()
+    assert wm_train(monkeypatch, "--resume --out whole --steps 4 --train.ahead 30") == 2
+    assert "--resume: train.ahead differ from those of whole" in capsys.readouterr().err
+    assert wm_train(monkeypatch, SMALL + " --out other --train.ahead 30", data) == 2
+    assert "--train.ahead: goals up to 30 environment steps" in capsys.readouterr().err
+
+
 def test_ctrl_c_saves_and_resume_goes_on(data: Path, tmp_path: Path) -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     line = (SMALL + " --steps 100000 --out run").format(data=data).split()

@@ -65,6 +65,23 @@ def test_any_order_and_repeats(tmp_path: Path) -> None:
         np.testing.assert_array_equal(values, everything[name][order])
 
 
+@given(rows=st.lists(st.integers(1, 30), min_size=1, max_size=4), cut=st.booleans(), steps=st.integers(0, 40))
+def test_later_rows_stay_in_the_episode(rows: list[int], cut: bool, steps: int) -> None:
+    with TemporaryDirectory() as folder:
+        path = write_store(Path(folder) / "a.h5", [episode(i, n) for i, n in enumerate(rows)], {})
+        with EpisodeStore(path) as store, contextlib.suppress(BadValue):  # no episode is that long
+            kept, streamed = (Windows(store, 0, 2, 3, cache=cache, cut=cut) for cache in (True, False))
+            every = np.arange(len(kept))
+            found, now = (kept.later_rows(every, 1, np.full(len(every), k)) for k in (steps, 0))
+            number = store.read("episode_idx", 0, store.rows)
+            np.testing.assert_array_equal(number[found], number[now])
+            end = store.offsets[number[now]] + store.lengths[number[now]] - 1
+            np.testing.assert_array_equal(found, [min(row + steps, last) for row, last in zip(now, end)])
+            expected = [store.read("pixels", row, row + 1)[0] for row in found]
+            for windows in (kept, streamed):
+                np.testing.assert_array_equal(windows.pixels(found), expected)
+
+
 @given(rows=st.lists(st.integers(1, 30), min_size=1, max_size=4), length=st.integers(2, 5), stride=st.integers(1, 5))
 def test_cut_windows_are_those_that_cannot_be_longer(rows: list[int], length: int, stride: int) -> None:
     """Together with the long ones, every start has exactly one window: the longest it can have."""

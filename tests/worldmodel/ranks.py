@@ -44,8 +44,9 @@ def tiny(name: str) -> tuple[ModelConfig, LossConfig]:
         inverse=16 if what.loss.inverse else 0,
         reward=16,
         value=16,
+        reflex=16,
     )
-    return config, replace(what.loss, projections=32, reward=1.0, value=1.0)
+    return config, replace(what.loss, projections=32, reward=1.0, value=1.0, reflex=1.0)
 
 
 def step(name: str) -> dict[str, torch.Tensor]:
@@ -62,6 +63,7 @@ def step(name: str) -> dict[str, torch.Tensor]:
     for group in whole:
         group["reward"] = group["action"].sum(dim=-1)
         group["terminated"] = group["reward"] > 1.5
+        group["goal"], group["ahead"] = group["pixels"][:, -1], 1 + group["reward"][:, -1].abs()
     groups = [{key: values[mine] for key, values in group.items()} for group in whole]
     objective = distributed.averaging(_Objective(model, loss, TRAIN))
     total, parts = objective(groups, torch.Generator().manual_seed(1))

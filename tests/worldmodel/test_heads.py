@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tests.worldmodel.tiny import dot_groups, tiny_model
-from worldmodel.config import ModelConfig, TrainConfig, check
+from worldmodel.checks import check
+from worldmodel.config import ModelConfig, TrainConfig
 from worldmodel.errors import BadValue, UnknownName
 from worldmodel.heads import RewardHead, ValueHead
 from worldmodel.recipes import settings, with_heads
@@ -89,21 +90,21 @@ def test_a_step_has_both_and_its_average_follows() -> None:
 
 def test_heads_are_added_to_any_recipe() -> None:
     model, loss, train = settings("lewm", "nano")
-    model, loss = with_heads(model, loss, ["reward", "value"])
+    model, loss, train = with_heads(model, loss, train, ["reward", "value"])
     assert (model.reward, model.value, loss.reward, loss.value) == (256, 256, 1.0, 1.0)
     assert {"reward", "value"} <= model.predictions
     check(model, loss, train)
-    assert with_heads(model, loss, ["reward"]) == (model, loss)  # what is there stays
+    assert with_heads(model, loss, train, ["reward"]) == (model, loss, train)  # what is there stays
 
 
 def test_heads_that_make_no_sense() -> None:
     model, loss, train = settings("fast-lewm", "nano")
     with pytest.raises(UnknownName, match="unknown head 'valeu'.*value"):
-        with_heads(model, loss, ["valeu"])
+        with_heads(model, loss, train, ["valeu"])
     with pytest.raises(BadValue, match="model.value: expected model.reward"):
-        with_heads(model, loss, ["value"])
+        with_heads(model, loss, train, ["value"])
     with pytest.raises(BadValue, match=r"model.value: .*none cut short"):
-        check(*with_heads(model, loss, ["reward", "value"]), train)
+        check(*with_heads(model, loss, train, ["reward", "value"]))
     with pytest.raises(BadValue, match=r"model.expectile: expected 0.5 to below 1, got 1"):
         ModelConfig(expectile=1.0)
     with pytest.raises(BadValue, match="model.discount"):

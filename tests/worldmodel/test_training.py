@@ -17,7 +17,8 @@ import torch
 
 from tests.worldmodel.tiny import LOSS, TRAIN, dot_batch, dot_groups, tiny_config
 from worldmodel.checkpoint import save_model
-from worldmodel.config import EncoderConfig, LossConfig, TrainConfig, check
+from worldmodel.checks import check
+from worldmodel.config import EncoderConfig, LossConfig, TrainConfig
 from worldmodel.diagnostics import collapse_warning, mean_std
 from worldmodel.errors import BadFile, BadValue, UnknownName, WorldModelError
 from worldmodel.health import Health

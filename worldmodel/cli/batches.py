@@ -44,6 +44,7 @@ class Batches:
 
     def __init__(self, store: EpisodeStore, config: RunConfig, device: torch.device) -> None:
         self.seed, self.device = config.train.seed, device
+        self.present, self.block, self.ahead = config.model.context - 1, config.model.action_block, config.train.ahead
         length, stride = config.train.window, config.model.action_block
         columns = ("pixels", "action", *(("reward", "terminated") if config.model.reward else ()))
         with common.bar(None, "frames", "decoding") as line:
@@ -70,10 +71,14 @@ class Batches:
     def __call__(self, step: int) -> list[Group]:
         """This process's windows of a step, on the device."""
         rng = np.random.default_rng((self.seed, step))
+        far = np.random.default_rng((self.seed, step, 1))  # of its own: windows are those without goals
         mine = slice(distributed.rank(), None, distributed.size())
-        return [
-            self._windows(windows, rng.integers(len(windows), size=count)[mine]) for windows, count in self._choose(rng)
-        ]
+        groups = []
+        for windows, count in self._choose(rng):
+            indices = rng.integers(len(windows), size=count)[mine]
+            group = self._windows(windows, indices)
+            groups.append({**group, **self._goals(windows, indices, far.random(count)[mine])} if self.ahead else group)
+        return groups
 
     def _choose(self, rng: np.random.Generator) -> list[tuple[Windows, int]]:
         """The groups of a step; with windows cut short, one length, as often as there are windows of it."""
@@ -89,6 +94,21 @@ class Batches:
         if self.frames is not None:
             group["pixels"] = self.frames.gather(windows.frame_rows(indices))
         return group
+
+    def _goals(self, windows: Windows, indices: np.ndarray, far: np.ndarray) -> Group:
+        """A later frame of each window's episode, uint8 (B, S, S, 3), and how many model steps after frame C it is.
+
+        Distances are log-uniform from one model step to the furthest: near goals ask for precision, and far ones look
+        alike.
+        """
+        steps = (self.block * ((self.ahead + 1) / self.block) ** far).astype(np.int64)
+        rows = windows.later_rows(indices, self.present, steps)
+        ahead = (rows - windows.frame_rows(indices)[:, self.present]) / np.float32(self.block)
+        goal = windows.pixels(rows) if self.frames is None else self.frames.gather(rows)
+        return {
+            "goal": self._moved(torch.from_numpy(goal)) if isinstance(goal, np.ndarray) else goal,
+            "ahead": self._moved(torch.from_numpy(ahead.astype(np.float32))),
+        }
 
     def _moved(self, values: torch.Tensor) -> torch.Tensor:
         if self.device.type == "cuda":  # from pinned memory the copy does not wait

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from worldmodel.checks import check
 from worldmodel.cli import common
 from worldmodel.cli.progress import Progress, import_wandb
 from worldmodel.cli.summary import summary
 from worldmodel.cli.train_options import Options, folder_of, parse, task_of
-from worldmodel.config import ModelConfig, check
+from worldmodel.config import ModelConfig
 from worldmodel.errors import BadFile, BadValue
 from worldmodel.plain import flat
 from worldmodel.run import RunConfig, read_config, write_config

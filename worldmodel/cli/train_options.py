@@ -28,7 +28,7 @@ class Options:
     recipe: str = "wm"
     """What is learned: wm (both predictors), lewm (one-step), fast-lewm (prefix)."""
     heads: tuple[str, ...] = ()
-    """What else is learned of tasks that reward: reward, or reward value (what can still be had, too)."""
+    """What else is learned: reflex (the action towards a goal); of tasks that reward: reward, or reward value."""
     preset: str = "auto"
     """How large: nano (CPU), small (one GPU), paper (224 px); auto is nano without an accelerator, else small."""
     dataset: str | None = None
@@ -91,8 +91,8 @@ def parse(arguments: list[str]) -> Options:
     if options.preset == "auto":
         options = replace(options, preset=default.preset)
     with common.option("--heads"):
-        model, loss = with_heads(options.model, options.loss, _names(options.heads))
-        options = replace(options, model=model, loss=loss)
+        model, loss, train = with_heads(options.model, options.loss, options.train, _names(options.heads))
+        options = replace(options, model=model, loss=loss, train=train)
     if options.resume not in RESUME:
         raise UnknownName("--resume", options.resume, RESUME)
     said = {name: getattr(options, name) for name in ("steps", "minutes", "seed") if getattr(options, name) is not None}
