@@ -77,7 +77,18 @@ def compare(first: Record, second: Record) -> dict[str, Any]:
 
 def about(values: Mapping[str, Any]) -> dict[str, Any]:
     """What tells one evaluation from another."""
-    told = ("model", "predictor", "planner", "search", "horizon", "execute_steps", "ms_per_plan", "protocol", "command")
+    told = (
+        "model",
+        "predictor",
+        "controller",
+        "planner",
+        "search",
+        "horizon",
+        "execute_steps",
+        "ms_per_plan",
+        "protocol",
+        "command",
+    )
     return {name: values.get(name) for name in told}
 
 

@@ -83,14 +83,15 @@ def measure(
 
 def summary(one: Played, reference: np.ndarray, pairs: Pairs) -> dict[str, Any]:
     """The numbers of one setting; ``reference`` (n,) is what the first one solved."""
-    success, stats = np.array(one.success), one.agent.stats
+    success, agent, stats = np.array(one.success), one.agent, one.agent.stats
     taken = np.array(stats.milliseconds)
     p50, p99 = np.quantile(taken, (0.5, 0.99), method="inverted_cdf")
-    deadline = one.agent.config.deadline_ms
+    deadline = agent.config.deadline_ms
     gained, lost = int((success & ~reference).sum()), int((reference & ~success).sum())
     return {
         "setting": one.setting.line,
         "options": dict(one.setting.options),
+        "controller": agent.controller,
         **proportion(success),
         "hard": proportion(success[pairs.hard]),
         "against_first": {"gained": gained, "lost": lost, "p": mcnemar(gained, lost)},
@@ -98,8 +99,10 @@ def summary(one: Played, reference: np.ndarray, pairs: Pairs) -> dict[str, Any]:
         "p50_ms": float(p50),
         "p99_ms": float(p99),
         "mean_ms": float(taken.mean()),
+        "ms_per_action": float(taken.mean()) / (agent.execute_steps * agent.model.config.action_block),
         "slowest_ms": float(taken.max()),
         "search_ms": float(np.median([solve.milliseconds for solve in stats.solves])),
+        "reflexes": stats.reflexes,
         "iterations": float(np.mean([solve.iterations for solve in stats.solves])),
         "late": None if deadline is None else float((taken > deadline).mean()),
     }
@@ -108,7 +111,7 @@ def summary(one: Played, reference: np.ndarray, pairs: Pairs) -> dict[str, Any]:
 def rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """The table: one line for each setting, then the floors and the ceiling."""
     head = ("setting", "success %", "Wilson 95 %", "of the hard %", "gained", "lost", "p")
-    table = [(*head, "p50 ms", "p99 ms", "plans", "iterations", "late")]
+    table = [(*head, "p50 ms", "p99 ms", "ms an action", "plans", "iterations", "late")]
     for i, one in enumerate(found["settings"]):
         against, hard = one["against_first"], one["hard"]["success"]
         table.append(
@@ -124,6 +127,7 @@ def rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
                 ),
                 f"{one['p50_ms']:.1f}",
                 f"{one['p99_ms']:.1f}",
+                f"{one['ms_per_action']:.2f}",
                 str(one["plans"]),
                 f"{one['iterations']:.1f}",
                 "-" if one["late"] is None else f"{one['late']:.1%}",

@@ -14,6 +14,7 @@ import numpy as np
 from worldmodel.benchmarks.markup import Html, data_uri, join, tag
 from worldmodel.benchmarks.page_runs import Run
 from worldmodel.benchmarks.record import Record
+from worldmodel.benchmarks.report import acting
 from worldmodel.benchmarks.video import as_mp4
 from worldmodel.envs import registry
 from worldmodel.errors import BadValue, WorldModelError
@@ -81,7 +82,7 @@ def _of_run(run: Run, main: str, budget: int) -> tuple[Html, int]:
     record = run.records[main]
     reasons = _reasons(run, main)
     v, chosen = record.values, choose(record.outcome.success, reasons)
-    head = tag("h3", f"{run.name}: {v['protocol']['name']}, {v['predictor']} predictor")
+    head = tag("h3", f"{run.name}: {v['protocol']['name']}, {acting(v)}")
     cards, spent, by = [], 0, ""
     try:
         with closing(registry.make(v["env"], image_size=SIDE, render_preset=v["render_preset"])) as env:

@@ -8,6 +8,7 @@ from typing import Any
 
 from worldmodel.benchmarks.markup import Html, join, table, tag
 from worldmodel.benchmarks.page_runs import DIAGNOSES, Run, evaluations, judged_on
+from worldmodel.benchmarks.report import acting
 
 
 def repeat(runs: Sequence[Run]) -> Html:
@@ -73,6 +74,7 @@ def _rules(v: Mapping[str, Any]) -> dict[str, Any]:
         "seed of pairs and search": v["seed"],
         "horizon": f"{v['horizon']} model steps = {v['horizon'] * block} environment steps",
         "plans again after": f"{v['execute_steps']} model steps = {v['execute_steps'] * block} environment steps",
+        "acting": acting(v),
         "planner": f"{v['planner']}: {settings}",
         "one plan": f"{v['ms_one_plan']:.1f} ms alone, {v['ms_per_plan']:.1f} ms among others; {v['plans']} plans",
     }

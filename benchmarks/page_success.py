@@ -25,7 +25,7 @@ from worldmodel.benchmarks.page_runs import (
     simulator,
 )
 from worldmodel.benchmarks.record import Record
-from worldmodel.benchmarks.report import proportion
+from worldmodel.benchmarks.report import acting, proportion
 
 NONE = "–"  # a cell without a number
 DISTANCES = ("lewm-25", "offset-50", "offset-75", "offset-100")  # protocols that differ by the distance of the goal
@@ -139,15 +139,15 @@ def _offsets(begin: str, same_task: Sequence[Run], runs: Sequence[Run]) -> Html 
     for run in same_task:
         found: dict[str, dict[int, Mapping[str, Any]]] = {}
         for record in run.records.values():
-            protocol, same = record.values["protocol"], found.setdefault(record.values["predictor"], {})
+            protocol, same = record.values["protocol"], found.setdefault(acting(record.values), {})
             standard = protocol["name"] in DISTANCES and set(protocol["changed"]) <= {"pairs", "seed"}
             if standard and run.current(record.values):
                 same.setdefault(record.values["offset"], record.values)
-        for predictor, at in found.items():
-            x, look = sorted(at), run.look(predictor)
+        for who, at in found.items():
+            x, look = sorted(at), run.look(who.removesuffix(" predictor"))
             if len(x) > 1:
                 y, low, high = ([100 * at[offset][key] for offset in x] for key in ("success", "low", "high"))
-                name = run.called(predictor, runs)
+                name = who if len(runs) == 1 else f"{run.name}, {who.removesuffix(' predictor')}"
                 series.append(Series(name=name, x=x, y=y, low=low, high=high, look=look, dash=look % 2))
                 blocks |= {at[offset]["action_block"] for offset in x}
     if not series:

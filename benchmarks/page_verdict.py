@@ -9,6 +9,7 @@ from worldmodel.benchmarks.markup import Html, tag
 from worldmodel.benchmarks.page_repeat import bench, plan
 from worldmodel.benchmarks.page_runs import FLOORS, OTHER, Run, interval, percent, simulator
 from worldmodel.benchmarks.record import Record
+from worldmodel.benchmarks.report import acting
 from worldmodel.benchmarks.verdict import verdict
 
 SIGNS = {"good": "✓", "warning": "!", "bad": "✗"}
@@ -45,7 +46,7 @@ def _card(run: Run) -> Html:
 
 def _rate(record: Record) -> list[Html]:
     v, ceiling = record.values, simulator(record.values)
-    said = f"95 % interval {interval(v)}; {v['protocol']['shown']}, {v['predictor']} predictor"
+    said = f"95 % interval {interval(v)}; {v['protocol']['shown']}, {acting(v)}"
     beside = [f"{label} {percent(record.floors[name].rate)}" for name, label in FLOORS.items() if name in record.floors]
     beside += [f"{ceiling}: {percent(v['simulator']['success'])} {interval(v['simulator'])}"] if ceiling else []
     return [

@@ -48,22 +48,26 @@ def speed(cases: Sequence[Mapping[str, Any]], path: Path) -> Path:
 def frontier(found: Mapping[str, Any], path: Path) -> Path:
     """Success over latency: a point for each setting with its Wilson interval, a line to the p99, floors dashed.
 
+    Where controllers are compared, which plan more or less often, latency is that of an action, on average.
+
     Args:
         found: as ``frontier.measure`` returns it.
         path: where to write; its suffix says PNG or SVG.
     """
     figure, (axis,) = _figure(1, height=4.2)
     figure.set_figwidth(8.5)  # with the legend beside it
+    several = len({one.get("controller") for one in found["settings"]}) > 1
     for number, one in enumerate(found["settings"]):
         style = _style(number)
+        p50, p99 = (one["ms_per_action"],) * 2 if several else (one["p50_ms"], one["p99_ms"])
         rate, low, high = (100 * one[name] for name in ("success", "low", "high"))
         interval = ([rate - low], [high - rate])
-        axis.errorbar(one["p50_ms"], rate, interval, markersize=6, capsize=3, label=one["setting"], **style)
-        axis.plot((one["p50_ms"], one["p99_ms"]), (rate, rate), ":", color=style["color"], linewidth=1)
+        axis.errorbar(p50, rate, interval, markersize=6, capsize=3, label=one["setting"], **style)
+        axis.plot((p50, p99), (rate, rate), ":", color=style["color"], linewidth=1)
     for name, label, look in (("random", "random policy", "--"), ("noop", "no-op", "-."), ("replay", "replay", ":")):
         axis.axhline(100 * found[name], color="0.6", linestyle=look, linewidth=1, label=label, zorder=0)
     axis.set(xscale="log", ylim=(-2, 102), ylabel=f"success [%], n = {found['n']}, Wilson 95 %")
-    axis.set_xlabel("one plan: p50 (mark) to p99 (dots) [ms]")
+    axis.set_xlabel("planning, for one action [ms]" if several else "one plan: p50 (mark) to p99 (dots) [ms]")
     axis.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return _write(figure, path)
 

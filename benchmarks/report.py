@@ -21,6 +21,7 @@ class Planning:
     """How the plans were made."""
 
     predictor: str
+    controller: str  # who acts: search, reflex or both
     max_prefix: int  # longest prefix the predictor was trained on
     action_block: int  # F, environment steps in a model step
     horizon: int  # H, model steps
@@ -32,6 +33,7 @@ class Planning:
     told: tuple[str, ...]  # options that have no line of their own, as they were typed
     deadline_ms: float | None  # milliseconds allowed for a plan
     plans: int
+    reflexes: int  # of them, those of the reflex alone
     ms_per_plan: float  # mean over all plans, several environments planned together
     ms_one_plan: float  # median, one environment planned alone
     iterations_done: float  # mean over the solves
@@ -163,20 +165,37 @@ def _simulated(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     return table
 
 
+def acting(report: Mapping[str, Any]) -> str:
+    """Who acted in an evaluation: a search by a predictor, the reflex, or both."""
+    controller, predictor = report.get("controller", "search"), f"{report['predictor']} predictor"
+    return {"search": predictor, "reflex": "reflex", "both": f"reflex and {predictor}"}[controller]
+
+
 def planning_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The part of the table that says how the plans were made."""
+    again = report["execute_steps"] * report["action_block"]
+    ways = {"search": "search", "reflex": "reflex, no search", "both": "both: a search from the reflex's plan"}
+    acts = [("controller", f"{ways[report.get('controller', 'search')]}; again after {again} environment steps")]
+    times = (
+        "ms per plan",
+        f"{report['ms_per_plan']:.1f} ({report['plans']} plans; one alone {report['ms_one_plan']:.1f})",
+    )
+    if report.get("controller") == "reflex":
+        return [*acts, times]
+    if report.get("reflexes"):
+        acts.append(("  reflex alone", f"{report['reflexes']} plans, for want of time"))
     H, jumps = report["horizon"], report["jumps"]
     composed = "one jump" if jumps == 1 else f"{jumps} jumps composed"
     reads = f", judged at {', '.join(map(str, report['reads']))}" if report["reads"] != (H,) else ""
     settings = ", ".join(f"{name} {value:g}" for name, value in report["search"].items())
     allowed = f", at most {report['deadline_ms']:g} ms a plan" if report["deadline_ms"] else ""
-    times = f"{report['ms_per_plan']:.1f} ({report['plans']} plans; one alone {report['ms_one_plan']:.1f})"
     return [
+        *acts,
         ("predictor", report["predictor"]),
         ("horizon", f"{H} model steps = {report['horizon_env_steps']} environment steps, {composed}{reads}"),
         ("planner", f"{report['planner']}: {settings}{allowed}"),
         *([("told", " ".join(report["told"]))] if report["told"] else []),
-        ("ms per plan", times),
+        times,
     ]
 
 

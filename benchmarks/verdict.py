@@ -17,6 +17,7 @@ from worldmodel.benchmarks.findings import (
 )
 from worldmodel.benchmarks.intervals import mcnemar, wilson
 from worldmodel.benchmarks.record import Record
+from worldmodel.benchmarks.report import acting
 
 FINE = 0.5  # squared error over copying's at a plan's end: below, more of what changes is known than missed
 WIDE = 0.2  # width of an interval that says little: published models of one task differ by 10 to 20 points
@@ -211,7 +212,7 @@ def _most_failures(examined: Values | None) -> str:
 
 
 def _who(values: Values) -> str:
-    return f"{values['protocol']['name']}, {values['predictor']}"
+    return f"{values['protocol']['name']}, {acting(values).removesuffix(' predictor')}"
 
 
 def _between(part: Values) -> str:

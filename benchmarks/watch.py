@@ -39,7 +39,7 @@ class Moment:
     step: int  # environment steps taken, of at most ``budget``
     budget: int
     distance: float | None  # to the goal, in the task's own unit
-    cost: float  # of the last plan, as it was predicted
+    cost: float | None  # of the last plan, as it was predicted
     ms: float  # that a plan takes, mean
     succeeded: int  # of the pairs that are over
     over: int
@@ -52,7 +52,8 @@ class Moment:
         said = [f"pair {self.pair}/{self.pairs}", f"environment step {self.step}/{self.budget}"]
         said += [f"{self.succeeded} of {self.over} succeeded"]
         said += [] if self.distance is None else [f"distance {self.distance:.3g}"]
-        said += [f"predicted cost {self.cost:.3g}", f"{self.ms:.1f} ms a plan"]
+        said += [] if self.cost is None else [f"predicted cost {self.cost:.3g}"]
+        said += [f"{self.ms:.1f} ms a plan"]
         return "  ".join(said)
 
 
@@ -125,7 +126,7 @@ class Watch:
             step=step,
             budget=self.budget,
             distance=None if distance is None else float(distance),
-            cost=float(solves[-1].curve[-1, 0]),
+            cost=float(solves[-1].curve[-1, 0]) if solves[-1].iterations else None,
             ms=self.agent.stats.ms_per_plan,
             succeeded=self.succeeded,
             over=self.pair - 1 + over,

@@ -177,11 +177,6 @@ class Agent(Replanner):
         return load_agent(path, env, device, **options)
 
     @property
-    def reads_goal(self) -> bool:
-        """Whether the objective looks at a goal."""
-        return bool(getattr(self.objective, "reads_goal", True))
-
-    @property
     def wants_goal(self) -> bool:
         """Whether observations must show a goal."""
         return self.reads_goal and self.goal is None

@@ -10,6 +10,7 @@ from worldmodel.errors import BadValue, UnknownName
 
 OBJECTIVES = {"goal": 5, "reward": 1}  # what a plan is for, and the steps executed of it: reward takes quick feedback
 METRICS = ("l2", "cosine")
+CONTROLLERS = ("auto", "search", "reflex", "both")
 SCORES = ("auto", "last", "best", "weighted", "executed")
 LARGEST = 3.4e38  # of float32: what is beyond is not finite there
 MOST = {"candidates": 1_000_000, "iterations": 100_000}  # more is a typing error
@@ -228,10 +229,11 @@ class ObjectiveConfig:
 class AgentConfig(ObjectiveConfig):
     """Receding-horizon control: plan H model steps, execute R of them, plan again."""
 
+    controller: str = "auto"  # search | reflex (the model's, no search) | both | auto: both if the model has a reflex
     planner: str = "cem"  # a name in planners/registry.py
     predictor: str = "auto"  # one-step | prefix | auto (prefix when the model has it)
     horizon: int = 5  # H, model steps planned ahead
-    execute_steps: int | None = None  # R, executed before replanning, at most H; None: 5, or 1 for reward
+    execute_steps: int | None = None  # R, executed before replanning, at most H; None: 5; 1 for reward and reflex
     goal_offset: int | None = None  # environment steps to the goal, where known; a longer H reads several arrivals
     warm_start: bool = True  # start from what the last plan left over; False: from the mean action
     seed: int = 0  # of the search noise, together with the numbers of the episode and the plan
@@ -250,15 +252,17 @@ class AgentConfig(ObjectiveConfig):
         _at_least(0, "chunk", self.chunk)
         if self.deadline_ms is not None:
             _positive("deadline_ms", self.deadline_ms)
-        if self.precision not in ("fp32", "bf16", "auto"):
-            raise UnknownName("precision", self.precision, ("fp32", "bf16", "auto"))
+        for name, choices in (("precision", ("fp32", "bf16", "auto")), ("controller", CONTROLLERS)):
+            if getattr(self, name) not in choices:
+                raise UnknownName(name, getattr(self, name), choices)
         if any(not 1 <= step <= self.horizon for step in self.arrivals):
             raise BadValue(f"arrivals: expected steps in 1..{self.horizon} (the horizon), got {self.arrivals}")
 
     @property
     def steps_executed(self) -> int:
         """R, model steps executed of a plan; the whole plan when it is shorter."""
-        return min(OBJECTIVES[self.objective] if self.execute_steps is None else self.execute_steps, self.horizon)
+        usual = 1 if self.controller == "reflex" else OBJECTIVES[self.objective]
+        return min(usual if self.execute_steps is None else self.execute_steps, self.horizon)
 
     def predictor_of(self, names: Sequence[str]) -> str:
         """The predictor among those a model has."""

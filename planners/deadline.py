@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def require_time(agent: Agent, deadline_ms: float) -> None:
-    """Plan a few times with one iteration each; what that took is not counted.
+    """Plan a few times with one iteration each, or, with a reflex to fall back to, as time allows; it is not counted.
 
     The plans go on from one another until the row remembers as much as it ever will, so that an accelerator has
     recorded what one row will need.
@@ -28,12 +28,14 @@ def require_time(agent: Agent, deadline_ms: float) -> None:
     goal = image if agent.wants_goal else agent.fixed_goals()[:1]
     rows = list(agent.begin([0]).rows)
     for _ in range(max(3, agent.model.config.context + 1)):
-        rows = agent.replan(rows, image, goal, ms=0.0)
+        rows = agent.replan(rows, image, goal, ms=deadline_ms if agent.controller == "both" else 0.0)
         acted = len(rows[0].queue)
         rows = [replace(rows[0], executed=acted, steps=rows[0].steps + acted)]
     least, agent.stats = min(agent.stats.milliseconds), Stats()
     if least > deadline_ms:
+        what, less = f"one iteration of {agent.planner.population(0)} candidates", ", or lower candidates"
+        if agent.controller != "search":
+            what, less = "the reflex", ""
         raise BadValue(
-            f"deadline_ms: {deadline_ms:g} is too short: encoding and one iteration of "
-            f"{agent.planner.population(0)} candidates take {least:.1f} ms here; allow more, or lower candidates"
+            f"deadline_ms: {deadline_ms:g} is too short: encoding and {what} take {least:.1f} ms here; allow more{less}"
         )

@@ -82,6 +82,7 @@ class Proposal:
         horizon: int,
         bounds: tuple[Tensor, Tensor],
         generators: Sequence[torch.Generator],
+        left: Tensor,
     ) -> Tensor:
         """Act for H model steps in M copies of each environment.
 
@@ -93,6 +94,7 @@ class Proposal:
             horizon: H.
             bounds: the least and the largest of a normalised action block, (A,) each.
             generators: of the noise, one for each environment.
+            left: model steps until the goals are to be reached (B,).
 
         Returns:
             Normalised plans (B, M, H, A).
@@ -103,14 +105,11 @@ class Proposal:
         B, M, F = len(context.z), self.count, model.config.action_block
         noise = self.std * white_noise(generators, (M, horizon, model.config.action_dim), like=context.z)
         noise[:, 0] = 0
-        read = [] if goal is None else [goal[:, None].expand(-1, M, -1)]
-        ask = partial(self._actions, model.config.action_dim)
         z, blocks = (x.repeat_interleave(M, dim=0) for x in context)  # (B * M, c, D), (B * M, c - 1, A)
         plans = []
         for step in range(horizon):
-            now = z[:, -1].unflatten(0, (B, M))
-            own = by_environment(ask, now, *read).to(z)
-            block = model.normalise(own.repeat(1, 1, F)) + noise[:, :, step].repeat(1, 1, F)
+            own = self.blocks(model, z.unflatten(0, (B, M)), goal, left - step)
+            block = own.to(z) + noise[:, :, step].repeat(1, 1, F)
             plans.append(block.nan_to_num(0.0).clamp(*bounds))
             if step + 1 < horizon:
                 rows = plans[-1].flatten(0, 1)[:, None]
@@ -118,6 +117,12 @@ class Proposal:
                 z = torch.cat([z, after.to(z)], dim=1)[:, -model.config.context :]
                 blocks = torch.cat([blocks, rows], dim=1)[:, blocks.shape[1] + 2 - z.shape[1] :]
         return torch.stack(plans, dim=2)
+
+    def blocks(self, model: WorldModel, z: Tensor, goal: Tensor | None, left: Tensor) -> Tensor:
+        """What the policy does now: latents (B, M, c, D), goals (B, D) or None -> normalised blocks (B, M, A)."""
+        read = [] if goal is None else [goal[:, None].expand(-1, z.shape[1], -1)]
+        own = by_environment(partial(self._actions, model.config.action_dim), z[:, :, -1], *read).to(z)
+        return model.normalise(own.repeat(1, 1, model.config.action_block))
 
     def _actions(self, width: int, z: Tensor, goal: Tensor | None = None) -> Tensor:
         """The policy's own actions (M, a) on latents (M, D)."""

@@ -21,8 +21,10 @@ from worldmodel.planners.actions import Actions
 from worldmodel.planners.config import AgentConfig
 from worldmodel.planners.costs import Cost
 from worldmodel.planners.proposals import Proposal
+from worldmodel.planners.reflex import chosen, reflex_of, steps_left
 from worldmodel.planners.sampling import shift_plan
 from worldmodel.planners.scoring import as_objective, make_objective
+from worldmodel.planners.search import Clock
 from worldmodel.planners.state import Row
 from worldmodel.planners.stats import Stats
 from worldmodel.precision import native_bf16
@@ -43,10 +45,14 @@ class Replanner:
         actions: what the environment takes; what is queued lies within its bounds.
         objective: takes the place of the distance to the goal's latent; a function of (latents (B, N, H, D), actions
             (B, N, H * F, a) in the environment's units) will do.
-        proposal: a policy whose plans are tried too.
+        proposal: a policy whose plans are tried too, instead of the reflex's.
 
     Attributes:
+        controller: who acts, ``search``, ``reflex`` or ``both``.
         stats: what planning took.
+
+    Raises:
+        BadValue: a controller that does not fit the model or the objective.
     """
 
     def __init__(
@@ -59,14 +65,23 @@ class Replanner:
         proposal: Proposal | None = None,
     ) -> None:
         self.model, self.planner, self.config, self.actions = model.eval(), planner, config, actions
-        self.proposal = proposal
+        self.proposal = self.guide = proposal
         self.predictor = model.predictor(config.predictor_of(model.predictors))
         self.own_objective = None if objective is None else as_objective(objective, model)
         self.objective = self._objective(0)  # of the first plan
+        self.controller = chosen(config, model, proposal is not None, self.reads_goal)
+        if self.controller != "search" and proposal is None:
+            self.guide = reflex_of(model, planner.config, alone=self.controller == "reflex")
         self.execute_steps = config.steps_executed
         self.bf16 = config.precision != "fp32" and (config.precision == "bf16" or _prefers_bf16(model.device))
         self.bounds = actions.bounds(model)
         self.stats = Stats()
+        self._iteration = 0.0  # seconds that the quickest search took for one; 0 before the first
+
+    @property
+    def reads_goal(self) -> bool:
+        """Whether the objective looks at a goal."""
+        return bool(getattr(self.objective, "reads_goal", True))
 
     @torch.inference_mode(False)
     @torch.no_grad()
@@ -114,32 +129,64 @@ class Replanner:
         return rows
 
     def _solve(self, rows: list[Row], z_goal: Tensor, objective: Objective, until: float | None) -> list[Row]:
-        """Search for the rows' plans together, each with its own noise, and queue the steps to execute."""
-        model, H, R = self.model, self.config.horizon, self.execute_steps
-        fresh = torch.zeros(H, len(model.low), device=z_goal.device)
+        """Search for the rows' plans together, each with its own noise, and queue the steps to execute.
+
+        The reflex's plan is executed as it is where it acts alone, and where no time is left for an iteration.
+        """
+        clock, H = Clock(z_goal.device, until), self.config.horizon
+        generators = [row.noise(self.config.seed, z_goal.device) for row in rows]
+        context = Context(torch.stack([row.z for row in rows]), torch.stack([row.actions for row in rows]))
+        own = self._guided(rows, context, z_goal, objective, generators)
+        if self.controller == "reflex" or (self.controller == "both" and not clock.has(self._iteration)):
+            assert own is not None
+            self.stats.solves.append(clock.stats(own.new_empty(0, len(rows))))
+            self.stats.reflexes += len(rows)
+            return self._queued(rows, own[:, 0], None)
+        fresh = torch.zeros(H, len(self.model.low), device=z_goal.device)
         start = torch.stack([self._left_over(row.plan, row.passed, fresh) for row in rows])
         tried = []
         if self.config.warm_start and rows[0].elites is not None:
             tried.append(torch.stack([self._left_over(row.elites, row.passed, fresh) for row in rows]))
-        generators = [row.noise(self.config.seed, z_goal.device) for row in rows]
-        context = Context(torch.stack([row.z for row in rows]), torch.stack([row.actions for row in rows]))
-        if self.proposal is not None:
-            goal = z_goal if getattr(objective, "reads_goal", True) else None
-            tried.append(self.proposal.plans(model, self.predictor, context, goal, H, self.bounds, generators))
-            start = tried[-1][:, 0] if self.proposal.start else start
+        if own is not None and self.guide is not None:
+            tried.append(own)
+            start = own[:, 0] if self.guide.start else start
         cost = Cost(self.predictor, objective, context, z_goal, self.config.chunk)
         proposals = torch.cat(tried, dim=1) if tried else None
         plan = self.planner.solve(cost, start, generators, proposals, until)
         self.stats.solves.append(plan.stats)
-        queue = model.denormalise(plan.actions[:, :R]).reshape(len(rows), R * model.config.action_block, -1)
+        taken = plan.stats.milliseconds / plan.stats.iterations / 1000
+        self._iteration = min(self._iteration or taken, taken)
+        return self._queued(rows, plan.actions, plan.elites)
+
+    def _guided(
+        self,
+        rows: list[Row],
+        context: Context,
+        z_goal: Tensor,
+        objective: Objective,
+        generators: list[torch.Generator],
+    ) -> Tensor | None:
+        """What the reflex or the user's policy would do (B, M, steps, A), its own plan first; None without either."""
+        if self.guide is None:
+            return None
+        goal = z_goal if getattr(objective, "reads_goal", True) else None
+        block = self.model.config.action_block
+        left = steps_left([row.steps for row in rows], self.config.goal_offset, block, z_goal)
+        steps = self.execute_steps if self.controller == "reflex" else self.config.horizon
+        return self.guide.plans(self.model, self.predictor, context, goal, steps, self.bounds, generators, left)
+
+    def _queued(self, rows: list[Row], plans: Tensor, elites: Tensor | None) -> list[Row]:
+        """Rows that execute the first R steps of plans (B, ..., A) from now on."""
+        R, model = self.execute_steps, self.model
+        queue = model.denormalise(plans[:, :R]).reshape(len(rows), R * model.config.action_block, -1)
         queue = np.clip(queue.cpu().numpy(), self.actions.low, self.actions.high).astype(np.float32)
         return [
             replace(
                 row,
                 plans=row.plans + 1,
-                plan=plan.actions[i],
+                plan=plans[i],
                 passed=R,
-                elites=None if plan.elites is None else plan.elites[i],
+                elites=None if elites is None else elites[i],
                 queue=queue[i],
                 executed=0,
             )

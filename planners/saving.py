@@ -18,7 +18,7 @@ from worldmodel.planners.options import make_agent
 if TYPE_CHECKING:
     from worldmodel.planners.agent import Agent
 
-FORMAT = 1  # raised when a folder written today could not be read by yesterday's code
+FORMAT = 2  # raised when a folder written today could not be read by yesterday's code
 FILE = "agent.json"
 
 

@@ -169,6 +169,13 @@ class Clock:
         self.last = now
         return now + SAFETY * self.slowest * planned <= self.until
 
+    def has(self, seconds: float) -> bool:
+        """Whether something that takes so many seconds should end in time."""
+        if self.until is None:
+            return True
+        self._wait()
+        return time.perf_counter() + SAFETY * seconds <= self.until
+
     def stats(self, curve: Tensor) -> PlannerStats:
         """Wait for the plan and say what it took; the best costs (iterations, B) are the caller's."""
         self._wait()

@@ -118,6 +118,8 @@ class Controller:
         self.hz, self.goal, self.every = hz, copy(goal), every or self.agent.action_block
         self.clock, self.sleep, self._make_worker = clock, sleep, worker
         self.counts = Counts()
+        self._reflex: Planning | None = getattr(self.agent, "reflex", None)  # acts until there is a plan
+        self._nothing = np.empty((0, self.agent.action_dim), np.float32)
         self._kept = (self.agent.context - 1) * self.agent.action_block  # ticks that a plan looks back
         self._worker: Any = None
         self._last: Array | None = None  # action given
@@ -137,7 +139,7 @@ class Controller:
         self.goal, self._goal_number, self._due = copy(goal), self._goal_number + 1, self._time + 1
 
     def tick(self, pixels: Array, passed: int = 1) -> Array:
-        """Return the action (a,) for now, at once; only the very first one waits for its plan.
+        """Return the action (a,) for now, at once; only the very first one waits for its plan, or the reflex's.
 
         Args:
             pixels: the newest picture, uint8 (S, S, 3).
@@ -158,7 +160,10 @@ class Controller:
             self._adopt(self._solve)
         if self._solve is None and self._time >= self._due:
             self._solve = self._begin()
-        if self._last is None and self._solve is not None:
+        if self._plan is None and self._reflex is not None:
+            actions = self._reflex.plan(*self._past(), self.goal, self._nothing, 0)
+            self._plan = _Plan(self._time, self._goal_number, actions)
+        if self._last is None and self._plan is None and self._solve is not None:
             self._adopt(self._solve)
         if self._solve is not None and self._time - self._solve.begin >= self.every:
             self.counts.late += not self._is_late
@@ -229,13 +234,16 @@ class Controller:
         """Have the next plan made."""
         if self._worker is None:
             self._worker = self._make_worker()
-        pictures, sent = spaced(self._seen, self._sent, self.agent.action_block, self.agent.action_dim)
-        rest = np.empty((0, self.agent.action_dim), np.float32)
+        rest = self._nothing
         if self._plan is not None and self._plan.goal_number == self._goal_number:
             rest = self._plan.actions[self._time - self._plan.begin :]
-        future = self._worker.submit(self._timed, pictures, sent, self.goal, rest, self._begun, self.clock())
+        future = self._worker.submit(self._timed, *self._past(), self.goal, rest, self._begun, self.clock())
         self._begun, self._due, self._is_late = self._begun + 1, self._time + self.every, False
         return _Solve(self._time, self._goal_number, future)
+
+    def _past(self) -> tuple[list[Array], Array]:
+        """What a plan looks back on."""
+        return spaced(self._seen, self._sent, self.agent.action_block, self.agent.action_dim)
 
     def _timed(self, *question: Any) -> tuple[Array, float]:
         *arguments, asked = question

@@ -15,6 +15,7 @@ import torch
 
 from worldmodel.errors import BadValue
 from worldmodel.planners.agent import Agent
+from worldmodel.planners.reflex import Reflex
 from worldmodel.planners.state import AgentState
 from worldmodel.planners.stats import Stats
 
@@ -24,6 +25,9 @@ class ServedAgent:
 
     Args:
         agent: it is not changed; its objects are shared.
+
+    Attributes:
+        reflex: plans at once, in any thread; None where the agent searches only, or does not search.
 
     Raises:
         BadValue: an agent of numbered actions, or one that counts the steps to its goal.
@@ -35,6 +39,12 @@ class ServedAgent:
         if agent.config.goal_offset is not None:
             raise BadValue("goal_offset: a robot is served without end, expected an agent without it")
         self.agent = copy(agent)
+        self.agent.execute_steps = agent.config.horizon  # a plan is all of it, a reflex's too
+        self.reflex: ServedAgent | None = None
+        if isinstance(agent.guide, Reflex) and agent.controller == "both":
+            quick = copy(agent)
+            quick.controller = "reflex"
+            self.reflex = ServedAgent(quick)
         self.own = agent.goal
         self.goal: Any = None  # that this one was given; None is the agent's own
         config = agent.model.config

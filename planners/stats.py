@@ -18,6 +18,7 @@ class Stats:
     """The wall clock of every call that planned, encoding included, and how many rows it served."""
 
     plans: int = 0  # made in all, counting every row of a solve
+    reflexes: int = 0  # of the plans, those of the reflex alone: it acts so, or there was no time for a search
     total_ms: float = 0.0  # that they took
     milliseconds: deque[float] = _last()  # of the last calls
     rows: deque[int] = _last()  # that those calls served
@@ -38,6 +39,7 @@ class Stats:
     def add(self, other: Stats) -> None:
         """Count what another agent did as well."""
         self.plans += other.plans
+        self.reflexes += other.reflexes
         self.total_ms += other.total_ms
         self.milliseconds += other.milliseconds
         self.rows += other.rows

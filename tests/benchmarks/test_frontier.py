@@ -68,6 +68,24 @@ def test_predictors_and_horizons_side_by_side(run):
     assert code == 0 and all(setting in out for setting in settings)
 
 
+def test_controllers_side_by_side(run, tmp_path, dataset):
+    about = {"env": "two-room", "dataset": {"path": str(dataset)}}
+    save_model(tmp_path / "run" / "model", tiny_model(reflex=8), **about)
+    options = ("--controllers", "search", "reflex", "both", "--budgets", "20x1", "--episodes", 2)
+    code, out, err = run(*options)
+    assert (code, err) == (0, "") and "ms an action" in out
+    found = json.loads(Path("f.json").read_text())["settings"]
+    assert [one["setting"] for one in found] == [
+        "cem controller=reflex",
+        "cem candidates=20 iterations=1 controller=search",
+        "cem candidates=20 iterations=1 controller=both",
+    ]
+    assert [one["controller"] for one in found] == ["reflex", "search", "both"]
+    assert [one["iterations"] for one in found] == [0, 1, 1]
+    assert found[0]["reflexes"] == found[0]["plans"] > 0 == found[2]["reflexes"]
+    assert found[0]["ms_per_action"] == pytest.approx(found[0]["mean_ms"] / 3)  # R = 1, F = 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -76,6 +94,8 @@ def test_predictors_and_horizons_side_by_side(run):
         (("--settings", "cem goal_offset=7"), "goal_offset has an option of its own, use --offset"),
         (("--settings", "cem seed=7"), "seed has an option of its own, use --seed"),
         (("--budgets", "5x1"), "--budgets: setting 'cem candidates=5 iterations=1': elites: 10 cannot be kept"),
+        (("--controllers", "reflexx"), "--controllers: unknown controller 'reflexx': did you mean 'reflex'"),
+        (("--controllers", "both"), "controller: both takes a model with a reflex"),
         (("--budgets",), "--budgets: expected at least one"),
         (("--json", "run"), "--json: run is a folder"),
         (("--json", "run/model/config.json/f.json"), "--json: run/model/config.json/f.json cannot be written"),
@@ -110,10 +130,17 @@ class Stats:
     milliseconds: list[float]
     solves: list[SimpleNamespace] = field(default_factory=lambda: [SimpleNamespace(milliseconds=1.0, iterations=2)])
     plans: int = 100
+    reflexes: int = 0
 
 
 def test_the_paired_comparison_and_the_deadline():
-    agent = SimpleNamespace(stats=Stats([10.0] * 97 + [20.0, 30.0, 40.0]), config=SimpleNamespace(deadline_ms=25.0))
+    agent = SimpleNamespace(
+        stats=Stats([10.0] * 97 + [20.0, 30.0, 40.0]),
+        config=SimpleNamespace(deadline_ms=25.0),
+        model=SimpleNamespace(config=SimpleNamespace(action_block=5)),
+        controller="search",
+        execute_steps=2,
+    )
     reference = np.array([True] * 4 + [False] * 16)
     success = np.array([False] * 1 + [True] * 12 + [False] * 7)
     pairs = SimpleNamespace(hard=np.array([False] * 15 + [True] * 5))
@@ -121,6 +148,7 @@ def test_the_paired_comparison_and_the_deadline():
     found = frontier.summary(one, reference, pairs)
     assert found["against_first"] == {"gained": 9, "lost": 1, "p": pytest.approx(22 / 1024)}
     assert (found["p50_ms"], found["p99_ms"], found["slowest_ms"], found["late"]) == (10, 30, 40, 0.02)
+    assert found["ms_per_action"] == pytest.approx((970 + 90) / 100 / 10)
     assert found["hard"]["success"] == 0 and found["success"] == 0.6
 
 

@@ -13,6 +13,7 @@ from worldmodel.benchmarks.pairs import sample_pairs
 
 PLANNING = report.Planning(
     predictor="prefix",
+    controller="search",
     max_prefix=5,
     action_block=5,
     horizon=5,
@@ -24,6 +25,7 @@ PLANNING = report.Planning(
     told=(),
     deadline_ms=None,
     plans=24,
+    reflexes=0,
     ms_per_plan=1.0,
     ms_one_plan=2.0,
     iterations_done=5.0,

@@ -91,7 +91,7 @@ def test_the_policy_acts_on_what_its_own_actions_led_to():
     torch.manual_seed(1)
     context = Context(torch.randn(3, 2, 16), torch.randn(3, 1, 6))
     found = Proposal(policy=policy, count=4, std=0.0).plans(
-        model, predictor, context, None, 1, (model.low, model.high), generators(0, 1, 2)
+        model, predictor, context, None, 1, (model.low, model.high), generators(0, 1, 2), torch.ones(3)
     )
     assert found.shape == (3, 4, 1, 6)
 
@@ -107,7 +107,7 @@ def test_the_policy_acts_on_what_its_own_actions_led_to():
             return torch.cat(path, 1)[:, None]
 
     found = Proposal(policy=policy, count=4, std=0.0).plans(
-        model, predictor, context, None, 5, (model.low, model.high), generators(0, 1, 2)
+        model, predictor, context, None, 5, (model.low, model.high), generators(0, 1, 2), torch.ones(3)
     )
     with torch.no_grad():
         for b in range(3):
@@ -124,7 +124,9 @@ def test_all_lengths_of_history_do(context):
     model = FakeModel(context=context)
     for seen in range(1, context + 1):
         told = Context(torch.zeros(1, seen, 2), torch.zeros(1, seen - 1, 6))
-        Proposal(policy=perfect).plans(model, model, told, torch.ones(1, 2), 4, (model.low, model.high), generators(0))
+        Proposal(policy=perfect).plans(
+            model, model, told, torch.ones(1, 2), 4, (model.low, model.high), generators(0), torch.ones(1)
+        )
         lengths = [(x.z.shape[1], x.actions.shape[1]) for x in model.contexts]
         assert lengths == [(min(seen + k, context), min(seen + k, context) - 1) for k in range(3)]
         model.contexts.clear()
@@ -136,7 +138,7 @@ def test_noise_is_that_of_the_row_and_spares_the_first():
 
     def plans(*seeds, std=0.2):
         return Proposal(policy=lambda z, goal: 0 * z, count=5, std=std).plans(
-            model, model, told, None, 6, (model.low, model.high), generators(*seeds)
+            model, model, told, None, 6, (model.low, model.high), generators(*seeds), torch.ones(2)
         )
 
     found = plans(1, 2)

@@ -137,6 +137,7 @@ class FakeModel:
     predictors = ("one-step",)
     device = torch.device("cpu")
     max_prefix = 1
+    reflex = None
 
     def __init__(self, context=2, action_block=3, image_size=4):
         self.config = SimpleNamespace(

@@ -15,6 +15,7 @@ from worldmodel.cli.diagnosis import run_folder
 from worldmodel.cli.plan_options import FLAGS as PLAN_FLAGS
 from worldmodel.cli.plan_options import PREDICTORS, Options, check, text
 from worldmodel.errors import BadFile, BadValue, UnknownName
+from worldmodel.planners.config import CONTROLLERS
 from worldmodel.planners.registry import config_class
 
 FLAGS = {name: PLAN_FLAGS[name] for name in ("seed", "goal_offset")}
@@ -28,6 +29,8 @@ class Frontier:
     """Run folder or model folder."""
     env: Annotated[str | None, text("NAME", "the model's")] = None
     """Task."""
+    controllers: tuple[str, ...] = ()
+    """Who acts: search, reflex, both; reflex once, the others with every planner and budget [auto]."""
     planners: tuple[str, ...] = ()
     """Planners, each with every budget [cem, if there are no --settings]."""
     budgets: tuple[str, ...] = ("300x10",)
@@ -114,6 +117,13 @@ def _settings(options: Frontier) -> list[Setting]:
         with common.option("--predictor"):
             raise UnknownName("predictor", options.predictor, ("auto", *PREDICTORS))
     lines: list[tuple[str, str]] = []
+    for name in options.controllers:
+        if name not in CONTROLLERS:
+            with common.option("--controllers"):
+                raise UnknownName("controller", name, CONTROLLERS)
+    if "reflex" in options.controllers:
+        lines.append(("--controllers", "cem controller=reflex"))
+    acting = [f" controller={name}" for name in options.controllers if name != "reflex"]
     for planner in options.planners or (() if options.settings else ("cem",)):
         with common.option("--planners"):
             config_class(planner)
@@ -121,7 +131,8 @@ def _settings(options: Frontier) -> list[Setting]:
             match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", budget)
             if not match:
                 raise BadValue(f"--budgets: expected CANDIDATESxITERATIONS such as 300x10, got {budget!r}")
-            lines.append(("--budgets", f"{planner} candidates={match[1]} iterations={match[2]}"))
+            line = f"{planner} candidates={match[1]} iterations={match[2]}"
+            lines += [("--budgets", line + who) for who in acting or ([] if options.controllers else [""])]
     if not options.budgets:
         raise BadValue("--budgets: expected at least one")
     base = {"predictor": options.predictor, "horizon": options.horizon, "seed": options.seed}

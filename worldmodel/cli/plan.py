@@ -67,7 +67,7 @@ def _plan(
         )
     trial = TRIALS[options.objective](Asked(options, env, task, model.config.image_size, look, folder, about))
 
-    with common.options_as_fields(["deadline_ms", "horizon", "objective"]):
+    with common.options_as_fields(["controller", "deadline_ms", "horizon", "objective"]):
         agent = model.agent(predictor=predictor, **trial.agent_options | chosen)
     watch = 0 if options.no_video else WATCHED
     together = TOGETHER if options.deadline_ms is None else 1  # a deadline is for one robot, who does not share it
@@ -77,12 +77,14 @@ def _plan(
         return
     taken: dict[str, Any] = {
         "plans": stats.plans,
+        "reflexes": stats.reflexes,
         "ms_per_plan": stats.ms_per_plan,
         "iterations_done": statistics.mean(solve.iterations for solve in stats.solves),
         "ms_one_plan": time_one_plan(agent, env, trial.start, model.config.image_size, **look),
     }
     planning = Planning(
         predictor=predictor,
+        controller=agent.controller,
         max_prefix=model.predictor(predictor).max_prefix,
         action_block=model.config.action_block,
         horizon=options.horizon,

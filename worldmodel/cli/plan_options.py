@@ -15,6 +15,7 @@ from worldmodel.planners.settings import configured, kinds, parsed
 
 PREDICTORS = ("one-step", "prefix")
 NAMES = (
+    "controller",
     "planner",
     "objective",
     "candidates",
@@ -66,6 +67,8 @@ class Options:
     """Environment steps allowed."""
     pairs: Annotated[str | None, text("PATH", "drawn from the dataset")] = None
     """Play exactly these starts and goals: pairs.npz of an earlier evaluation, or its folder."""
+    controller: str = AgentConfig.controller
+    """Who acts: search, reflex (the model's: no search), both (it proposes) or auto: both if the model has a reflex."""
     planner: str = AgentConfig.planner
     """How to search: cem, icem, mppi, predictive-sampling, gradient, cem-gradient or categorical-cem."""
     candidates: Annotated[int | None, text("INT", "the planner's")] = None
@@ -78,7 +81,7 @@ class Options:
     """Further options of the planner and the agent, such as correlation=0 decay=1.25; docs/planning.md has them."""
     deadline_ms: Annotated[float | None, text("MS", "none")] = None
     """Milliseconds in which to plan, encoding included: the best found by then is executed."""
-    execute_steps: Annotated[int | None, text("INT", "5; for reward, 1")] = None
+    execute_steps: Annotated[int | None, text("INT", "5; for reward and reflex, 1")] = None
     """Model steps executed before planning again."""
     seed: Annotated[int | None, text("INT", "the protocol's; for reward, 0")] = None
     """Of the pairs or episodes, the search and the random policy."""
