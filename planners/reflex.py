@@ -32,6 +32,9 @@ class Reflex(Proposal):
     policy: ReflexHead
     start: bool = True
 
+    def __post_init__(self) -> None:
+        """Nothing here is the user's to get wrong."""
+
     def blocks(self, model: WorldModel, z: Tensor, goal: Tensor | None, left: Tensor) -> Tensor:
         """Latents (B, M, c, D), goals (B, D) and model steps left (B,) -> blocks (B, M, A)."""
         assert goal is not None

@@ -211,6 +211,21 @@ def policy_plan_slow(policy: Any, model: Any, predictor: Any, context: Any, hori
     return torch.stack(plan)
 
 
+def reflex_plan_slow(model: Any, predictor: Any, context: Any, goal: torch.Tensor, left: float, steps: int) -> Any:
+    """What a reflex does in the world model, (steps, A) normalised, of one environment with goal (D,), step by step."""
+    z, actions, plan = list(context.z[0]), list(context.actions[0]), []
+    for _ in range(steps):
+        last = z[-model.config.context :]
+        anchor = [last[0]] * (model.config.context - len(last)) + last
+        block = model.reflex(torch.stack(anchor)[None], goal[None], torch.tensor([max(left, 1.0)]))[0]
+        plan.append(torch.minimum(torch.maximum(block, model.low), model.high))
+        now = type(context)(torch.stack(last)[None], torch.stack([*actions, plan[-1]])[None][:, -len(last) : -1])
+        z.append(predictor.rollout(now, plan[-1][None, None, None])[0, 0, 0])
+        actions.append(plan[-1])
+        left -= 1
+    return torch.stack(plan)
+
+
 def rank_correlation_slow(x: list[float], y: list[float]) -> float:
     """Spearman's correlation: Pearson's of ranks that are counted one by one; ties share the mean of theirs."""
 

@@ -233,3 +233,29 @@ def test_ctrl_c_while_planning(command, monkeypatch):
     monkeypatch.setattr("worldmodel.planners.agent.Agent.predict", interrupted)
     code, out, err = command(plan.main, "--episodes", 2, *QUICK)
     assert (code, out) == (130, "") and err.count("\n") == 1 and "interrupted" in err
+
+
+@pytest.mark.parametrize("controller", ["reflex", "both"])
+def test_a_reflex_is_named_in_table_numbers_and_folder(command, workplace, tmp_path, controller):
+    told = ("--model", "others/heads", "--episodes", 4, "--offset", 10, "--no-video", "--controller", controller)
+    code, out, err = command(plan.main, *told, "--json", tmp_path / "a.json", *QUICK, "--execute-steps", 2)
+    assert (code, err) == (0, "")
+    lines = {" ".join(line.split()) for line in out.splitlines()}
+    values = json.loads((tmp_path / "a.json").read_text())
+    assert values["controller"] == values["agent"]["controller"] == controller and values["execute_steps"] == 2
+    if controller == "reflex":
+        assert "controller reflex, no search; again after 10 environment steps" in lines
+        assert values["reflexes"] == values["plans"] > 0 == values["iterations_done"] and "planner" not in out
+    else:
+        assert "controller both: a search from the reflex's plan; again after 10 environment steps" in lines
+        assert values["reflexes"] == 0 and values["iterations_done"] == 1
+    (folder,) = (workplace / "others" / "heads" / "evaluation").glob(f"*controller-{controller}*")
+    assert folder.name.endswith("-prefix") and "controller-" in folder.name
+
+
+def test_a_model_without_a_reflex_says_how_to_get_one(command):
+    code, _, err = command(plan.main, "--controller", "reflex")
+    assert code == 2 and err.count("\n") == 1
+    assert err.startswith("wm-plan: --controller: reflex takes a model with a reflex") and "--heads reflex" in err
+    code, _, err = command(plan.main, "--controller", "reflxe")
+    assert code == 2 and "--controller: unknown controller 'reflxe': did you mean 'reflex'" in err

@@ -21,5 +21,6 @@ def tiny(env: str = "two-room", image_size: int = 16, prefix: bool = True, heads
             prefix=PrefixConfig(max_prefix=4, blocks=1, block_inner=8, block_mlp=8, **narrow) if prefix else None,
             reward=heads,
             value=heads,
+            reflex=heads,
         )
     )

@@ -10,7 +10,7 @@ import tyro
 
 from worldmodel.cli import common
 from worldmodel.errors import BadValue, UnknownName
-from worldmodel.planners.config import OBJECTIVES, AgentConfig
+from worldmodel.planners.config import CONTROLLERS, OBJECTIVES, AgentConfig
 from worldmodel.planners.settings import configured, kinds, parsed
 
 PREDICTORS = ("one-step", "prefix")
@@ -109,9 +109,10 @@ def check(options: Options) -> dict[str, Any]:
     """Check every number and name that needs no file; return the options of the agent."""
     with common.option("--planner"):
         known = kinds(options.planner)
-    if options.objective not in OBJECTIVES:
-        with common.option("--objective"):
-            raise UnknownName("objective", options.objective, OBJECTIVES)
+    for name, choices in (("objective", OBJECTIVES), ("controller", CONTROLLERS)):
+        if getattr(options, name) not in choices:
+            with common.option(f"--{name}"):
+                raise UnknownName(name, getattr(options, name), choices)
     chosen = {name: value for name in NAMES if (value := getattr(options, name)) is not None}
     for name in chosen:
         if name not in known:
