@@ -210,6 +210,19 @@ def test_the_planning_page_knows_every_planner_and_its_options(monkeypatch: pyte
         check(common.parse(Options, line.split()[1:]))
 
 
+@pytest.mark.slow
+def test_every_controller_that_is_shown_acts(tmp_path: Path) -> None:
+    train, *plans, bench = blocks(PLANNING, "sh", "Reflex, search and both")[0].splitlines()
+    printed = [run(line, tmp_path) for line in (train, *plans)][1:]
+    named = [re.findall(r"^controller +(.*)$", text, flags=re.MULTILINE)[0] for text in printed]
+    assert [text.split(";")[0] for text in named] == [
+        *["reflex, no search"] * 2,
+        "both: a search from the reflex's plan",
+    ]
+    printed_last = run(bench + " --budgets 20x1 --episodes 2 --offset 10 --split train", tmp_path)
+    assert printed_last.splitlines()[-1].startswith("plot:")
+
+
 def test_the_agent_in_loops_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("stable_baselines3")
     import torch
