@@ -112,6 +112,86 @@ def curves(tasks: Mapping[str, Mapping[str, Any]], path: Path) -> Path:
     return _write(figure, path)
 
 
+def ideas(found: Mapping[str, Any], path: Path) -> Path:
+    """What each idea adds to the default, in points, beside what an action takes to plan; at the shortest offset.
+
+    Args:
+        found: as ``study_results.join`` returns it.
+        path: where to write; its suffix says PNG or SVG.
+    """
+    near = min(row["offset"] for row in found["rows"])
+    rows = [row for row in found["rows"] if row["offset"] == near]
+    tasks, names = (list(dict.fromkeys(row[key] for row in rows)) for key in ("task", "variant"))
+    figure, (left, right) = _figure(2, height=1.6 + 0.3 * len(names))
+    for number, task in enumerate(tasks):
+        style, lift = _style(number), (number - (len(tasks) - 1) / 2) * 0.6 / len(tasks)
+        for one in found["comparisons"]:
+            if (one["task"], one["offset"], one["second"]) == (task, near, "wm"):
+                mean, low, high = (100 * one[name] for name in ("difference", "low", "high"))
+                place = names.index(one["first"]) + lift
+                left.errorbar(mean, place, xerr=([mean - low], [high - mean]), markersize=5, capsize=3, **style)
+        mine = [row for row in rows if row["task"] == task]
+        places = [names.index(row["variant"]) + lift for row in mine]
+        right.plot([row["ms_per_action"] for row in mine], places, linestyle="", markersize=5, label=task, **style)
+    left.axvline(0, color="0.4", linewidth=1, zorder=0)
+    left.set(xlabel=f"success less that of wm, offset {near} [points], 95 %")
+    right.set(xscale="log", xlabel="planning, for one environment step [processor ms]")
+    for axis in (left, right):
+        axis.set_yticks(range(len(names)), names)
+        axis.set_ylim(len(names) - 0.4, -0.6)
+    right.legend(fontsize=7, frameon=False)
+    return _write(figure, path)
+
+
+def offsets(found: Mapping[str, Any], path: Path) -> Path:
+    """Success against the goal's distance, a panel for each task, with 95 % intervals and the random policy's.
+
+    Args:
+        found: as ``study_results.join`` returns it.
+        path: where to write; its suffix says PNG or SVG.
+    """
+    rows = found["rows"]
+    tasks, names, far = (sorted({row[key] for row in rows}) for key in ("task", "variant", "offset"))
+    figure, axes = _figure(len(tasks), height=4.2)
+    for axis, task in zip(axes, tasks):
+        for number, name in enumerate(names):
+            mine = sorted((r for r in rows if (r["task"], r["variant"]) == (task, name)), key=lambda r: r["offset"])
+            x = [row["offset"] + (number - (len(names) - 1) / 2) for row in mine]  # beside each other
+            mean, low, high = ([100 * row[key] for row in mine] for key in ("success", "low", "high"))
+            ends = ([m - l for m, l in zip(mean, low)], [h - m for m, h in zip(mean, high)])
+            axis.errorbar(x, mean, ends, markersize=5, capsize=3, label=name, **_style(number))
+        floor = {row["offset"]: 100 * row["random"] for row in rows if row["task"] == task}
+        axis.plot(*zip(*sorted(floor.items())), "--", color="0.6", linewidth=1, label="random policy", zorder=0)
+        seeds = max(len(row["seeds"]) for row in rows)
+        axis.set(title=task, ylim=(-2, 102), xlabel="goal, environment steps ahead")
+        axis.set(xticks=far, ylabel=f"success [%], 95 % over pairs, trainings: {seeds}")
+        axis.legend(fontsize=7, frameon=False)
+    return _write(figure, path)
+
+
+def latency(found: Mapping[str, Any], path: Path) -> Path:
+    """Success over what an action takes to plan, at the shortest offset, a panel for each task.
+
+    Args:
+        found: as ``study_results.join`` returns it.
+        path: where to write; its suffix says PNG or SVG.
+    """
+    near = min(row["offset"] for row in found["rows"])
+    rows = [row for row in found["rows"] if row["offset"] == near]
+    tasks, names = (list(dict.fromkeys(row[key] for row in rows)) for key in ("task", "variant"))
+    figure, axes = _figure(len(tasks), height=4.2)
+    for axis, task in zip(axes, tasks):
+        for row in (row for row in rows if row["task"] == task):
+            style = _style(names.index(row["variant"]))
+            mean, low, high = (100 * row[name] for name in ("success", "low", "high"))
+            ends = ([mean - low], [high - mean])
+            axis.errorbar(row["ms_per_action"], mean, ends, markersize=6, capsize=3, label=row["variant"], **style)
+        axis.set(title=task, xscale="log", ylim=(-2, 102), ylabel=f"success [%], offset {near}, 95 %")
+        axis.set_xlabel("planning, for one environment step [processor ms]")
+        axis.legend(fontsize=7, frameon=False)
+    return _write(figure, path)
+
+
 def _style(number: int) -> dict[str, str]:
     return {"color": COLOURS[number % len(COLOURS)], "marker": MARKS[number % len(MARKS)]}
 

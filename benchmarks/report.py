@@ -36,6 +36,7 @@ class Planning:
     reflexes: int  # of them, those of the reflex alone
     ms_per_plan: float  # mean over all plans, several environments planned together
     ms_one_plan: float  # median, one environment planned alone
+    cpu_ms_one_plan: float  # of the processor, for the same
     iterations_done: float  # mean over the solves
 
     @property

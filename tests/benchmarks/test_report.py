@@ -28,6 +28,7 @@ PLANNING = report.Planning(
     reflexes=0,
     ms_per_plan=1.0,
     ms_one_plan=2.0,
+    cpu_ms_one_plan=2.0,
     iterations_done=5.0,
 )
 

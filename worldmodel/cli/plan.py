@@ -80,7 +80,7 @@ def _plan(
         "reflexes": stats.reflexes,
         "ms_per_plan": stats.ms_per_plan,
         "iterations_done": statistics.mean(solve.iterations for solve in stats.solves),
-        "ms_one_plan": time_one_plan(agent, env, trial.start, model.config.image_size, **look),
+        **time_one_plan(agent, env, trial.start, model.config.image_size, **look),
     }
     planning = Planning(
         predictor=predictor,

@@ -1,0 +1,273 @@
+"""Which ideas help? All of them against the default and both published recipes: equal data, equal compute, same pairs.
+
+Run it as ``python -m worldmodel.benchmarks.study --stage screen``: every row of `study_variants.VARIANTS` on pusht, one
+training seed, offset 25. Then carry the best on, ``--stage final --variants prefix-16 reflex-both``: four tasks, two
+seeds, offsets 25, 50 and 75, with the baselines and the default. ``--dry-run`` says what is left to do and how long it
+takes. What is finished is never repeated: after Ctrl-C, or with further rows, the same command goes on.
+
+Data are collected by command and seed and known by their fingerprint; the held-out pairs of a task and offset are drawn
+once, for everybody. What equal compute is, `study_compute` says. Both stages share the trainings that they have in
+common. ``study-<stage>.json`` holds every cell and every paired comparison, ``.md`` the tables, ``.png`` the chart.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
+from dataclasses import asdict, dataclass
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from worldmodel.benchmarks import study_compute
+from worldmodel.benchmarks.study_jobs import Call, Jobs
+from worldmodel.benchmarks.study_runs import Evaluation, Study, Training, of_evaluation, of_training
+from worldmodel.benchmarks.study_variants import DEFAULT, VARIANTS, Variant, chosen, training_of
+from worldmodel.cli import common
+from worldmodel.errors import BadValue, UnknownName, WorldModelError
+
+OFFSETS = (25, 50, 75, 100)  # for which there are protocols
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What a stage covers unless told otherwise."""
+
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    offsets: tuple[int, ...]
+
+
+STAGES = {
+    "screen": Stage(tasks=("pusht",), seeds=(0,), offsets=(25,)),
+    "final": Stage(
+        tasks=("two-room", "pusht", "dmc/reacher-qpos", "ogbench/cube-single"), seeds=(0, 1), offsets=(25, 50, 75)
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Train and judge ideas on equal data, compute and pairs; what is finished is not repeated."""
+
+    stage: str = "screen"
+    """screen: all ideas, pusht, one seed, offset 25; or final: four tasks, two seeds, offsets 25, 50, 75."""
+    variants: tuple[str, ...] = ()
+    """Ideas besides the baselines and the default [screen: all; final: none]."""
+    tasks: tuple[str, ...] = ()
+    """Tasks [the stage's]."""
+    seeds: tuple[int, ...] = ()
+    """Of the trainings [the stage's]."""
+    offsets: tuple[int, ...] = ()
+    """Environment steps from start to goal: 25, 50, 75, 100 [the stage's]."""
+    budget_minutes: float = 20.0
+    """Processor minutes of each training."""
+    pairs: int = 200
+    """Held-out start and goal pairs of each task and offset."""
+    jobs: int = 2
+    """Trainings side by side, each with one thread."""
+    folder: str = "runs/study"
+    """Where everything is kept; another study needs another folder."""
+    data: str | None = None
+    """Folder of the datasets, <task>.h5, collected when missing [data in the folder]."""
+    results: str = "benchmarks/results"
+    """Folder for study-<stage>.json, .md and .png."""
+    dry_run: bool = False
+    """Do nothing, say what is to be done."""
+
+
+def plan(options: Options) -> tuple[list[Variant], list[Evaluation]]:
+    """The ideas of a stage, and every evaluation it needs, those of one training behind each other.
+
+    Raises:
+        UnknownName: no such stage, idea or task.
+        BadValue: a number out of range.
+    """
+    if options.stage not in STAGES:
+        raise UnknownName("--stage", options.stage, STAGES)
+    usual = STAGES[options.stage]
+    for name, least in (("budget_minutes", 0), ("pairs", 1), ("jobs", 1)):
+        value = getattr(options, name)
+        if value < least or not value:
+            raise BadValue(f"--{name.replace('_', '-')}: expected {least or 'more than 0'}, got {value}")
+    if unknown := [offset for offset in options.offsets if offset not in OFFSETS]:
+        raise BadValue(f"--offsets: expected some of {', '.join(map(str, OFFSETS))}, got {unknown[0]}")
+    with common.option("--tasks"):
+        tasks = [common.short_name(task) for task in options.tasks or usual.tasks]
+    everything = [v.name for v in VARIANTS] if options.stage == "screen" else [DEFAULT]
+    variants = chosen(options.variants or everything, VARIANTS)
+    flags = {training_of(v, VARIANTS): v.train for v in variants}
+    return variants, [
+        Evaluation(Training(task, name, told, seed, options.budget_minutes), variant, offset)
+        for seed in options.seeds or usual.seeds
+        for task in tasks
+        for name, told in flags.items()
+        for variant in variants
+        if training_of(variant, VARIANTS) == name
+        for offset in options.offsets or usual.offsets
+    ]
+
+
+def require_sound(variants: Sequence[Variant]) -> None:
+    """Refuse flags that wm-train or wm-plan would refuse, before anything is done.
+
+    Raises:
+        BadValue: names the idea.
+    """
+    from worldmodel.cli import plan_options
+
+    for variant in variants:
+        said = StringIO()
+        try:
+            with redirect_stderr(said):
+                study_compute.settings_of(variant.train)
+                plan_options.check(common.parse(plan_options.Options, variant.plan.split()))
+        except (SystemExit, WorldModelError) as error:
+            raise BadValue(f"idea {variant.name}: {said.getvalue().strip() or error}") from error
+
+
+class Work:
+    """Does what is missing.
+
+    Args:
+        study: where.
+        evaluations: what there is to have in the end.
+        call: runs a command.
+    """
+
+    def __init__(self, study: Study, evaluations: Sequence[Evaluation], call: Call) -> None:
+        self.study, self.evaluations, self.call = study, evaluations, call
+        self.failed: list[str] = []
+
+    def prepare(self) -> None:
+        """Collect and check the data, draw the pairs, time the steps of every training."""
+        reference = self.study.reference
+        for task in dict.fromkeys(e.training.task for e in self.evaluations):
+            if not self.study.dataset(task).exists():
+                self.do("wm-data", self.study.collecting(task), {"command": "wm-data", "task": task})
+            self.study.require_data(task)
+            for offset in dict.fromkeys(e.offset for e in self.evaluations):
+                self.study.manifest(task, offset)
+            mine = {e.training.name: e.training for e in self.evaluations if e.training.task == task}
+            for training in sorted(mine.values(), key=lambda training: training.flags != reference):
+                if not self.study.is_measured(training):
+                    told = {"command": "compute", "task": task, "name": training.name}
+                    self.do("compute", self.study.measuring(training), told)
+
+    def chain(self, training: Training) -> None:
+        """Train, then evaluate; a training that fails is left out."""
+        if self.study.steps(training) is None:  # its flags do not work
+            return
+        mine = [e for e in self.evaluations if e.training == training and not self.study.is_evaluated(e)]
+        if not self.study.is_trained(training) and not self.do(
+            "wm-train", self.study.training(training), of_training(training)
+        ):
+            return
+        for evaluation in mine:
+            self.do("wm-plan", self.study.evaluating(evaluation), of_evaluation(evaluation))
+
+    def do(self, command: str, arguments: Sequence[str], what: Mapping[str, Any]) -> bool:
+        """Run a command and note what it took; say whether it succeeded."""
+        label = " ".join(str(value) for value in what.values())
+        log = self.study.folder / "logs" / (label.replace("/", "-").replace(" ", "_") + ".log")
+        spent = self.call(command, arguments, log)
+        self.study.note(
+            {**what, "code": spent.code, "cpu_s": spent.cpu_s, "wall_s": spent.wall_s, "ended": time.time()}
+        )
+        minutes = f"{spent.cpu_s / 60:.1f} of the processor's minutes in {spent.wall_s / 60:.1f}"
+        print(f"{time.strftime('%H:%M:%S')} {label}: " + (minutes if not spent.code else spent.said), flush=True)
+        if spent.code:
+            self.failed.append(label)
+        return not spent.code
+
+
+def expected(study: Study, evaluations: Sequence[Evaluation], jobs: int) -> str:
+    """What is left to do, and how long that takes by what was measured in this study."""
+    known = study.took()
+    left = [e for e in evaluations if not study.is_evaluated(e)]
+    trainings = [t for t in dict.fromkeys(e.training for e in left) if not study.is_trained(t)]
+    seconds, untimed = sum(60 * t.minutes for t in trainings), 0
+    for evaluation in left:
+        told = of_evaluation(evaluation)
+        alike = [
+            {name: told[name] for name in names}
+            for names in (("command", "task", "variant", "offset"), ("command", "task", "offset"))
+        ]
+        times = [[x["cpu_s"] for x in known if not x["code"] and one.items() <= x.items()] for one in alike]
+        best = next((found for found in times if found), [])
+        seconds += sum(best) / len(best) if best else 0
+        untimed += not best
+    lines = [
+        " ".join(str(x) for x in (t.task, t.name, "seed", t.seed, study.steps(t) or "steps not measured yet", t.flags))
+        for t in trainings
+    ]
+    lines.append(f"{len(trainings)} trainings and {len(left)} of {len(evaluations)} evaluations are left to do")
+    without = f", without {untimed} evaluations of which none is timed yet" if untimed else ""
+    return "\n".join([*lines, f"about {seconds / 3600 / jobs:.1f} hours, {jobs} side by side{without}"])
+
+
+def run(options: Options, call: Call | None = None) -> None:
+    """Do what is missing, then join, print and write.
+
+    Args:
+        options: what to do.
+        call: runs a command; in a process of its own by default.
+
+    Raises:
+        WorldModelError: commands that failed; everything else is done.
+    """
+    variants, evaluations = plan(options)
+    folder = Path(options.folder)
+    reference = next(v.train for v in VARIANTS if v.name == DEFAULT)
+    study = Study(folder, Path(options.data or folder / "data"), options.pairs, reference)
+    if options.dry_run:
+        return print(expected(study, evaluations, options.jobs))
+    require_sound(variants)
+    jobs = Jobs()
+    work = Work(study, evaluations, call or jobs.call)
+    jobs.beside([work.prepare], 1)
+    print(expected(study, evaluations, options.jobs), flush=True)
+    chains = [partial(work.chain, training) for training in dict.fromkeys(e.training for e in evaluations)]
+    jobs.beside(chains, options.jobs)
+    write(options, study, variants, evaluations)
+    if work.failed:
+        raise WorldModelError(f"failed: {', '.join(work.failed)}; {folder / 'logs'} has what they said")
+    return None
+
+
+def write(options: Options, study: Study, variants: Sequence[Variant], evaluations: Sequence[Evaluation]) -> None:
+    """Write the numbers, the tables and the charts of what is there."""
+    import torch
+
+    from worldmodel.benchmarks import plots, study_results, study_tables
+    from worldmodel.benchmarks.provenance import provenance
+    from worldmodel.files import replacing, write_json
+
+    found = study_results.join(study_results.gather(study, evaluations))
+    found["macro"] = study_results.macro(found["rows"])
+    tasks = [*dict.fromkeys(e.training.task for e in evaluations)]
+    told = {"options": asdict(options), "variants": [asdict(v) for v in variants], "data": study.known_data(tasks)}
+    path = Path(options.results) / f"study-{options.stage}.json"
+    write_json(path, {**told, **found, **provenance(torch.device("cpu"))})
+    text = study_tables.markdown(found, variants)
+    with replacing(path.with_suffix(".md")) as temporary:
+        temporary.write_text(text)
+    print(text)
+    charts = [plots.ideas(found, path.with_suffix(".png"))]
+    if options.stage == "final":
+        charts.append(plots.offsets(found, path.with_name(f"{path.stem}-offsets.png")))
+        charts.append(plots.latency(found, path.with_name(f"{path.stem}-latency.png")))
+    print(f"numbers: {path}, charts: {', '.join(map(str, charts))}")
+
+
+def main() -> None:
+    """Entry point."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    common.run(lambda: run(common.parse(Options)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""What the study found: every cell, every idea against the baselines and the default on the same pairs, and tables.
+
+Shapes: n pairs, S training seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from worldmodel.benchmarks.compare import paired
+from worldmodel.benchmarks.intervals import bootstrap_clusters, sign_flips
+from worldmodel.benchmarks.record import Record
+from worldmodel.benchmarks.report import by_episode, proportion
+from worldmodel.benchmarks.study_runs import Evaluation, Study, of_training
+from worldmodel.benchmarks.study_variants import BASELINES, DEFAULT
+from worldmodel.files import read_json
+
+KEPT = (
+    *("success", "n", "low", "high", "by_episode", "random", "noop", "replay", "hard", "solved_at_start"),
+    *("out_of_view", "mean_steps_to_success", "offset", "budget", "predictor", "horizon", "execute_steps"),
+    *("ms_per_plan", "ms_one_plan", "cpu_ms_one_plan", "command", "hardware", "versions", "commit", "date"),
+)
+Cell = dict[str, Any]
+
+
+def gather(study: Study, evaluations: Sequence[Evaluation]) -> list[tuple[Cell, Record]]:
+    """Every evaluation that is there, as numbers for JSON and as it was recorded."""
+    spent = study.took()
+    return [
+        (cell(study, evaluation, record, spent), record)
+        for evaluation in evaluations
+        if study.is_evaluated(evaluation)
+        for record in [Record.load(study.record(evaluation))]
+    ]
+
+
+def cell(study: Study, evaluation: Evaluation, record: Record, spent: Sequence[Mapping[str, Any]]) -> Cell:
+    """One evaluation: what it found, of what, and what that took.
+
+    ``ms_per_action`` is what one plan, made alone, takes of the processor, over the environment steps executed of it;
+    ``training_cpu_s`` all that the training's processes used, loading and the last validation included.
+    """
+    training, values = evaluation.training, record.values
+    compute, steps = read_json(study.compute(training)), int(values["model"]["steps"])
+    told = of_training(training)
+    mine = [line for line in spent if all(line.get(key) == value for key, value in told.items())]
+    executed = values["execute_steps"] * values["action_block"]
+    return {
+        **named(evaluation),
+        "training": training.name,
+        **{name: values.get(name) for name in KEPT},
+        "controller": values["agent"].get("controller", "search"),
+        "ms_per_action": values["cpu_ms_one_plan"] / executed,
+        "manifest": values["manifest"]["sha256"],
+        "model": values["model"]["fingerprint"],
+        "steps": steps,
+        "frames": round(steps * compute["frames"]),
+        "step_cost": compute["ratio"],
+        "training_cpu_s": sum(line["cpu_s"] for line in mine) if mine else None,
+    }
+
+
+def named(evaluation: Evaluation) -> dict[str, Any]:
+    """What tells a cell from others."""
+    training = evaluation.training
+    where = {"task": training.task, "variant": evaluation.variant.name, "offset": evaluation.offset}
+    return {**where, "seed": training.seed, "minutes": training.minutes}
+
+
+def pooled(first: Sequence[Record], second: Sequence[Record]) -> dict[str, Any]:
+    """Compare two ideas on the same pairs, of the same S training seeds.
+
+    ``difference`` is the first rate minus the second, ``low`` and ``high`` its bootstrap 95 % interval over pairs, each
+    with all its seeds, and ``by_episode`` that over episodes. ``p`` is exact: the share of choices of who is who, pair
+    by pair with all its seeds, that differ as much; with one seed McNemar's. These hold for these trainings on other
+    pairs; how much trainings differ, ``seeds`` show, each with McNemar's exact p-value (`compare.paired`).
+    """
+    won = [np.stack([record.outcome.success for record in records]) for records in (first, second)]
+    episode = first[0].pairs.episode
+    ahead = (won[0].astype(float) - won[1]).sum(axis=0)  # (n,) of all seeds
+    pair, rate = np.arange(len(ahead)), ahead / len(first)
+    low, high = bootstrap_clusters(rate, pair)
+    return {
+        "n": len(ahead),
+        "difference": float(rate.mean()),
+        "low": low,
+        "high": high,
+        "by_episode": by_episode(rate, episode),
+        "p": sign_flips(ahead, pair),
+        "p_by_episode": sign_flips(ahead, episode),
+        "seeds": [paired(one, two, episode) for one, two in zip(*won)],
+    }
+
+
+def join(found: Sequence[tuple[Cell, Record]]) -> dict[str, Any]:
+    """Cells, what the seeds bring together, and comparisons, for JSON."""
+    groups: dict[tuple[str, int, str], dict[int, tuple[Cell, Record]]] = {}
+    for one, record in found:
+        groups.setdefault((one["task"], one["offset"], one["variant"]), {})[one["seed"]] = (one, record)
+    rows, comparisons = [], []
+    for (task, offset, variant), seeds in groups.items():
+        rows.append({"task": task, "offset": offset, "variant": variant, **together([*seeds.values()])})
+        for other in (*BASELINES, DEFAULT):
+            common = sorted(seeds.keys() & groups.get((task, offset, other), {}).keys())
+            if other != variant and common:
+                those = groups[task, offset, other]
+                compared = pooled([seeds[s][1] for s in common], [those[s][1] for s in common])
+                comparisons.append({"task": task, "offset": offset, "first": variant, "second": other, **compared})
+    return {"rows": rows, "comparisons": comparisons, "cells": [one for one, _ in found]}
+
+
+def together(seeds: Sequence[tuple[Cell, Record]]) -> dict[str, Any]:
+    """The mean success of S training seeds on the same pairs, its intervals, and what planning and training took.
+
+    With one seed the interval is Wilson's; with several a bootstrap of pairs with all their seeds, unless that has no
+    width because every pair always succeeds or none ever: then Wilson's of so many pairs.
+    """
+    cells = [one for one, _ in seeds]
+    success = np.stack([record.outcome.success for _, record in seeds])
+    rate = success.mean(axis=0)
+    low, high = bootstrap_clusters(rate, np.arange(len(rate)))
+    if len(success) == 1 or (low == high and low in (0.0, 1.0)):
+        one = proportion(rate == 1)
+        low, high = one["low"], one["high"]
+    found: Cell = {"success": float(rate.mean()), "n": len(rate), "low": low, "high": high}
+    found |= {
+        "by_episode": by_episode(rate, seeds[0][1].pairs.episode),
+        "seeds": {one["seed"]: one["success"] for one in cells},
+    }
+    for name in ("steps", "frames", "training_cpu_s", "ms_per_action"):
+        values = [one[name] for one in cells if one[name] is not None]
+        found[name] = float(np.mean(values)) if values else None
+    shared = ("random", "noop", "replay", "solved_at_start", "controller", "manifest")  # pairs, or planning
+    return found | {name: cells[0][name] for name in shared}
+
+
+def macro(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Mean success over tasks, of what was judged on all of them, if they are several."""
+    tasks = {row["task"] for row in rows}
+    means = []
+    for variant, offset in dict.fromkeys((row["variant"], row["offset"]) for row in rows):
+        its = [row["success"] for row in rows if (row["variant"], row["offset"]) == (variant, offset)]
+        if len(its) == len(tasks) > 1:
+            means.append({"variant": variant, "offset": offset, "tasks": len(its), "success": float(np.mean(its))})
+    return means
