@@ -136,7 +136,7 @@ class _EnoughError(Exception):
 
 
 def main() -> None:
-    """Measure what the first argument says in JSON: ``flags``, ``reference``, ``dataset``, and ``out``, where it goes."""
+    """Measure what the first argument says: JSON with ``flags``, ``reference``, ``dataset`` and ``out``, the result."""
     import torch
 
     from worldmodel.benchmarks.provenance import provenance

@@ -24,7 +24,7 @@ class Variant:
 BASELINES = ("lewm", "fast-lewm")
 DEFAULT = "wm"
 AS_RELEASED = "--elites 30 --iterations 30 --search correlation=0"  # the search of both baselines' released code
-REFLEX = "--heads reflex --train.ahead 100"
+REFLEX = "--heads reflex"
 
 VARIANTS = (
     Variant(name="wm", idea="The default: recipe wm, searched with the defaults of wm-plan."),
