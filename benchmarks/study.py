@@ -13,18 +13,16 @@ common. ``study-<stage>.json`` holds every cell and every paired comparison, ``.
 from __future__ import annotations
 
 import signal
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stderr
 from dataclasses import asdict, dataclass
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 from worldmodel.benchmarks import study_compute
-from worldmodel.benchmarks.study_jobs import Call, Jobs
-from worldmodel.benchmarks.study_runs import Evaluation, Study, Training, of_evaluation, of_training
+from worldmodel.benchmarks.study_jobs import Call, Jobs, Work
+from worldmodel.benchmarks.study_runs import Evaluation, Study, Training, of_evaluation
 from worldmodel.benchmarks.study_variants import DEFAULT, VARIANTS, Variant, chosen, training_of
 from worldmodel.cli import common
 from worldmodel.errors import BadValue, UnknownName, WorldModelError
@@ -127,61 +125,6 @@ def require_sound(variants: Sequence[Variant]) -> None:
                 plan_options.check(common.parse(plan_options.Options, variant.plan.split()))
         except (SystemExit, WorldModelError) as error:
             raise BadValue(f"idea {variant.name}: {said.getvalue().strip() or error}") from error
-
-
-class Work:
-    """Does what is missing.
-
-    Args:
-        study: where.
-        evaluations: what there is to have in the end.
-        call: runs a command.
-    """
-
-    def __init__(self, study: Study, evaluations: Sequence[Evaluation], call: Call) -> None:
-        self.study, self.evaluations, self.call = study, evaluations, call
-        self.failed: list[str] = []
-
-    def prepare(self) -> None:
-        """Collect and check the data, draw the pairs, time the steps of every training."""
-        reference = self.study.reference
-        for task in dict.fromkeys(e.training.task for e in self.evaluations):
-            if not self.study.dataset(task).exists():
-                self.do("wm-data", self.study.collecting(task), {"command": "wm-data", "task": task})
-            self.study.require_data(task)
-            for offset in dict.fromkeys(e.offset for e in self.evaluations):
-                self.study.manifest(task, offset)
-            mine = {e.training.name: e.training for e in self.evaluations if e.training.task == task}
-            for training in sorted(mine.values(), key=lambda training: training.flags != reference):
-                if not self.study.is_measured(training):
-                    told = {"command": "compute", "task": task, "name": training.name}
-                    self.do("compute", self.study.measuring(training), told)
-
-    def chain(self, training: Training) -> None:
-        """Train, then evaluate; a training that fails is left out."""
-        if self.study.steps(training) is None:  # its flags do not work
-            return
-        mine = [e for e in self.evaluations if e.training == training and not self.study.is_evaluated(e)]
-        if not self.study.is_trained(training) and not self.do(
-            "wm-train", self.study.training(training), of_training(training)
-        ):
-            return
-        for evaluation in mine:
-            self.do("wm-plan", self.study.evaluating(evaluation), of_evaluation(evaluation))
-
-    def do(self, command: str, arguments: Sequence[str], what: Mapping[str, Any]) -> bool:
-        """Run a command and note what it took; say whether it succeeded."""
-        label = " ".join(str(value) for value in what.values())
-        log = self.study.folder / "logs" / (label.replace("/", "-").replace(" ", "_") + ".log")
-        spent = self.call(command, arguments, log)
-        self.study.note(
-            {**what, "code": spent.code, "cpu_s": spent.cpu_s, "wall_s": spent.wall_s, "ended": time.time()}
-        )
-        minutes = f"{spent.cpu_s / 60:.1f} of the processor's minutes in {spent.wall_s / 60:.1f}"
-        print(f"{time.strftime('%H:%M:%S')} {label}: " + (minutes if not spent.code else spent.said), flush=True)
-        if spent.code:
-            self.failed.append(label)
-        return not spent.code
 
 
 def expected(study: Study, evaluations: Sequence[Evaluation], jobs: int) -> str:

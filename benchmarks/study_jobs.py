@@ -8,10 +8,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from worldmodel.benchmarks.study_runs import Evaluation, Study, Training, of_evaluation, of_training
 
 MODULES = {
     "wm-data": "worldmodel.cli.data",
@@ -94,3 +97,59 @@ class Jobs:
 def last_line(log: Path) -> str:
     """What a command said last."""
     return ([""] + [line for line in log.read_text(errors="replace").splitlines() if line.strip()])[-1]
+
+
+class Work:
+    """Does what is missing.
+
+    Args:
+        study: where.
+        evaluations: what there is to have in the end.
+        call: runs a command.
+    """
+
+    def __init__(self, study: Study, evaluations: Sequence[Evaluation], call: Call) -> None:
+        self.study, self.evaluations, self.call = study, evaluations, call
+        self.failed: list[str] = []
+
+    def prepare(self) -> None:
+        """Collect and check the data, draw the pairs, time the steps of every training."""
+        reference = self.study.reference
+        for task in dict.fromkeys(e.training.task for e in self.evaluations):
+            if not self.study.dataset(task).exists():
+                self.do("wm-data", self.study.collecting(task), {"command": "wm-data", "task": task})
+            self.study.require_data(task)
+            for offset in dict.fromkeys(e.offset for e in self.evaluations):
+                self.study.manifest(task, offset)
+            mine = {e.training.name: e.training for e in self.evaluations if e.training.task == task}
+            for training in sorted(mine.values(), key=lambda training: training.flags != reference):
+                if not self.study.is_measured(training):
+                    told = {"command": "compute", "task": task, "name": training.name}
+                    self.do("compute", self.study.measuring(training), told)
+
+    def chain(self, training: Training) -> None:
+        """Train, then evaluate; a training that fails is left out."""
+        study, told = self.study, of_training(training)
+        if study.steps(training) is None:  # its steps could not be timed
+            return
+        mine = [e for e in self.evaluations if e.training == training and not study.is_evaluated(e)]
+        if not study.is_trained(training) and not self.do("wm-train", study.training(training), told):
+            return
+        for evaluation in mine:
+            self.do("wm-plan", self.study.evaluating(evaluation), of_evaluation(evaluation))
+
+    def do(self, command: str, arguments: Sequence[str], what: Mapping[str, Any]) -> bool:
+        """Run a command and note what it took; say whether it succeeded."""
+        label = " ".join(str(value) for value in what.values())
+        log = self.study.folder / "logs" / (label.replace("/", "-").replace(" ", "_") + ".log")
+        spent = self.call(command, arguments, log)
+        self.study.note(
+            {**what, "code": spent.code, "cpu_s": spent.cpu_s, "wall_s": spent.wall_s, "ended": time.time()}
+        )
+        told = f"{spent.cpu_s / 60:.1f} of the processor's minutes in {spent.wall_s / 60:.1f}"
+        if spent.code:
+            told = spent.said or f"exit code {spent.code}"
+        print(f"{time.strftime('%H:%M:%S')} {label}: {told}", flush=True)
+        if spent.code:
+            self.failed.append(label)
+        return not spent.code

@@ -20,7 +20,16 @@ from worldmodel.files import read_json
 
 KEPT = (
     *("success", "n", "low", "high", "by_episode", "random", "noop", "replay", "hard", "solved_at_start"),
-    *("out_of_view", "mean_steps_to_success", "offset", "budget", "predictor", "horizon", "execute_steps"),
+    *(
+        "out_of_view",
+        "mean_steps_to_success",
+        "offset",
+        "budget",
+        "controller",
+        "predictor",
+        "horizon",
+        "execute_steps",
+    ),
     *("ms_per_plan", "ms_one_plan", "cpu_ms_one_plan", "command", "hardware", "versions", "commit", "date"),
 )
 Cell = dict[str, Any]
@@ -52,7 +61,6 @@ def cell(study: Study, evaluation: Evaluation, record: Record, spent: Sequence[M
         **named(evaluation),
         "training": training.name,
         **{name: values.get(name) for name in KEPT},
-        "controller": values["agent"].get("controller", "search"),
         "ms_per_action": values["cpu_ms_one_plan"] / executed,
         "manifest": values["manifest"]["sha256"],
         "model": values["model"]["fingerprint"],
