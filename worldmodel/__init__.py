@@ -39,10 +39,11 @@ if (_ROOT / "pyproject.toml").exists() and (_ROOT / "planners").is_dir():
 
 
 def load(path: str, device: str = "cpu") -> WorldModel:
-    """Load a trained world model from a run folder or a model folder.
+    """Load a trained world model from a run folder or a model folder, or the one that ships for a task.
 
     Args:
-        path: a run folder (holds ``model/``) or a model folder (holds ``config.json`` and ``model.safetensors``).
+        path: a run folder (holds ``model/``), a model folder (holds ``config.json`` and ``model.safetensors``), or,
+            where there is no such folder, a task for which a model ships, such as ``"pusht"``.
         device: where to put it, such as ``"cpu"``.
 
     Raises:

@@ -7,6 +7,7 @@ anew replaces the folder, and a decoder of the one before goes with it.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,43 +18,64 @@ from safetensors.torch import load_file, save, save_file
 import worldmodel
 from worldmodel.config import DecoderConfig, ModelConfig
 from worldmodel.decoder import Decoder
-from worldmodel.errors import BadFile, WorldModelError
+from worldmodel.errors import BadFile, UnknownName, WorldModelError
 from worldmodel.files import read_json, replacing, write_json
 from worldmodel.model import WorldModel
 from worldmodel.plain import from_dict, to_dict
+from worldmodel.shipped import models
 
 DECODER = "decoder.safetensors"
+PRECISIONS = ("fp32", "bf16")  # of weights on disk; in memory they are float32
 FORMAT = 4  # raised when a folder written today could not be read by yesterday's code
 
 
-def save_model(folder: str | Path, model: WorldModel, **about: Any) -> None:
+def save_model(folder: str | Path, model: WorldModel, precision: str = "fp32", **about: Any) -> None:
     """Write a model folder, whole or not at all.
 
     Args:
         folder: replaced if it exists.
         model: what to save; its normalisation lies in its buffers.
+        precision: ``bf16`` rounds matrices and kernels, which halves the file. Vectors and buffers (biases, gains,
+            batch and action statistics) stay exact: they are small, and an error in them is everywhere.
         about: provenance for ``config.json``, such as ``dataset`` and ``protocol``.
+
+    Raises:
+        UnknownName: the precision is neither fp32 nor bf16.
     """
+    if precision not in PRECISIONS:
+        raise UnknownName("precision", precision, PRECISIONS)
+    rounded = {name for name, x in model.named_parameters() if x.ndim > 1} if precision == "bf16" else set()
+    state = {name: x.bfloat16() if name in rounded else x for name, x in model.state_dict().items()}
+    facts = {"format": FORMAT, "worldmodel": worldmodel.__version__, "precision": precision, **about}
     with replacing(folder) as temporary:
         temporary.mkdir()
-        weights = save({name: value.contiguous() for name, value in model.state_dict().items()})
-        (temporary / "model.safetensors").write_bytes(weights)
-        about = {"format": FORMAT, "worldmodel": worldmodel.__version__, **about, "model": to_dict(model.config)}
-        write_json(temporary / "config.json", about)
+        (temporary / "model.safetensors").write_bytes(save({name: x.contiguous() for name, x in state.items()}))
+        write_json(temporary / "config.json", {**facts, "model": to_dict(model.config)})
+
+
+def for_planning(model: WorldModel) -> WorldModel:
+    """Return the model without what only its training needs: the inverse dynamics."""
+    slim = WorldModel(replace(model.config, inverse=0)).to(model.device)
+    slim.load_state_dict({name: x for name, x in model.state_dict().items() if not name.startswith("inverse.")})
+    slim.about = model.about
+    return slim.eval()
 
 
 def model_folder(path: str | Path) -> Path:
-    """Return the model folder at ``path``, itself or inside a run folder.
+    """Return the model folder at ``path``, itself or inside a run folder; or the model that ships for a task so named.
 
     Raises:
-        BadFile: neither is there.
+        BadFile: none of these is there.
     """
     path = Path(path)
     for folder in (path, path / "model"):
         if (folder / "config.json").is_file():
             return folder
     if not path.exists():
-        raise BadFile(f"no such model or run folder: {path}")
+        shipped = models()
+        if path.as_posix() in shipped:
+            return shipped[path.as_posix()]
+        raise BadFile(f"no such model or run folder: {path} (models ship for {', '.join(shipped) or 'no task'})")
     raise BadFile(f"{path} holds no model (config.json and model.safetensors): is its training still running?")
 
 

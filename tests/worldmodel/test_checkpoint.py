@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import worldmodel
 from tests.worldmodel.tiny import dot_batch, tiny_model
-from worldmodel.checkpoint import FORMAT, load_model, read_about, save_model
-from worldmodel.errors import BadFile
+from worldmodel.checkpoint import FORMAT, for_planning, load_model, read_about, save_model
+from worldmodel.errors import BadFile, UnknownName
+from worldmodel.interfaces import Context
 
 _ELSEWHERE = """
 import sys, torch, worldmodel
@@ -52,6 +55,49 @@ def test_a_run_folder_will_do_and_everything_is_remembered(folder: Path) -> None
     about = read_about(folder)
     assert about["env"] == "two-room" and about["steps"] == 3 and about["format"] == FORMAT
     assert sorted(p.name for p in folder.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_bf16_rounds_matrices_and_nothing_else(tmp_path: Path) -> None:
+    model = tiny_model(reward=8)
+    model.set_actions([0.123456, 0.2], [0.3, 0.456789], [-1, -1], [1, 1])
+    model.reward_scale.fill_(1.23456789)
+    save_model(tmp_path / "half", model, precision="bf16")
+    save_model(tmp_path / "whole", model)
+    written = load_file(tmp_path / "half" / "model.safetensors")
+    assert {str(x.dtype) for x in written.values()} == {"torch.bfloat16", "torch.float32", "torch.int64"}
+    rounded = load_model(tmp_path / "half")
+    for name, x in model.state_dict().items():
+        matrix = name in dict(model.named_parameters()) and x.ndim > 1
+        assert written[name].dtype == (torch.bfloat16 if matrix else x.dtype)
+        assert torch.equal(rounded.state_dict()[name], x.bfloat16().float() if matrix else x)
+    assert rounded.about == {"precision": "bf16"} and load_model(tmp_path / "whole").about == {"precision": "fp32"}
+    with pytest.raises(UnknownName, match="choose from fp32, bf16"):
+        save_model(tmp_path / "none", model, precision="fp16")
+
+
+def test_a_rounded_model_sees_and_predicts_nearly_the_same(tmp_path: Path) -> None:
+    model, batch = tiny_model(), dot_batch(0)
+    save_model(tmp_path / "half", model, precision="bf16")
+    with torch.no_grad():
+        for name in model.predictors:
+            found = []
+            for one in (model, load_model(tmp_path / "half")):
+                z, a = one.encode(batch), one.normalise(batch["action"])
+                found += [z, one.predictor(name).rollout(Context(z[:, :2], a[:, :1]), a[:, None, 1:])]
+            spread = found[0].std()
+            assert 0 < (found[0] - found[2]).abs().max() < 0.05 * spread
+            assert 0 < (found[1] - found[3]).abs().max() < 0.05 * spread
+
+
+def test_for_planning_leaves_out_what_only_training_needs(tmp_path: Path) -> None:
+    model, batch = tiny_model(inverse=8), dot_batch(0)
+    model.about = {"steps": 3}
+    slim = for_planning(model)
+    assert slim.config == replace(model.config, inverse=0) and slim.about == {"steps": 3} and not slim.training
+    left_out = model.state_dict().keys() - slim.state_dict().keys()
+    assert left_out and all(name.startswith("inverse.") for name in left_out)
+    with torch.no_grad():
+        assert torch.equal(slim.encode(batch), model.encode(batch))
 
 
 def edit(folder: Path, **changes: object) -> None:
