@@ -206,9 +206,22 @@ def saved_step(folder: Path) -> int:
     Raises:
         BadFile: it is not readable.
     """
+    return int(_saved(folder, "step"))
+
+
+def saved_minutes(folder: Path) -> float:
+    """Return the minutes trained until the state in a run folder, since it was last continued; 0 if there is none.
+
+    Raises:
+        BadFile: it is not readable.
+    """
+    return _saved(folder, "elapsed") / 60
+
+
+def _saved(folder: Path, name: str) -> float:
     path = folder / "state" / "state.pt"
     try:
-        return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["step"]) if path.exists() else 0
+        return float(torch.load(path, map_location="cpu", weights_only=True, mmap=True)[name]) if path.exists() else 0
     except Exception as error:  # see below
         raise BadFile(f"{path} is damaged: give another --out") from error
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from worldmodel.checks import check
 from worldmodel.cli import common
+from worldmodel.cli.facts import learned_from, trained_by
 from worldmodel.cli.progress import Progress, import_wandb
 from worldmodel.cli.summary import summary
 from worldmodel.cli.train_options import Options, folder_of, parse, task_of
@@ -126,7 +127,8 @@ def learn(options: Options, env: str, out: Path, old: RunConfig | None, device: 
         steps=steps,
         seed=config.train.seed,
         render_preset=store.attrs.get("render_preset", "fast"),
-        dataset={"path": str(store.path), "fingerprint": store.fingerprint, "before": config.learned},
+        dataset={**learned_from(store), "before": config.learned},
+        training=trained_by(out, device),
         protocol=protocols.kept_ready(),
         report=report,
     )
