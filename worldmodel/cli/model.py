@@ -1,4 +1,4 @@
-"""``wm-model``: say what a model is, show what it imagines, export it to other programs, import published weights."""
+"""``wm-model``: say what a model is, show what it imagines, export and ship it, import published weights."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import tyro
 
 from worldmodel.cli.common import aligned, option, options_as_fields, run, subcommands
 from worldmodel.cli.decoder import decoder
+from worldmodel.cli.shipping import ship, slim, write_card
 from worldmodel.errors import BadFile, BadValue, UnknownName
 from worldmodel.files import read_json
 
@@ -24,7 +25,7 @@ def info(path: Annotated[str, tyro.conf.Positional]) -> None:
     """Say what a model is and what it learned from.
 
     Args:
-        path: Model or run folder.
+        path: Model or run folder, or the task of a shipped model.
     """
     from worldmodel.checkpoint import load_decoder, load_model, model_folder, read_about
 
@@ -40,7 +41,7 @@ def export(path: Annotated[str, tyro.conf.Positional], out: str, format: str = "
     """Write a model for other programs: as graphs that run without this package, or under the published names.
 
     Args:
-        path: Model or run folder.
+        path: Model or run folder, or the task of a shipped model.
         out: What to make: a folder of graphs, or a file of published weights such as weights.pt.
         format: onnx, torch (torch.export) or published (LeWM's or Fast-LeWM's state dict).
         transformers: Release of that library, 4 or 5, whose names published weights take.
@@ -166,7 +167,10 @@ def _megabytes(path: Path) -> str:
 
 def main() -> None:
     """Entry point of ``wm-model``."""
-    commands = {"info": info, "decoder": decoder, "export": export, "import": import_}
+    commands = {
+        "info": info, "decoder": decoder, "export": export, "import": import_,
+        "slim": slim, "ship": ship, "card": write_card,
+    }  # fmt: skip
     run(lambda: subcommands(commands, "Look at models and move them."))
 
 
