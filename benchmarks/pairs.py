@@ -6,7 +6,7 @@ Shapes: n pairs, S numbers in a state, a action size.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -55,6 +55,13 @@ class Pairs:
             kept = {np.float32: "<f4", np.uint8: "u1"}.get(array.dtype.type, "<f8")
             digest.update(np.ascontiguousarray(array, kept).tobytes())
         return digest.hexdigest()
+
+    def some(self, n: int) -> Pairs:
+        """N of the pairs, spread evenly; the counts of what was left out stay those of the whole drawing."""
+        rows = np.linspace(0, len(self) - 1, n).round().astype(int)
+        arrays = {name: getattr(self, name)[rows] for name in ("starts", "goals", "actions", "episode", "row", "hard")}
+        ways, worlds = (tuple(told[i] for i in rows) if told else () for told in (self.ways, self.worlds))
+        return replace(self, **arrays, ways=ways, worlds=worlds)
 
     def options(self, i: int) -> dict[str, Any]:
         """Return the reset options that put a task at the start of pair i and show it the goal."""

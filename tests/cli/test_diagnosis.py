@@ -106,7 +106,7 @@ def test_geometry_examines_the_saved_evaluations_of_these_weights(
         (["openloop", "--horizons", "0"], "--horizons: expected numbers of 1 or more"),
         (["openloop", "--horizons", "99"], "--horizons: the episodes, of 13 model steps at most, reach none of"),
         (["geometry", "--model", "nowhere"], "--model: no such model or run folder: nowhere"),
-        (["geometry", "--env", "pusht"], "no trained run of pusht"),
+        (["geometry", "--env", "dmc/fish-swim"], "no trained run of dmc/fish-swim"),
         (["geometry", "--split", "tests"], "--split: unknown split 'tests'"),
         (["geometry", "--seed", "-1"], "--seed: expected 0 or more, got -1"),
         (["openloop", "--dataset", "none.h5"], "--dataset: no such file: none.h5"),

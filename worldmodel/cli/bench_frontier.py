@@ -91,7 +91,7 @@ def frontier(options: Annotated[Frontier, tyro.conf.arg(name="")]) -> None:
     task = make(env, observation="state").unwrapped
     if look not in task.presets:
         raise BadFile(f"--model: {folder} learned from {look!r} pictures, which {env} does not draw")
-    with plan.dataset(chosen, env, trained_on.get("path"), model.config.image_size, look) as store:
+    with plan.dataset(chosen, env, trained_on, model.config.image_size, look) as store:
         notes = plan.held_out(chosen.dataset, about, store, options.split)
         pairs = sample_pairs(store, task, options.offset, options.episodes, options.seed, options.split)
         data = {"path": str(store.path), "fingerprint": store.fingerprint}

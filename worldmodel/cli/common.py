@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from worldmodel import shipped
 from worldmodel.errors import BadFile, BadValue, UnknownName, WorldModelError
 from worldmodel.files import read_json
 
@@ -265,7 +266,7 @@ def default_file(env: str) -> Path:
 
 
 def newest_run(env: str | None, root: Path = RUNS) -> Path:
-    """Find the run folder whose model was saved last.
+    """Find the run folder whose model was saved last; copies of shipped models do not count.
 
     Args:
         env: short name of the task it was trained on; None for any.
@@ -280,9 +281,12 @@ def newest_run(env: str | None, root: Path = RUNS) -> Path:
             trained_on = read_json(config)["env"]
         except (BadFile, KeyError, TypeError):
             continue  # an unreadable neighbour does not stand in the way
-        if env in (None, trained_on):
+        if env in (None, trained_on) and not (config.parent / shipped.PAIRS).is_file():
             found.append((config.stat().st_mtime, config.parent.parent))
     if not found:
         what = "trained run" if env is None else f"trained run of {env}"
-        raise BadFile(f"no {what} in {root}/: make one with wm-train --env {env or 'pusht'}, or give --model PATH")
+        ships = f" (models ship for {names})" if (names := ", ".join(shipped.models())) else ""
+        raise BadFile(
+            f"no {what} in {root}/: make one with wm-train --env {env or 'pusht'}, or give --model PATH{ships}"
+        )
     return max(found)[1]

@@ -49,7 +49,7 @@ def decoder(
     with common.option("--model"):
         made = load_model(folder, where)
     size, trained_on = made.config.image_size, about.get("dataset") or {}
-    with plan.dataset(chosen, env, trained_on.get("path"), size, about.get("render_preset", "fast")) as store:
+    with plan.dataset(chosen, env, trained_on, size, about.get("render_preset", "fast")) as store:
         windows = {}
         with common.bar(None, "frames", "decoding") as bar:
             for split in ("train", "test"):

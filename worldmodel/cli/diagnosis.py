@@ -131,7 +131,7 @@ def subject(name: str, options: Diagnosis) -> Iterator[Subject]:
     if look not in presets:
         raise BadFile(f"--model: {folder} learned from {look!r} pictures, which {env} does not draw")
     size = model.config.image_size
-    with plan.dataset(chosen, env, trained_on.get("path"), size, look) as store, torch.inference_mode():
+    with plan.dataset(chosen, env, trained_on, size, look) as store, torch.inference_mode():
         notes = plan.held_out(options.dataset, about, store, options.split)
         yield Subject(
             notes=notes,

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from worldmodel import shipped
 from worldmodel.cli import common
 from worldmodel.cli.plan_options import TOGETHER, WATCHED, Options, check
 from worldmodel.errors import BadFile, UnknownName
@@ -133,12 +134,15 @@ def _plan(
 
 
 def choose_model(options: Options) -> tuple[Path, dict[str, Any], str]:
-    """Find the model folder, what it says of itself, and its task, which ``--env`` must agree with."""
+    """Find the model folder, what it says of itself, and its task, which ``--env`` must agree with.
+
+    A shipped model is copied into ``runs/``, where what is made of it has its place.
+    """
     env = None
     if options.env is not None:
         with common.option("--env"):
             env = common.short_name(options.env)
-    path = common.newest_run(env) if options.model is None else Path(options.model)
+    path = _newest(env) if options.model is None else Path(options.model)
 
     from worldmodel.checkpoint import model_folder, read_about
 
@@ -150,24 +154,53 @@ def choose_model(options: Options) -> tuple[Path, dict[str, Any], str]:
             raise BadFile(f"{path} was trained on {about.get('env')}, which nothing here simulates") from error
         if env not in (None, trained_on):
             raise BadFile(f"{path} was trained on {trained_on}, not on {env}")
+    if folder.resolve() in shipped.models().values() and not common.rank():
+        folder = shipped.copied(folder, common.RUNS)
     return folder, about, trained_on
+
+
+def _newest(env: str | None) -> Path:
+    """The newest run of a task, or the model that ships for it, which is said."""
+    try:
+        return common.newest_run(env)
+    except BadFile:
+        if env not in (ships := shipped.models()):
+            raise
+    found = shipped.result(ships[env])
+    rate = f"{100 * found['success']:.1f} % [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
+    if not common.rank():
+        print(
+            f"model: the one that ships for {env}, with success on {rate} of n = {found['n']} pairs by "
+            f"{found['protocol']['shown']}; train your own with wm-train --env {env}"
+        )
+    return ships[env]
 
 
 @contextmanager
 def dataset(
-    options: Options, env: str, trained_on: str | None, image_size: int, render_preset: str
+    options: Options, env: str, trained_on: Mapping[str, Any], image_size: int, render_preset: str
 ) -> Iterator[EpisodeStore]:
-    """Open the episodes and check that they are the task's and look as what the model learned from."""
+    """Open the episodes and check that they are the task's and look as what the model learned from.
+
+    Args:
+        options: of a command.
+        env: the task's name.
+        trained_on: what the model knows of its dataset.
+        image_size: side of its pictures.
+        render_preset: their look.
+    """
     from worldmodel.datasets.store import EpisodeStore, split_number
 
     with common.option("--split"):
         split_number(options.split or "test")
     path = Path(options.dataset or common.default_file(env))
-    if options.dataset is None and trained_on is not None and Path(trained_on).is_file():
-        path = Path(trained_on)
-    again = f"wm-data collect --env {env} --out {path}"
+    command = trained_on.get("command") if options.dataset is None else None
+    if options.dataset is None and (command or Path(trained_on.get("path") or "").is_file()):
+        path = Path(trained_on["path"])
+    again = command or f"wm-data collect --env {env} --out {path}"
     if not path.is_file():
-        raise BadFile(f"--dataset: no such file: {path}; make it with {again}, or wm-train --env {env} does")
+        other = "" if command else f", or wm-train --env {env} does"
+        raise BadFile(f"--dataset: no such file: {path}; make it with {again}{other}")
     try:
         store = EpisodeStore(path)
     except BadFile as error:

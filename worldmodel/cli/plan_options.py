@@ -49,15 +49,15 @@ class Options:
     """What for: goal, or reward, which takes a model with a reward head (wm-train --heads reward,value)."""
     horizon: int = AgentConfig.horizon
     """Model steps planned ahead."""
-    model: Annotated[str | None, text("PATH", "newest run of the task")] = None
+    model: Annotated[str | None, text("PATH", "newest run of the task, else the model that ships for it")] = None
     """Run folder or model folder."""
     dataset: Annotated[str | None, text("PATH", "what the model was trained on, else data/<env>.h5")] = None
-    """Episodes to take starts and goals from."""
+    """Episodes to take starts and goals from; a shipped model brings its pairs along and needs none."""
     split: Annotated[str | None, text("NAME", "the protocol's: test")] = None
     """Which of its episodes: test, validation or train."""
     protocol: Annotated[str | None, text("NAME", "lewm-25; with --pairs, theirs")] = None
     """Rules of the evaluation: lewm-25, offset-50, offset-75, offset-100, strict, robust or ogbench."""
-    episodes: Annotated[int | None, text("INT", "the protocol's, 200; for reward, 20")] = None
+    episodes: Annotated[int | None, text("INT", "the protocol's, 200; of a shipped model's, 50; for reward, 20")] = None
     """Start and goal pairs; for reward, episodes."""
     offset: Annotated[int | None, text("INT", "the protocol's")] = None
     """Environment steps from start to goal, in the demonstration."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from worldmodel import shipped
 from worldmodel.benchmarks import evaluate, protocols, report, returns, simulator
 from worldmodel.benchmarks.pairs import Pairs, official_pairs, sample_pairs
 from worldmodel.benchmarks.protocols import Protocol
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from worldmodel.planners.agent import Agent
 
 REWARD_EPISODES = 20
+SHIPPED_PAIRS = 50  # of those that a shipped model brings along: a first look takes no longer than half a minute
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Goals:
                 self.protocol = self._changed(protocols.load(options.protocol or protocols.DEFAULT), options)
                 protocols.require_possible(self.protocol, task, env)
                 protocols.require_same(self.protocol, kept, str(asked.folder))
-            self.pairs = self._drawn(options, task, about)
+            self.pairs = self._shipped(options, asked.folder) or self._drawn(options, task, about)
         self.budget: int = self.protocol.budget or task.official_steps
         self.agent_options = {"goal_offset": self.pairs.offset, "seed": self.protocol.seed}
         self.start = self.pairs.options(0)
@@ -94,12 +96,29 @@ class Goals:
             seed=options.seed,
         )
 
+    def _shipped(self, options: Options, folder: Path) -> Pairs | None:
+        """Pairs that a shipped model brings along, if they are of these rules and enough; nobody needs a dataset."""
+        p, file = self.protocol, folder / shipped.PAIRS
+        if options.dataset is not None or not file.is_file():
+            return None
+        pairs = load_pairs(file)
+        n = options.episodes or min(SHIPPED_PAIRS, len(pairs))
+        same = all(getattr(p, name) == getattr(pairs, name) for name in ("offset", "strict", "variation", "split"))
+        if not same or n > len(pairs):
+            return None
+        self.protocol = p.change(pairs=n)
+        if n < len(pairs):
+            self.notes.append(
+                f"{n} of the {len(pairs)} pairs that the model brought along: --episodes {len(pairs)} takes all"
+            )
+        return pairs if n == len(pairs) else pairs.some(n)
+
     def _drawn(self, options: Options, task: Any, about: Mapping[str, Any]) -> Pairs:
         p = self.protocol
         if p.goals == "official":
             return official_pairs(task, self.env, p.pairs, p.seed, p.strict)
         trained_on = about.get("dataset") or {}
-        with plan.dataset(options, self.env, trained_on.get("path"), self.image_size, **self.look) as store:
+        with plan.dataset(options, self.env, trained_on, self.image_size, **self.look) as store:
             self.notes += plan.held_out(options.dataset, about, store, p.split)
             self.dataset = {"path": str(store.path), "fingerprint": store.fingerprint}
             assert p.offset is not None
@@ -204,7 +223,7 @@ class Rewards:
         self.workers = options.workers
         self.seeds = returns.beginnings(options.episodes or REWARD_EPISODES, self.seed)
         trained_on = asked.about.get("dataset") or {}
-        with plan.dataset(options, env, trained_on.get("path"), image_size, **look) as store:
+        with plan.dataset(options, env, trained_on, image_size, **look) as store:
             self.dataset = {"path": str(store.path), "fingerprint": store.fingerprint}
             with common.option("--dataset"):
                 self.budget = options.budget or returns.usual_budget(store)
