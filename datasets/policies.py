@@ -130,7 +130,7 @@ class Smooth(Uniform):
 
 # Beginning of the environment's name -> behaviours and their weights; the longest beginning counts.
 BEHAVIOURS: dict[str, dict[type[Behaviour], float]] = {
-    "pusht": {Weak: 0.2, Pusher: 0.4, GoalPusher: 0.4},
+    "pusht": {Weak: 0.05, Pusher: 0.15, GoalPusher: 0.8},
     "two-room": {ThroughTheDoor: 1.0},
     "dmc/": {Uniform: 0.5, Smooth: 0.5},
     "dmc/reacher-qpos": {Uniform: 1.0},  # as LeWM
