@@ -99,6 +99,7 @@ def test_a_reflex_is_learned_resumed_and_continued(
     weights = [Path(f"{name}/model/model.safetensors").read_bytes() for name in ("whole", "part")]
     assert weights[0] == weights[1]
     lines = [json.loads(line) for line in Path("whole/metrics.jsonl").read_text().splitlines()]
+    assert "reflex_r2" in lines[-1] and "reflex        actions towards goals" in capsys.readouterr().out
     assert all(line["reflex"] > 0 for line in lines if "loss" in line)
     assert wm_train(monkeypatch, "--continue --out part --steps 1 --train.ahead 30") == 0
     assert load_model("part").config.reflex == 64 and read_config(Path("part/config.yaml")).train.ahead == 30

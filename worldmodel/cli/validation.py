@@ -47,6 +47,7 @@ class Validation:
     - ``<predictor>_error_<h>``: open-loop error over that of copying the last latent (`open_loop_error`);
     - ``<predictor>_sensitivity_<h>``: how many times as large shuffled actions make it (`action_sensitivity`);
     - ``reward_r2``: R^2 of the reward head, where the model has one;
+    - ``reflex_r2``: R^2 of the reflex's action blocks, for goals 5 model steps away;
     - ``probe_linear``, ``probe_mlp``: R^2 of reading what was recorded of the state (`recorded_numbers`) from the
       latent of one frame, averaged over numbers; ``probe_linear_<number>``, ``probe_mlp_<number>`` of each;
     - ``probe_pixels_...``, ``probe_random_...``: the same from the frame itself, averaged down to 8 x 8 pixels, and
@@ -110,6 +111,10 @@ class Validation:
         if model.reward is not None and self.rewards is not None:
             read = model.reward(z[:, :-1], actions, z[:, 1:]).flatten() * model.reward_scale
             values["reward_r2"] = float(explained(read[:, None], self.rewards.flatten()[:, None]).clamp(min=FLOOR))
+        if model.reflex is not None:
+            way = min(5, self.furthest)
+            acts = model.reflex(z[:, :C], z[:, C - 1 + way], z.new_full((len(z),), way))
+            values["reflex_r2"] = float(explained(acts, actions[:, C - 1]).clamp(min=FLOOR).mean())
         if self.read.names:
             self.controls = self.controls or self._controls(model)
             ends = torch.cat([z[:, 0], z[:, -1]])
