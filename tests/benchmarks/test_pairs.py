@@ -43,6 +43,16 @@ def test_every_valid_row_is_taken_or_counted(store, task):
     assert 0 < pairs.solved_at_start <= solved and 0 <= pairs.out_of_view <= hidden
 
 
+def test_some_of_the_pairs_are_spread_evenly_and_keep_their_worlds(store, task):
+    pairs = sample_pairs(store, task, 10, 30, seed=0, variation="door")
+    few = pairs.some(4)
+    rows = [0, 10, 19, 29]
+    assert len(few) == 4 and few.sha256 != pairs.sha256 and few.offset == 10
+    assert np.array_equal(few.starts, pairs.starts[rows]) and np.array_equal(few.row, pairs.row[rows])
+    assert few.worlds == tuple(pairs.worlds[i] for i in rows) and few.ways == ()
+    assert pairs.some(30).sha256 == pairs.sha256
+
+
 def test_seed_decides(store, task):
     one, two, three = (sample_pairs(store, task, 10, 20, seed) for seed in (1, 1, 2))
     assert np.array_equal(one.row, two.row)

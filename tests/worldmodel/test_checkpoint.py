@@ -71,7 +71,7 @@ def test_bf16_rounds_matrices_and_nothing_else(tmp_path: Path) -> None:
         assert written[name].dtype == (torch.bfloat16 if matrix else x.dtype)
         assert torch.equal(rounded.state_dict()[name], x.bfloat16().float() if matrix else x)
     assert rounded.about == {"precision": "bf16"} and load_model(tmp_path / "whole").about == {"precision": "fp32"}
-    with pytest.raises(UnknownName, match="choose from fp32, bf16"):
+    with pytest.raises(UnknownName, match="unknown precision 'fp16'"):
         save_model(tmp_path / "none", model, precision="fp16")
 
 
