@@ -8,6 +8,7 @@ from typing import Any
 
 from worldmodel import shipped
 from worldmodel.benchmarks.provenance import file_fingerprint
+from worldmodel.benchmarks.report import acting
 from worldmodel.checkpoint import load_model
 from worldmodel.envs.registry import file_name
 from worldmodel.files import read_json
@@ -111,9 +112,10 @@ def _results(results: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[str, ...],
 def _how(results: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
     for name, r in results.items():
         left = f"{r['solved_at_start']} solved at the start, {r['out_of_view']} out of view"
-        controller = r["agent"].get("controller", "search")
-        search = f", {r['search']['candidates']} x {r['search']['iterations']}" if "candidates" in r["search"] else ""
-        how = f"{controller}, {r['predictor']}, horizon {r['horizon']}, {r['planner']}{search}"
+        how = f"{acting(r)}, again after {r['execute_steps'] * r['action_block']} actions"
+        if r.get("controller") != "reflex":
+            many = " x ".join(str(r["search"][name]) for name in ("candidates", "iterations") if name in r["search"])
+            how += f", horizon {r['horizon']}, {r['planner']} {many}"
         told = f", {' '.join(r['told'])}" if r["told"] else ""
         pairs = f"{r['n']} of {r['from_episodes']} episodes"
         hash_, hardware = f"`{r['manifest']['sha256'][:12]}`", _hardware(r["hardware"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from worldmodel.cli.shipping import FEWEST_PAIRS, MOST_BYTES
 from worldmodel.envs.registry import file_name, make
 from worldmodel.files import read_json
 
-MOST_IN_WHEEL = 8_000_000  # bytes
+MOST_IN_WHEEL = 8_000_000  # bytes, compressed as there
 FOLDERS = sorted(path for path in shipped.ZOO.iterdir() if path.is_dir())
 every = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 
@@ -80,4 +81,4 @@ def test_the_wheel_holds_little_of_it() -> None:
     patterns = tomllib.loads(project.read_text())["tool"]["setuptools"]["package-data"]["worldmodel"]
     files = {file for pattern in patterns if pattern.startswith("zoo/") for file in package.glob(pattern)}
     assert package / "zoo" / "two-room" / "results" / "lewm-25-prefix.json" in files
-    assert sum(file.stat().st_size for file in files if file.is_file()) <= MOST_IN_WHEEL
+    assert sum(len(zlib.compress(file.read_bytes())) for file in files if file.is_file()) <= MOST_IN_WHEEL
