@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from worldmodel.benchmarks.compare import paired
-from worldmodel.benchmarks.intervals import bootstrap_clusters, sign_flips
+from worldmodel.benchmarks.intervals import bootstrap_clusters, mcnemar, sign_flips
 from worldmodel.benchmarks.record import Record
 from worldmodel.benchmarks.report import by_episode, proportion
 from worldmodel.benchmarks.study_runs import Evaluation, Study, of_training
@@ -99,8 +98,15 @@ def pooled(first: Sequence[Record], second: Sequence[Record]) -> dict[str, Any]:
         "by_episode": by_episode(rate, episode),
         "p": sign_flips(ahead, pair),
         "p_by_episode": sign_flips(ahead, episode),
-        "seeds": [paired(one, two, episode) for one, two in zip(*won)],
+        "seeds": [of_seed(one, two) for one, two in zip(*won)],
     }
+
+
+def of_seed(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
+    """What two trainings of one seed solved, (n,) booleans of the same pairs."""
+    only = int((first & ~second).sum()), int((second & ~first).sum())
+    difference = float(first.mean() - second.mean())
+    return {"difference": difference, "only_first": only[0], "only_second": only[1], "mcnemar_p": mcnemar(*only)}
 
 
 def join(found: Sequence[tuple[Cell, Record]]) -> dict[str, Any]:
