@@ -3,7 +3,8 @@
 Run it as ``python -m worldmodel.benchmarks.study --stage screen``: every row of `study_variants.VARIANTS` on pusht, one
 training seed, offset 25. Then carry the best on, ``--stage final --variants prefix-16 reflex-both``: four tasks, two
 seeds, offsets 25, 50 and 75, with the baselines and the default. ``--dry-run`` says what is left to do and how long it
-takes. What is finished is never repeated: after Ctrl-C, or with further rows, the same command goes on.
+takes, and shows what is there. What is finished is never repeated: after Ctrl-C, or with further rows, the same command
+goes on.
 
 Data are collected by command and seed and known by their fingerprint; the held-out pairs of a task and offset are drawn
 once, for everybody. What equal compute is, `study_compute` says. Both stages share the trainings that they have in
@@ -19,13 +20,15 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
-from worldmodel.benchmarks import study_compute
+from worldmodel.benchmarks import study_compute, study_tables
 from worldmodel.benchmarks.study_jobs import Call, Jobs, Work
 from worldmodel.benchmarks.study_runs import Evaluation, Study, Training, of_evaluation
 from worldmodel.benchmarks.study_variants import DEFAULT, VARIANTS, Variant, chosen, training_of
 from worldmodel.cli import common
 from worldmodel.errors import BadValue, UnknownName, WorldModelError
+from worldmodel.files import locked, replacing, write_json
 
 OFFSETS = (25, 50, 75, 100)  # for which there are protocols
 
@@ -167,43 +170,53 @@ def run(options: Options, call: Call | None = None) -> None:
     reference = next(v.train for v in VARIANTS if v.name == DEFAULT)
     study = Study(folder, Path(options.data or folder / "data"), options.pairs, reference)
     if options.dry_run:
-        return print(expected(study, evaluations, options.jobs))
+        print(expected(study, evaluations, options.jobs))
+        print(study_tables.markdown(results(study, evaluations), variants))
+        return
     require_sound(variants)
     jobs = Jobs()
     work = Work(study, evaluations, call or jobs.call)
-    jobs.beside([work.prepare], 1)
-    print(expected(study, evaluations, options.jobs), flush=True)
-    chains = [partial(work.chain, training) for training in dict.fromkeys(e.training for e in evaluations)]
-    jobs.beside(chains, options.jobs)
+    with locked(folder / "lock", f"--folder: another process works in {folder}"):
+        jobs.beside([work.prepare], 1)
+        print(expected(study, evaluations, options.jobs), flush=True)
+        chains = [partial(work.chain, training) for training in dict.fromkeys(e.training for e in evaluations)]
+        jobs.beside(chains, options.jobs)
     write(options, study, variants, evaluations)
     if work.failed:
         raise WorldModelError(f"failed: {', '.join(work.failed)}; {folder / 'logs'} has what they said")
-    return None
+
+
+def results(study: Study, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
+    """Everything that was found so far."""
+    from worldmodel.benchmarks import study_results
+
+    found = study_results.join(study_results.gather(study, evaluations))
+    return {**found, "macro": study_results.macro(found["rows"])}
 
 
 def write(options: Options, study: Study, variants: Sequence[Variant], evaluations: Sequence[Evaluation]) -> None:
     """Write the numbers, the tables and the charts of what is there."""
     import torch
 
-    from worldmodel.benchmarks import plots, study_results, study_tables
+    from worldmodel.benchmarks import plots
     from worldmodel.benchmarks.provenance import provenance
-    from worldmodel.files import replacing, write_json
 
-    found = study_results.join(study_results.gather(study, evaluations))
-    found["macro"] = study_results.macro(found["rows"])
+    found = results(study, evaluations)
     tasks = [*dict.fromkeys(e.training.task for e in evaluations)]
-    told = {"options": asdict(options), "variants": [asdict(v) for v in variants], "data": study.known_data(tasks)}
+    here = ("folder", "data", "results", "dry_run")
+    settings = {name: value for name, value in asdict(options).items() if name not in here}
+    told = {"options": settings, "variants": [asdict(v) for v in variants], "data": study.known_data(tasks)}
     path = Path(options.results) / f"study-{options.stage}.json"
     write_json(path, {**told, **found, **provenance(torch.device("cpu"))})
     text = study_tables.markdown(found, variants)
     with replacing(path.with_suffix(".md")) as temporary:
         temporary.write_text(text)
     print(text)
-    charts = [plots.ideas(found, path.with_suffix(".png"))]
-    if options.stage == "final":
-        charts.append(plots.offsets(found, path.with_name(f"{path.stem}-offsets.png")))
-        charts.append(plots.latency(found, path.with_name(f"{path.stem}-latency.png")))
-    print(f"numbers: {path}, charts: {', '.join(map(str, charts))}")
+    print(f"numbers: {path}")
+    kinds = {"": plots.ideas, "-offsets": plots.offsets, "-latency": plots.latency}
+    for end, draw in kinds.items() if found["rows"] else ():
+        if not end or options.stage == "final":
+            print(f"chart: {draw(found, path.with_name(f'{path.stem}{end}.png'))}")
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from worldmodel.benchmarks.study_runs import Study, Training
 from worldmodel.benchmarks.study_variants import VARIANTS, Variant, chosen, training_of
 from worldmodel.cli import plan, train
 from worldmodel.errors import BadFile, BadValue, UnknownName
-from worldmodel.files import read_json, write_json
+from worldmodel.files import locked, read_json, write_json
 
 SMALL = "--model.image-size 16 --model.latent-dim 8 --model.encoder.width 4 --model.encoder.depth 2 --train.batch 6 "
 SMALL += "--model.encoder.projector 8 --loss.projections 16 --train.precision fp32"
@@ -76,6 +76,7 @@ def toy(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[
     }
 
 
+@pytest.mark.slow
 def test_both_stages_go_on_where_they_stopped_and_repeat_nothing(
     toy: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,8 +88,14 @@ def test_both_stages_go_on_where_they_stopped_and_repeat_nothing(
     with pytest.raises(KeyboardInterrupt):
         study.run(Options(**toy), desk)
     desk.stop = 10**6
+    with locked(tmp_path / "study" / "lock", "busy"), pytest.raises(BadFile, match="another process works in"):
+        study.run(Options(**toy), desk)
     study.run(Options(**toy), desk)
     assert desk.calls == ["compute"] * 3 + ["wm-train", *["wm-plan"] * 2] + ["wm-train", "wm-plan"] * 2
+    capsys.readouterr()
+    study.run(Options(**toy, dry_run=True), desk)
+    shown = capsys.readouterr().out
+    assert "0 trainings and 0 of 4 evaluations are left to do" in shown and "| often | " in shown
     made = {path: path.read_bytes() for path in (tmp_path / "study").rglob("*") if path.is_file()}
     study.run(Options(**toy), desk)
     assert {path: path.read_bytes() for path in (tmp_path / "study").rglob("*") if path.is_file()} == made
@@ -163,7 +170,7 @@ def test_what_was_changed_since_is_refused(
     study.run(Options(**toy), desk)
     table = [v for v in TOY if v.name != "wm"]
     for changed, message in (
-        (Variant(name="wm", idea="", train=SMALL + " --loss.sigreg 1", plan=QUICK), "loss.sigreg 0.09, now 1"),
+        (Variant(name="wm", idea="", train=SMALL + PREFIX + " --loss.sigreg 1", plan=QUICK), "loss.sigreg 0.09, now 1"),
         (Variant(name="wm", idea="", train=TOY[0].train, plan=QUICK + " --execute-steps 1"), "now .*execute-steps 1"),
     ):
         monkeypatch.setattr(study, "VARIANTS", (changed, *table))
