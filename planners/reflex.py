@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from worldmodel.errors import BadValue
+from worldmodel.planners.arrivals import way_left
 from worldmodel.planners.config import AgentConfig, SearchConfig
 from worldmodel.planners.proposals import Proposal
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from worldmodel.reflex import ReflexHead
 
 COUNT = 32  # plans proposed to a search: the reflex's own, and copies with noise
-LEAST = 1.0  # model steps to the goal that are left when the time to it has passed
+LEAST = 1.0  # model steps to the goal that are left at any time
 UNKNOWN = 5.0  # model steps to a goal of which nobody says how far it is
 
 
@@ -96,5 +97,5 @@ def steps_left(passed: Sequence[int], offset: int | None, action_block: int, lik
         action_block: F.
         like: whose device is used.
     """
-    left = [UNKNOWN if offset is None else max(LEAST, (offset - steps) / action_block) for steps in passed]
+    left = [UNKNOWN if offset is None else way_left(offset, steps) / action_block for steps in passed]
     return torch.tensor(left, dtype=torch.float32, device=like.device)

@@ -18,6 +18,7 @@ from torch import Tensor
 from worldmodel.blocks import at_least_float32
 from worldmodel.interfaces import Context, Objective, Planner
 from worldmodel.planners.actions import Actions
+from worldmodel.planners.arrivals import way_left
 from worldmodel.planners.config import AgentConfig
 from worldmodel.planners.costs import Cost
 from worldmodel.planners.proposals import Proposal
@@ -200,7 +201,7 @@ class Replanner:
     def _objective(self, steps: int) -> Objective:
         """What makes a plan good after so many steps of the episode: the way to the goal has become shorter by them."""
         way = self.config.goal_offset
-        left = None if way is None else max(way - steps, 0)
+        left = None if way is None else way_left(way, steps)
         return make_objective(self.config, self.model, left, self.own_objective)
 
     def _executed(self, row: Row) -> Tensor:

@@ -38,10 +38,11 @@ def chosen(way_left=None, model=None, **settings):
         (32, 5, (5, 8)),  # not later than twice the way
         (32, 16, (5, 8, 16, 32)),
         (10, 5, (5, 8, 10)),
-        (8, 2, (5,)),  # the earliest there is
-        (32, 0, (5,)),
-        (20, 10, (5, 8, 16, 20)),
-        (3, 1, ()),  # no arrival to choose but the last
+        (8, 2, (2,)),
+        (5, 4, (4, 5)),  # one step of five was executed
+        (5, 2, (2,)),
+        (20, 10, (5, 8, 10, 16, 20)),
+        (3, 1, (1,)),
         (32, None, (5, 8, 16, 32)),
         (5, None, ()),
     ],
@@ -75,7 +76,7 @@ def test_weights_add_penalties_and_equal_settings_equal_objectives():
     model = tiny_model(context=2)  # max_prefix 4
     settings = dict(effort=0.1, smoothness=0.2, consistency=1.0, metric="cosine", horizon=9, way_left=6)
     hop = SelfConsistency(jump=4, split=2, context=2, metric="cosine")
-    distance = GoalDistance((5,), "cosine")
+    distance = GoalDistance((2,), "cosine")
     expected = Sum(((1.0, distance), (0.1, Effort(model)), (0.2, Smoothness(model)), (1.0, hop)))
     assert chosen(model=model, **settings) == chosen(model=model, **settings) == expected
     assert hash(chosen(model=model, **settings)) == hash(expected)
