@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from worldmodel.benchmarks import study_compute
+from worldmodel.benchmarks.provenance import file_fingerprint
 from worldmodel.benchmarks.record import RESULT, load_pairs, save_pairs
 from worldmodel.benchmarks.rl_runs import require_same
 from worldmodel.benchmarks.study_variants import Variant
@@ -167,12 +168,15 @@ class Study:
         Raises:
             BadFile: with another number of steps than it is to have.
         """
-        path = self.run(training) / "model" / "config.json"
+        run = self.run(training)
+        path = run / "model" / "config.json"
         if not path.exists():
             return False
         done, wanted = read_json(path)["steps"], self.steps(training)
         if done != wanted:
-            raise BadFile(f"{self.run(training)} has {done} steps, {wanted} are planned: remove one of it and {path}")
+            raise BadFile(
+                f"{run} has {done} steps, {wanted} are planned by {self.compute(training)}: remove one of the two"
+            )
         return True
 
     def training(self, training: Training) -> list[str]:
@@ -208,18 +212,21 @@ class Study:
         return ["--no-video", *(str(x) for pair in told.items() for x in pair), *evaluation.variant.plan.split()]
 
     def is_evaluated(self, evaluation: Evaluation) -> bool:
-        """Whether there is a record, of these pairs and of this way of planning.
+        """Whether there is a record of the run's weights, of these pairs and of this way of planning.
 
         Raises:
-            BadFile: of others.
+            BadFile: of other pairs, or of another way.
         """
-        path = self.record(evaluation) / RESULT
-        if not path.exists():
+        path, weights = self.record(evaluation) / RESULT, self.run(evaluation.training) / "model" / "model.safetensors"
+        if not path.exists() or not weights.exists():
             return False
-        values, wanted = read_json(path), evaluation.variant.plan.split()
+        values = read_json(path)
+        if values["model"]["fingerprint"] != file_fingerprint(weights):
+            return False
         pairs = load_pairs(self._of(evaluation.training.task) / f"pairs-{evaluation.offset}.npz")
-        planned = shlex.split(values["command"])[len(self.evaluating(evaluation)) - len(wanted) + 1 :]
-        if (values["manifest"]["sha256"], planned) != (pairs.sha256, wanted):
+        command = shlex.split(values["command"])
+        planned = command[command.index("--record") + 2 :]
+        if (values["manifest"]["sha256"], planned) != (pairs.sha256, evaluation.variant.plan.split()):
             raise BadFile(f"{path.parent} is of other pairs or of {shlex.join(planned)}, now {evaluation.variant.plan}")
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import signal
 import sys
@@ -15,10 +16,11 @@ from worldmodel.benchmarks import study, study_compute, study_jobs, study_result
 from worldmodel.benchmarks.evaluate import Outcome
 from worldmodel.benchmarks.intervals import mcnemar
 from worldmodel.benchmarks.pairs import Pairs
-from worldmodel.benchmarks.record import Record
+from worldmodel.benchmarks.provenance import file_fingerprint
+from worldmodel.benchmarks.record import Record, save_pairs
 from worldmodel.benchmarks.study import Options
 from worldmodel.benchmarks.study_jobs import Jobs, Spent
-from worldmodel.benchmarks.study_runs import Study, Training
+from worldmodel.benchmarks.study_runs import Evaluation, Study, Training
 from worldmodel.benchmarks.study_variants import VARIANTS, Variant, chosen, training_of
 from worldmodel.cli import plan, train
 from worldmodel.errors import BadFile, BadValue, UnknownName
@@ -183,6 +185,35 @@ def test_what_was_changed_since_is_refused(
     write_json(note, read_json(note) | {"fingerprint": "0" * 64})
     with pytest.raises(BadFile, match="is not what the study began with: .* make it again with wm-data collect"):
         study.run(Options(**toy), desk)
+
+
+def test_an_evaluation_is_of_the_weights_that_are_there(tmp_path: Path) -> None:
+    those, training = Study(tmp_path, tmp_path, 4, ""), Training("two-room", "wm", "", 0, 20)
+    one = Evaluation(training, Variant(name="wm", idea="", plan=QUICK), 25)
+    weights, pairs = those.run(training) / "model" / "model.safetensors", recorded([True] * 4).pairs
+    save_pairs(tmp_path / "two-room" / "pairs-25.npz", pairs)
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"first")
+    judged = {"manifest": {"sha256": pairs.sha256}, "model": {"fingerprint": file_fingerprint(weights)}}
+    assert not those.is_evaluated(one)
+    write_json(those.record(one) / "result.json", {**judged, "command": shlex.join(["x", *those.evaluating(one)])})
+    assert those.is_evaluated(one)
+    planned = Evaluation(training, Variant(name="wm", idea="", plan="--iterations 1"), 25)
+    with pytest.raises(BadFile, match="of --candidates 4 --elites 2 --iterations 1, now --iterations 1"):
+        those.is_evaluated(planned)
+    weights.write_bytes(b"second")
+    assert not those.is_evaluated(one)
+    weights.unlink()
+    assert not those.is_evaluated(one)
+
+
+def test_a_run_of_other_steps_is_named_with_the_file_that_plans_them(tmp_path: Path) -> None:
+    those, training = Study(tmp_path, tmp_path, 4, ""), Training("two-room", "wm", "", 0, 20)
+    write_json(those.compute(training), {"flags": "", "seconds": 60.0, "ratio": 1.0})
+    write_json(those.run(training) / "model" / "config.json", {"steps": 10})
+    message = "wm-0 has 10 steps, 20 are planned by .*two-room/compute/wm.json: remove one of the two"
+    with pytest.raises(BadFile, match=message):
+        those.is_trained(training)
 
 
 def test_equal_minutes_are_fewer_steps_where_a_step_costs_more(tmp_path: Path) -> None:
