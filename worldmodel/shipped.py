@@ -47,5 +47,7 @@ def copied(folder: Path, runs: Path) -> Path:
     names = [str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()]
     if len(filecmp.cmpfiles(folder, copy, names, shallow=False)[0]) < len(names):
         with replacing(copy) as temporary:
-            shutil.copytree(folder, temporary)
+            for name in names:  # what may be read-only there is not here
+                (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(folder / name, temporary / name)
     return copy

@@ -50,3 +50,14 @@ def test_a_copy_is_made_once_and_again_when_another_ships(zoo: Path) -> None:
     assert shipped.copied(ships, Path("runs")) == copy
     assert sorted(p.name for p in copy.iterdir()) == ["config.json", "model.safetensors"]
     assert (copy / "model.safetensors").read_bytes() == (ships / "model.safetensors").read_bytes()
+
+
+def test_a_copy_may_be_changed_where_the_package_may_not(zoo: Path) -> None:
+    ships = zoo / "dmc-fish-swim"
+    paths = [ships, *ships.rglob("*")]
+    for path in paths:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    copy = shipped.copied(ships, Path("runs"))
+    assert all(path.stat().st_mode & 0o200 for path in (copy, *copy.rglob("*")))
+    for path in paths:
+        path.chmod(0o755)
