@@ -119,9 +119,14 @@ def test_without_a_run_the_shipped_model_plans(command, slim, tmp_path, monkeypa
     name = f"lewm-25-pairs-{result['n']}-candidates-8-elites-2-iterations-1-prefix"
     kept = f"runs/two-room-shipped/evaluation/{name}"
     assert Record.load(kept).values["manifest"] == result["manifest"]
-    for asked in (["--protocol", "offset-50"], ["--offset", "10"], ["--episodes", "300"]):
+    for asked in (["--protocol", "offset-50"], ["--offset", "10"], ["--episodes", "300"], ["--seed", "1"]):
         code, _, err = command(plan.main, "--env", "two-room", *asked, *QUICK)
         assert code == 2 and "--dataset: no such file: data/two-room.h5; make it with wm-data collect" in err
+        assert f"(the model brings along {result['n']} pairs of lewm-25 only)" in err
+    for pairs in ("", "pairs.npz"):
+        asked = ("--model", "two-room", "--pairs", f"../zoo/two-room/{pairs}", "--json", "c.json")
+        assert command(plan.main, *asked, *QUICK)[0] == 0
+        assert read_json("c.json")["manifest"] == result["manifest"]
     code, out, _ = command(plan.main, "--env", "two-room", "--dataset", "../data/two-room.h5", "--offset", 10, *QUICK)
     assert code == 0 and "goal 10 steps away" in out
     code, out, _ = command(plan.main, "--env", "two-room", "--report", "page.html", *QUICK)

@@ -11,7 +11,7 @@ from worldmodel import shipped
 from worldmodel.benchmarks import evaluate, protocols, report, returns, simulator
 from worldmodel.benchmarks.pairs import Pairs, official_pairs, sample_pairs
 from worldmodel.benchmarks.protocols import Protocol
-from worldmodel.benchmarks.record import PAIRS, Record, load_pairs
+from worldmodel.benchmarks.record import PAIRS, RESULT, Record, load_pairs
 from worldmodel.benchmarks.watch import looking_on
 from worldmodel.cli import common, plan
 from worldmodel.cli.plan_options import DRAWING, planned_otherwise
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from worldmodel.planners.agent import Agent
 
 REWARD_EPISODES = 20
-SHIPPED_PAIRS = 50  # of those that a shipped model brings along: a first look takes no longer than half a minute
+SHIPPED_PAIRS = 50  # of those that a shipped model brings along, for a first look
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Goals:
                 self.protocol = self._changed(protocols.load(options.protocol or protocols.DEFAULT), options)
                 protocols.require_possible(self.protocol, task, env)
                 protocols.require_same(self.protocol, kept, str(asked.folder))
-            self.pairs = self._shipped(options, asked.folder) or self._drawn(options, task, about)
+            self.pairs = self._shipped(options, asked.folder, task, about)
         self.budget: int = self.protocol.budget or task.official_steps
         self.agent_options = {"goal_offset": self.pairs.offset, "seed": self.protocol.seed}
         self.start = self.pairs.options(0)
@@ -96,16 +96,20 @@ class Goals:
             seed=options.seed,
         )
 
-    def _shipped(self, options: Options, folder: Path) -> Pairs | None:
-        """Pairs that a shipped model brings along, if they are of these rules and enough; nobody needs a dataset."""
+    def _shipped(self, options: Options, folder: Path, task: Any, about: Mapping[str, Any]) -> Pairs:
+        """Pairs that a shipped model brings along, if they are of these rules and enough; else others are drawn."""
         p, file = self.protocol, folder / shipped.PAIRS
         if options.dataset is not None or not file.is_file():
-            return None
+            return self._drawn(options, task, about)
         pairs = load_pairs(file)
         n = options.episodes or min(SHIPPED_PAIRS, len(pairs))
         same = all(getattr(p, name) == getattr(pairs, name) for name in ("offset", "strict", "variation", "split"))
-        if not same or n > len(pairs):
-            return None
+        if not same or p.seed != protocols.load(shipped.RULES).seed or n > len(pairs):
+            try:
+                return self._drawn(options, task, about)
+            except BadFile as error:
+                only = f"the model brings along {len(pairs)} pairs of {shipped.RULES} only"
+                raise BadFile(f"{error} ({only})") from error
         self.protocol = p.change(pairs=n)
         if n < len(pairs):
             self.notes.append(
@@ -140,7 +144,7 @@ class Goals:
             if pairs.env != self.env:
                 raise BadFile(f"{path} holds pairs of {pairs.env}, not of {self.env}")
         with common.option("--protocol"):
-            if options.protocol is None and path.is_dir():
+            if options.protocol is None and (path / RESULT).is_file():
                 protocol = protocols.from_values(Record.load(path).values["protocol"])
             else:
                 protocol = protocols.load(options.protocol or protocols.DEFAULT).change(pairs=len(pairs))
