@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import shutil
 
 import pytest
@@ -52,8 +54,12 @@ def test_what_ships_is_what_was_judged(command, slim, tmp_path):
     shutil.copytree(slim / "evaluation" / "lewm-25-prefix", slim / "evaluation" / "older")
     older = read_json(slim / "evaluation" / "older" / "result.json")
     write_json(slim / "evaluation" / "older" / "result.json", older | {"model": {"fingerprint": "0" * 64}})
+    for name in ("look", "other-look"):
+        shutil.copytree(slim / "evaluation" / "lewm-25-prefix", slim / "evaluation" / name)
+        write_json(slim / "evaluation" / name / "result.json", older | {"n": 19})
     code, out, err = command(model.main, "ship", slim, "--zoo", "zoo")
     assert (code, err) == (0, "") and "left out: " in out and "zoo/two-room: 0.0 MB, 1 results" in out
+    assert "left out, as they are of fewer than 20 pairs: look, other-look\n" in out
     folder = tmp_path / "zoo" / "two-room"
     names = ["README.md", "config.json", "config.yaml", "model.safetensors", "pairs.npz", "results"]
     assert sorted(p.name for p in folder.iterdir()) == names
@@ -89,6 +95,39 @@ def test_what_may_not_ship(command, slim, tmp_path, monkeypatch):
     assert "on 200 pairs" in says(slim)
     code, _, err = command(model.main, "slim", "run", "--out", "slim")
     assert code == 2 and "--out: slim is already there" in err
+    (tmp_path / "run" / "config.yaml").unlink()
+    code, _, err = command(model.main, "slim", "run", "--out", "other")
+    assert code == 2 and err.count("\n") == 1 and "run holds no config.yaml" in err
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/home/jane/data/x.h5", "/Users/jane/my data/x.h5", "/tmp/j@ne's/x.h5", "~/data/x.h5", "~jane/x.h5"),
+        *("../../home/x.h5", "runs/../../jane/x.h5", "../my data/jane/x.h5", "/root/x.h5"),
+    ],
+)
+def test_no_folder_of_this_machine_ships(path):
+    value = {
+        "dataset": {"path": path},
+        "command": shlex.join(["wm-plan", "--dataset", path, f"--record={path}", "--model", "runs/a b/model"]),
+        "notes": [f"the test episodes of {path} hold 54 / 60, see https://a.org/home/b and runs/slim/model"],
+    }
+    found = shipping._anywhere(value)
+    assert not re.search(r"/root|/tmp|/Users|~|\.\./|jane|j@ne|my data", str(found))
+    assert found == {
+        "dataset": {"path": "x.h5"},
+        "command": "wm-plan --dataset x.h5 --record=x.h5 --model 'runs/a b/model'",
+        "notes": ["the test episodes of x.h5 hold 54 / 60, see https://a.org/home/b and runs/slim/model"],
+    }
+
+
+def test_a_shipped_model_is_slimmed_with_its_settings(command, slim, tmp_path, monkeypatch):
+    pretend_unchanged(slim)
+    command(model.main, "ship", slim, "--zoo", "zoo")
+    monkeypatch.setattr(shipped, "ZOO", tmp_path / "zoo")
+    assert command(model.main, "slim", "two-room", "--out", "again")[0] == 0
+    assert (tmp_path / "again" / "config.yaml").read_text() == (tmp_path / "run" / "config.yaml").read_text()
 
 
 def test_without_a_run_the_shipped_model_plans(command, slim, tmp_path, monkeypatch):

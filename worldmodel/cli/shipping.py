@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+import yaml
 
 from worldmodel import shipped
 from worldmodel.cli import common
@@ -16,6 +19,7 @@ from worldmodel.files import read_json, replacing, write_json
 
 MOST_BYTES = 16 * 2**20  # of a model's weights
 FEWEST_PAIRS = 200
+FAR = r"(?<![\w.:/~-])(?:~[\w.-]*|(?:[\w.-]+/)*\.\.)?/(?:[^\s/]+/)*(?=[^\s/])"  # folders of a path from elsewhere
 
 
 def slim(path: Annotated[str, tyro.conf.Positional], out: str, dataset: str = "") -> None:
@@ -36,7 +40,9 @@ def slim(path: Annotated[str, tyro.conf.Positional], out: str, dataset: str = ""
 
     folder = model_folder(path)
     about = {name: x for name, x in read_about(folder).items() if name not in ("format", "worldmodel", "model")}
-    run = folder.parent
+    run = folder.parent if folder.name == "model" else folder
+    if not (run / "config.yaml").is_file():
+        raise BadFile(f"{run} holds no config.yaml: without the settings of its training, a model cannot ship")
     if "training" not in about and (minutes := saved_minutes(run)):  # trained before such things were noted
         about["training"] = {"minutes": minutes}
     if dataset:
@@ -47,8 +53,7 @@ def slim(path: Annotated[str, tyro.conf.Positional], out: str, dataset: str = ""
             about["dataset"] = known | learned_from(store) | {"path": known.get("path", dataset)}
     with replacing(out) as temporary:
         save_model(temporary / "model", for_planning(load_model(folder)), **about | {"precision": "bf16"})
-        if (run / "config.yaml").is_file():
-            shutil.copy(run / "config.yaml", temporary)
+        shutil.copy(run / "config.yaml", temporary)
     before, after = ((at / "model.safetensors").stat().st_size / 1e6 for at in (folder, Path(out) / "model"))
     print(f"{out}: {after:.1f} MB of weights instead of {before:.1f}")
     print(f"next: wm-plan --model {out}, with every protocol that the card is to show; then wm-model ship {out}")
@@ -76,15 +81,19 @@ def ship(path: Annotated[str, tyro.conf.Positional], zoo: str = "worldmodel/zoo"
         raise BadFile(
             f"{weights} has {weights.stat().st_size / 2**20:.1f} MiB, at most {MOST_BYTES / 2**20:.0f} may ship"
         )
-    results, now = {}, file_fingerprint(weights)
+    results, now, few = {}, file_fingerprint(weights), []
     for found in record.find(folder):
         values = read_json(found / record.RESULT)
-        if values["model"]["fingerprint"] == now:
-            results[found.name] = values
-        else:
+        if values["model"]["fingerprint"] != now:
             print(f"left out: {found} was measured of other weights")
+        elif values["n"] < FEWEST_PAIRS:
+            few.append(found.name)
+        else:
+            results[found.name] = values
+    if few:
+        print(f"left out, as they are of fewer than {FEWEST_PAIRS} pairs: {', '.join(few)}")
     main = f"{shipped.RULES}-{'prefix' if about['model'].get('prefix') else 'one-step'}"
-    if main not in results or results[main]["protocol"]["changed"] or results[main]["n"] < FEWEST_PAIRS:
+    if main not in results or results[main]["protocol"]["changed"]:
         lacks = f"{path} lacks evaluation/{main} of these weights on {FEWEST_PAIRS} pairs"
         raise BadFile(f"{lacks}: wm-plan --model {path} makes it")
     pairs = record.load_pairs(folder.parent / "evaluation" / main / record.PAIRS)
@@ -96,7 +105,8 @@ def ship(path: Annotated[str, tyro.conf.Positional], zoo: str = "worldmodel/zoo"
         shutil.copy(weights, temporary)
         record.save_pairs(temporary / shipped.PAIRS, pairs)
         write_json(temporary / "config.json", _anywhere(about))
-        (temporary / "config.yaml").write_text(_anywhere((folder.parent / "config.yaml").read_text()))
+        settings = yaml.safe_load((folder.parent / "config.yaml").read_text())
+        (temporary / "config.yaml").write_text(yaml.safe_dump(_anywhere(settings), sort_keys=False))
         for name, values in results.items():
             write_json(temporary / shipped.RESULTS / f"{name}.json", _anywhere(values))
         (temporary / shipped.CARD).write_text(card.render(temporary))
@@ -118,9 +128,34 @@ def write_card(path: Annotated[str, tyro.conf.Positional]) -> None:
 
 
 def _anywhere(value: Any) -> Any:
-    """The same without the folders of absolute paths, which mean nothing on another machine."""
-    if isinstance(value, dict):
-        return {name: _anywhere(x) for name, x in value.items()}
-    if isinstance(value, list):
-        return [_anywhere(x) for x in value]
-    return re.sub(r"(?<![\w./:])/(?:[\w.+-]+/)+", "", value) if isinstance(value, str) else value
+    """The same with bare names for paths that mean nothing on another machine: absolute, upwards, or of a home."""
+    whole = sorted(set(_paths(value)), key=len, reverse=True)
+
+    def near(x: Any) -> Any:
+        if isinstance(x, dict):
+            return {name: _command(y) if name == "command" and isinstance(y, str) else near(y) for name, y in x.items()}
+        if isinstance(x, list):
+            return [near(y) for y in x]
+        if isinstance(x, str):
+            for path in whole:
+                x = x.replace(path, Path(path).name)
+            return re.sub(FAR, "", x)
+        return x
+
+    return near(value)
+
+
+def _paths(value: Any) -> Iterator[str]:
+    """Values that are such a path as a whole and have a blank in it, so that a text does not tell where it ends."""
+    if isinstance(value, dict | list):
+        for x in value.values() if isinstance(value, dict) else value:
+            yield from _paths(x)
+    elif isinstance(value, str) and re.match(FAR, value) and re.search(r"\s", value):
+        yield value
+
+
+def _command(line: str) -> str:
+    """A command with bare names for such paths; each of its words is one."""
+    parted = (re.match("(--[^=]*=)?", word) for word in shlex.split(line))
+    words = ((found[0], found.string[found.end() :]) for found in parted if found)
+    return shlex.join(name + (Path(x).name if re.match(FAR, x) or ".." in Path(x).parts else x) for name, x in words)
