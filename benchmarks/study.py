@@ -19,6 +19,7 @@ from contextlib import redirect_stderr
 from dataclasses import asdict, dataclass
 from functools import partial
 from io import StringIO
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +91,15 @@ def plan(options: Options) -> tuple[list[Variant], list[Evaluation]]:
     if options.stage not in STAGES:
         raise UnknownName("--stage", options.stage, STAGES)
     usual = STAGES[options.stage]
-    for name, least in (("budget_minutes", 0), ("pairs", 1), ("jobs", 1)):
-        value = getattr(options, name)
-        if value < least or not value:
-            raise BadValue(f"--{name.replace('_', '-')}: expected {least or 'more than 0'}, got {value}")
+    if not 0 < options.budget_minutes < inf:
+        raise BadValue(f"--budget-minutes: expected a finite number above 0, got {options.budget_minutes}")
+    for name, numbers, least in (
+        ("--pairs", (options.pairs,), 1),
+        ("--jobs", (options.jobs,), 1),
+        ("--seeds", options.seeds, 0),
+    ):
+        if wrong := [number for number in numbers if number < least]:
+            raise BadValue(f"{name}: expected {least} or more, got {wrong[0]}")
     if unknown := [offset for offset in options.offsets if offset not in OFFSETS]:
         raise BadValue(f"--offsets: expected some of {', '.join(map(str, OFFSETS))}, got {unknown[0]}")
     with common.option("--tasks"):
@@ -147,12 +153,13 @@ def expected(study: Study, evaluations: Sequence[Evaluation], jobs: int) -> str:
         seconds += sum(best) / len(best) if best else 0
         untimed += not best
     lines = [
-        " ".join(str(x) for x in (t.task, t.name, "seed", t.seed, study.steps(t) or "steps not measured yet", t.flags))
+        f"{t.task} {t.name} seed {t.seed} {study.steps(t) or 'steps not measured yet'} {t.flags}".rstrip()
         for t in trainings
     ]
     lines.append(f"{len(trainings)} trainings and {len(left)} of {len(evaluations)} evaluations are left to do")
-    without = f", without {untimed} evaluations of which none is timed yet" if untimed else ""
-    return "\n".join([*lines, f"about {seconds / 3600 / jobs:.1f} hours, {jobs} side by side{without}"])
+    alone = " of training alone" if untimed == len(left) > 0 else ""
+    more = f"; to these come {untimed} evaluations of which none is timed yet" if untimed else ""
+    return "\n".join([*lines, f"about {seconds / 3600 / jobs:.1f} hours{alone}, {jobs} side by side{more}"])
 
 
 def run(options: Options, call: Call | None = None) -> None:

@@ -84,7 +84,9 @@ def test_both_stages_go_on_where_they_stopped_and_repeat_nothing(
 ) -> None:
     desk = Desk(monkeypatch)
     study.run(Options(**toy, dry_run=True), desk)
-    assert "3 trainings and 4 of 4 evaluations are left to do" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "3 trainings and 4 of 4 evaluations are left to do" in said and " \n" not in said
+    assert "about 0.0 hours of training alone, 1 side by side; to these come 4 evaluations of which none is" in said
     assert not desk.calls and not (tmp_path / "study").exists()
     desk.stop = 5  # between two evaluations
     with pytest.raises(KeyboardInterrupt):
@@ -245,8 +247,12 @@ def test_steps_are_timed_by_the_training_loop_in_turns(dataset: Path, monkeypatc
         ({"variants": ("contxt-1",)}, UnknownName, "unknown --variants 'contxt-1': did you mean 'context-1'"),
         ({"tasks": ("push",)}, BadValue, "--tasks: unknown environment 'push'"),
         ({"offsets": (30,)}, BadValue, "--offsets: expected some of 25, 50, 75, 100, got 30"),
-        ({"budget_minutes": 0.0}, BadValue, "--budget-minutes: expected more than 0, got 0.0"),
-        ({"jobs": 0}, BadValue, "--jobs: expected 1, got 0"),
+        ({"budget_minutes": 0.0}, BadValue, "--budget-minutes: expected a finite number above 0, got 0.0"),
+        ({"budget_minutes": float("nan")}, BadValue, "--budget-minutes: expected a finite number above 0, got nan"),
+        ({"budget_minutes": float("inf")}, BadValue, "--budget-minutes: expected a finite number above 0, got inf"),
+        ({"seeds": (0, -1)}, BadValue, "--seeds: expected 0 or more, got -1"),
+        ({"pairs": 0}, BadValue, "--pairs: expected 1 or more, got 0"),
+        ({"jobs": 0}, BadValue, "--jobs: expected 1 or more, got 0"),
     ],
 )
 def test_mistakes_are_one_line(options: dict[str, object], error: type[Exception], message: str) -> None:
