@@ -71,12 +71,13 @@ def model_folder(path: str | Path) -> Path:
     for folder in (path, path / "model"):
         if (folder / "config.json").is_file():
             return folder
+    shipped, name = models(), path.as_posix()
     if not path.exists():
-        shipped = models()
-        if path.as_posix() in shipped:
-            return shipped[path.as_posix()]
+        if name in shipped:
+            return shipped[name]
         raise BadFile(f"no such model or run folder: {path} (models ship for {', '.join(shipped) or 'no task'})")
-    raise BadFile(f"{path} holds no model (config.json and model.safetensors): is its training still running?")
+    hides = f" (this folder hides the model that ships for {name})" if name in shipped else ""
+    raise BadFile(f"{path} holds no model (config.json and model.safetensors): is its training still running?{hides}")
 
 
 def read_about(path: str | Path) -> dict[str, Any]:

@@ -29,6 +29,9 @@ def test_a_task_names_the_model_that_ships_for_it_where_there_is_no_such_folder(
     assert worldmodel.load("dmc/fish-swim").about["env"] == "dmc/fish-swim"
     with pytest.raises(BadFile, match=r"no such model or run folder: pusht \(models ship for dmc/fish-swim\)"):
         worldmodel.load("pusht")
+    Path("dmc/fish-swim").mkdir(parents=True)
+    with pytest.raises(BadFile, match=r"\(this folder hides the model that ships for dmc/fish-swim\)$"):
+        worldmodel.load("dmc/fish-swim")
     save_model("dmc/fish-swim/model", tiny_model(), env="mine")
     assert load_model("dmc/fish-swim").about["env"] == "mine"
 
