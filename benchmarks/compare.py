@@ -78,17 +78,9 @@ def compare(first: Record, second: Record) -> dict[str, Any]:
 def about(values: Mapping[str, Any]) -> dict[str, Any]:
     """What tells one evaluation from another."""
     told = (
-        "model",
-        "predictor",
-        "controller",
-        "planner",
-        "search",
-        "horizon",
-        "execute_steps",
-        "ms_per_plan",
-        "protocol",
+        "model", "predictor", "controller", "planner", "search", "horizon", "execute_steps", "ms_per_plan", "protocol",
         "command",
-    )
+    )  # fmt: skip
     return {name: values.get(name) for name in told}
 
 

@@ -18,19 +18,10 @@ from worldmodel.benchmarks.study_variants import BASELINES, DEFAULT
 from worldmodel.files import read_json
 
 KEPT = (
-    *("success", "n", "low", "high", "by_episode", "random", "noop", "replay", "hard", "solved_at_start"),
-    *(
-        "out_of_view",
-        "mean_steps_to_success",
-        "offset",
-        "budget",
-        "controller",
-        "predictor",
-        "horizon",
-        "execute_steps",
-    ),
-    *("ms_per_plan", "ms_one_plan", "cpu_ms_one_plan", "command", "hardware", "versions", "commit", "date"),
-)
+    "success", "n", "low", "high", "by_episode", "random", "noop", "replay", "hard", "solved_at_start", "out_of_view",
+    "mean_steps_to_success", "offset", "budget", "controller", "predictor", "horizon", "execute_steps", "ms_per_plan",
+    "ms_one_plan", "cpu_ms_one_plan", "command", "hardware", "versions", "commit", "date",
+)  # fmt: skip
 Cell = dict[str, Any]
 
 

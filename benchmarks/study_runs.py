@@ -19,11 +19,11 @@ from worldmodel.benchmarks.provenance import file_fingerprint
 from worldmodel.benchmarks.record import RESULT, load_pairs, save_pairs
 from worldmodel.benchmarks.rl_runs import require_same
 from worldmodel.benchmarks.study_variants import Variant
+from worldmodel.datasets.policies import usual_episodes
 from worldmodel.envs.registry import file_name
 from worldmodel.errors import BadFile
 from worldmodel.files import read_json, write_json
 
-EPISODES = {"two-room": 1000, "pusht": 1000, "dmc/reacher-qpos": 1000, "ogbench/cube-single": 200}
 DATA_SEED = 1
 NEVER = 10**9  # steps between validations: only the end is validated
 
@@ -69,8 +69,7 @@ class Study:
 
     def collecting(self, task: str) -> list[str]:
         """Arguments of wm-data that make them."""
-        number = EPISODES.get(task, 1000)
-        told = {"--env": task, "--episodes": number, "--seed": DATA_SEED, "--out": self.dataset(task)}
+        told = {"--env": task, "--episodes": usual_episodes(task), "--seed": DATA_SEED, "--out": self.dataset(task)}
         return ["collect", *(str(x) for pair in told.items() for x in pair)]
 
     def require_data(self, task: str) -> str:
