@@ -34,7 +34,7 @@ class Pusher:
     """Pushes through random points of the outline, mostly along the normal there.
 
     The pace is that of the published demonstrations (2411.04983): there actions have a standard deviation of 0.20 and
-    the agent moves with one of 75 px/s along either axis.
+    the agent moves with one of 75 px/s along either axis; here, over 2,400 episodes, with 0.20 and 76 px/s.
     """
 
     name = "pusher"
@@ -128,8 +128,9 @@ class Pusher:
 class GoalPusher(Pusher):
     """Pushes the block to a random pose, by the pushes that bring it nearest; then to another.
 
-    It always looks at the same points of the outline and takes the best, so that the push follows from where the block
-    is and has to be: what can be imitated.
+    Except for its strolls it looks at the same points of the outline and takes the best that can be reached, so that
+    the push follows from where the block is and has to be: what can be imitated. Where none of these will do it pushes
+    at random, as `Pusher`.
     """
 
     name = "goal-pusher"

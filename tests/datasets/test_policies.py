@@ -59,6 +59,15 @@ def test_pusht_windows_are_worth_learning_from(kind: type) -> None:
     assert in_view.mean() > 0.9
 
 
+def test_pushers_have_the_pace_of_the_published_demonstrations() -> None:
+    """Actions with a standard deviation of 0.20, the agent with one of 75 px/s, along either axis."""
+    episodes = [played("pusht", kind) for kind in (pushing.Pusher, pushing.GoalPusher)]
+    actions = np.concatenate([actions for _, actions in episodes])
+    speeds = np.concatenate([np.diff(states[..., :2], axis=1) for states, _ in episodes]) / 0.1  # px/s
+    assert (actions.std((0, 1)) > 0.17).all() and (actions.std((0, 1)) < 0.24).all()
+    assert (speeds.std((0, 1)) > 65).all() and (speeds.std((0, 1)) < 88).all()
+
+
 @pytest.mark.parametrize("kind", [pushing.Pusher, pushing.GoalPusher])
 def test_pushers_go_round_the_block_without_touching_it(kind: type) -> None:
     task, behaviour = registry.make("pusht", image_size=8).unwrapped, kind()
