@@ -1,4 +1,4 @@
-"""The model card of a shipped model: Markdown, with every number read from the JSON files beside it."""
+"""The model card of a shipped model: Markdown, with every number read from the files beside it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def render(folder: Path) -> str:
         f"A world model of `{env}`. Success: {_rate(main)} held-out pairs by {main['protocol']['shown']}. "
         f"It ships with worldmodel: `wm-plan --env {env}` plans with it where there is no run of your own, and "
         f'`worldmodel.load("{env}")` loads it.',
-        "Everything below is read from the JSON files in this folder, which `wm-model card` does again.",
+        "Everything below is read from the files in this folder, which `wm-model card` does again.",
         "## Model",
         _table(("", ""), _model(folder, about)),
         "## Data",
@@ -83,7 +83,8 @@ def _training(folder: Path, about: Mapping[str, Any], env: str) -> Iterator[tupl
     config, training = read_config(folder / "config.yaml"), about.get("training") or {}
     if "command" in training:
         yield "command", f"`{training['command']}`"
-    yield "settings", f"`wm-train --config worldmodel/zoo/{file_name(env)}/config.yaml` trains with all of them again"
+    again = f"wm-train --config worldmodel/zoo/{file_name(env)}/config.yaml --steps {about['steps']}"
+    yield "settings", f"`{again}` trains again with the same settings, for as many steps"
     further = f", continued from step {config.begin}" if config.begin else ""
     yield "steps", f"{about['steps']:,} of batch {config.train.batch}{further}; seed {about['seed']}"
     yield "minutes", f"{training['minutes']:.1f}" if "minutes" in training else NOT_NOTED

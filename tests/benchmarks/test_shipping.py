@@ -72,6 +72,7 @@ def test_what_ships_is_what_was_judged(command, slim, tmp_path):
     data = read_about(folder)["dataset"]
     assert (data["episodes"], data["rows"]) == (6, 366) and "6 with 366 rows" in text and data["fingerprint"] in text
     assert result["manifest"]["sha256"][:12] in text and "| steps | 7 of batch 144; seed 0 |" in text
+    assert "`wm-train --config worldmodel/zoo/two-room/config.yaml --steps 7` trains again with the same" in text
     assert str(tmp_path) not in "".join(p.read_text() for p in folder.rglob("*.json"))
 
     (folder / "README.md").write_text("")

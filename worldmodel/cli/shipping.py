@@ -115,7 +115,7 @@ def ship(path: Annotated[str, tyro.conf.Positional], zoo: str = "worldmodel/zoo"
 
 
 def write_card(path: Annotated[str, tyro.conf.Positional]) -> None:
-    """Write the model card of a folder of the zoo anew, from the JSON files in it.
+    """Write the model card of a folder of the zoo anew, from the files in it.
 
     Args:
         path: Folder of the zoo.
