@@ -8,9 +8,9 @@ ARRIVALS = (5, 8, 16, 32)  # model steps at which a long plan may arrive
 def arrival_steps(horizon: int, goal_steps: int | None) -> tuple[int, ...]:
     """Choose when a plan may arrive; empty means at its last step only.
 
-    A horizon within the way to the goal aims at its last step. A longer one must not hurt, so it may arrive when the way
-    is over or earlier, and not later than after twice the way: the farther a prediction, the more often it only seems to
-    arrive, and who may always arrive later never does. When the way is unknown, any of the times will do.
+    A horizon within the way to the goal aims at its last step. A longer one must not hurt, so it may arrive when the
+    way is over or earlier, and not later than after twice the way: the farther a prediction, the more often it only
+    seems to arrive, and who may always arrive later never does. When the way is unknown, any of the times will do.
 
     Args:
         horizon: H.
