@@ -76,7 +76,8 @@ def chosen(config: AgentConfig, model: WorldModel, proposes: bool, reads_goal: b
 
 
 def reflex_of(model: WorldModel, search: SearchConfig, alone: bool) -> Reflex:
-    """The model's reflex: its own plan for one that acts alone, else as many as leave candidates to the search.
+    """The model's reflex: its own plan for one that acts alone, else as many as leave candidates to the search,
+    and one to the rest of the last plan.
 
     Raises:
         BadValue: the search has a single candidate.
@@ -85,7 +86,7 @@ def reflex_of(model: WorldModel, search: SearchConfig, alone: bool) -> Reflex:
     free = search.candidates - int(getattr(search, "kept", 0)) - 1
     if not alone and free < 1:
         raise BadValue(f"candidates: {search.candidates} have no room for the reflex's plan; expected 2 or more")
-    return Reflex(policy=model.reflex, count=1 if alone else min(COUNT, free))
+    return Reflex(policy=model.reflex, count=1 if alone else min(COUNT, max(1, free - 1)))
 
 
 def steps_left(passed: Sequence[int], offset: int | None, action_block: int, like: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ from worldmodel.precision import native_bf16
 if TYPE_CHECKING:
     from worldmodel.model import WorldModel
 
+PATIENCE = 0.9  # how much of a search's time is still believed after each plan for which there was none
 TAIL_MS = 0.5  # what comes after the search: units, bounds, the way to the host
 
 
@@ -77,7 +78,8 @@ class Replanner:
         self.bf16 = config.precision != "fp32" and (config.precision == "bf16" or _prefers_bf16(model.device))
         self.bounds = actions.bounds(model)
         self.stats = Stats()
-        self._iteration = 0.0  # seconds that the quickest search took for one; 0 before the first
+        self._least = 0.0  # seconds that the quickest search took until its first iteration, a row; 0 before one
+        self._hope = 1.0  # share of them that the next one may take; after every plan without a search it is less
 
     @property
     def reads_goal(self) -> bool:
@@ -137,26 +139,32 @@ class Replanner:
         clock, H = Clock(z_goal.device, until), self.config.horizon
         generators = [row.noise(self.config.seed, z_goal.device) for row in rows]
         context = Context(torch.stack([row.z for row in rows]), torch.stack([row.actions for row in rows]))
-        own = self._guided(rows, context, z_goal, objective, generators)
-        if self.controller == "reflex" or (self.controller == "both" and not clock.has(self._iteration)):
+        in_time = self.controller != "both" or clock.has(self._hope * self._least * len(rows))
+        alone = self.controller == "reflex" or not in_time
+        own = self._guided(rows, context, z_goal, objective, generators, alone)
+        if alone:
             assert own is not None
+            self._hope *= PATIENCE
             self.stats.solves.append(clock.stats(own.new_empty(0, len(rows))))
             self.stats.reflexes += len(rows)
             return self._queued(rows, own[:, 0], None)
         fresh = torch.zeros(H, len(self.model.low), device=z_goal.device)
         start = torch.stack([self._left_over(row.plan, row.passed, fresh) for row in rows])
-        tried = []
+        tried, most = [], self.planner.config.candidates - 1  # one is the search's own
         if self.config.warm_start and rows[0].elites is not None:
             tried.append(torch.stack([self._left_over(row.elites, row.passed, fresh) for row in rows]))
         if own is not None and self.guide is not None:
             tried.append(own)
-            start = own[:, 0] if self.guide.start else start
+            rest, start = start, own[:, 0] if self.guide.start else start
+            if self.guide.start and self.config.warm_start and sum(x.shape[1] for x in tried) < most:
+                tried.append(rest[:, None])
         cost = Cost(self.predictor, objective, context, z_goal, self.config.chunk)
         proposals = torch.cat(tried, dim=1) if tried else None
+        before = clock.passed()
         plan = self.planner.solve(cost, start, generators, proposals, until)
         self.stats.solves.append(plan.stats)
-        taken = plan.stats.milliseconds / plan.stats.iterations / 1000
-        self._iteration = min(self._iteration or taken, taken)
+        taken = (before + plan.stats.milliseconds / plan.stats.iterations / 1000) / len(rows)
+        self._least, self._hope = min(self._least or taken, taken), 1.0
         return self._queued(rows, plan.actions, plan.elites)
 
     def _guided(
@@ -166,15 +174,20 @@ class Replanner:
         z_goal: Tensor,
         objective: Objective,
         generators: list[torch.Generator],
+        alone: bool,
     ) -> Tensor | None:
-        """What the reflex or the user's policy would do (B, M, steps, A), its own plan first; None without either."""
+        """What the reflex or the user's policy would do (B, M, steps, A), its own plan first; None without either.
+
+        Where it acts alone, that one is all.
+        """
         if self.guide is None:
             return None
+        guide = replace(self.guide, count=1) if alone else self.guide
         goal = z_goal if getattr(objective, "reads_goal", True) else None
         block = self.model.config.action_block
         left = steps_left([row.steps for row in rows], self.config.goal_offset, block, z_goal)
         steps = self.execute_steps if self.controller == "reflex" else self.config.horizon
-        return self.guide.plans(self.model, self.predictor, context, goal, steps, self.bounds, generators, left)
+        return guide.plans(self.model, self.predictor, context, goal, steps, self.bounds, generators, left)
 
     def _queued(self, rows: list[Row], plans: Tensor, elites: Tensor | None) -> list[Row]:
         """Rows that execute the first R steps of plans (B, ..., A) from now on."""

@@ -176,10 +176,14 @@ class Clock:
         self._wait()
         return time.perf_counter() + SAFETY * seconds <= self.until
 
+    def passed(self) -> float:
+        """Seconds so far."""
+        return time.perf_counter() - self.begun
+
     def stats(self, curve: Tensor) -> PlannerStats:
         """Wait for the plan and say what it took; the best costs (iterations, B) are the caller's."""
         self._wait()
-        taken = 1000 * (time.perf_counter() - self.begun)
+        taken = 1000 * self.passed()
         return PlannerStats(iterations=len(curve), milliseconds=taken, peak_mb=self._peak_mb(), curve=curve.cpu())
 
     def _wait(self) -> None:

@@ -123,7 +123,7 @@ def test_further_blocks_are_those_of_where_the_first_ones_lead(seen):
 
 def test_how_far_goals_are():
     like = torch.zeros(1)
-    assert steps_left([0, 5, 15, 99], 25, 5, like).tolist() == [5.0, 4.0, 2.0, reflex.LEAST]
+    assert steps_left([0, 5, 15, 25, 40], 25, 5, like).tolist() == [5.0, 4.0, 2.0, 5.0, 2.0]  # the same time again
     assert steps_left([0, 99], None, 5, like).tolist() == [reflex.UNKNOWN] * 2
 
 
@@ -134,7 +134,7 @@ def test_both_begins_with_the_reflexs_plan_and_is_no_worse(planner):
     seen = watched(agent)
     agent.predict({"pixels": SHOWN[0], "goal": SHOWN[1]})
     cost_fn, start, proposals, plan = seen[0]
-    assert proposals.shape == (5, COUNT, 5, 6) and torch.equal(start, proposals[:, 0])
+    assert proposals.shape == (5, COUNT + 1, 5, 6) and torch.equal(start, proposals[:, 0])
     alone = make(model, controller="reflex", execute_steps=5)
     _, state = alone.predict({"pixels": SHOWN[0], "goal": SHOWN[1]})
     assert torch.equal(torch.stack([row.plan for row in state.rows]), start)
@@ -143,7 +143,7 @@ def test_both_begins_with_the_reflexs_plan_and_is_no_worse(planner):
     assert agent.stats.reflexes == 0
 
 
-@pytest.mark.parametrize(("candidates", "proposed"), [(2, 1), (16, 15), (300, COUNT)])
+@pytest.mark.parametrize(("candidates", "proposed"), [(2, 1), (16, 15), (300, COUNT + 1)])
 def test_candidates_are_left_to_the_search(candidates, proposed):
     agent = make(knowing(), controller="both", candidates=candidates, elites=1)
     seen = watched(agent)
@@ -199,6 +199,42 @@ def test_where_there_is_no_time_for_the_search_the_reflex_acts(monkeypatch):
         make(knowing(Slow, now), deadline_ms=10, **options)
     quick = make(knowing(Slow, now), deadline_ms=10, **options | {"controller": "reflex", "execute_steps": 1})
     assert quick.stats.plans == 0  # it predicts nothing
+
+
+def test_after_one_slow_search_others_are_tried_again(monkeypatch):
+    now, woken = [0.0], []
+
+    class Hiccup(Slow):
+        def arrivals(self, *arguments):
+            now[0] += 0.0 if woken else 1.0  # as a first plan may take
+            woken.append(True)
+            return super().arrivals(*arguments)
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    options = dict(horizon=2, execute_steps=2, controller="both", goal_offset=6)
+    agent, state = make(knowing(Hiccup, now), deadline_ms=150, **options), None
+    for _ in range(6 * 30):
+        _, state = agent.predict(observe([(0, 0)], GOAL), state)
+    searched = [solve.iterations > 0 for solve in agent.stats.solves]
+    assert searched == sorted(searched) and 0 < sum(not one for one in searched) < 25
+    before = agent.stats.reflexes
+    agent.predict(observe([(0, 0)] * 4, GOAL))  # a search takes as long for all of them together, which is not known
+    assert agent.stats.reflexes == before + 4
+
+
+def test_both_tries_what_is_left_of_the_last_plan():
+    agent = make(knowing(), controller="both", execute_steps=2)
+    seen, state = watched(agent), None
+    for _ in range(7):  # F = 3: plans at 0 and 6
+        _, state = agent.predict(observe([(0, 0), (1, 2)], GOAL), state)
+    (*_, first, plan), (_, start, second, _) = seen
+    assert not first[:, -1].any()  # there is none before the first
+    torch.testing.assert_close(second[:, -1, :3], plan.actions[:, 2:])
+    assert not second[:, -1, 3:].any() and torch.equal(start, second[:, 0])
+    cold = make(knowing(), controller="both", execute_steps=2, warm_start=False)
+    seen = watched(cold)
+    cold.predict(observe([(0, 0)], GOAL))
+    assert seen[0][2].shape[1] == 14
 
 
 def test_agents_travel(tmp_path):
