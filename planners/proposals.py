@@ -36,7 +36,7 @@ class Proposal:
             policy or algorithm of Stable-Baselines3 that was trained on latents, with the goals' behind them or not.
         count: M, which must leave at least one candidate to the planner.
         std: standard deviation of the noise, normalised action units.
-        start: whether the search also starts from the policy's own plan, and not from the rest of its last one.
+        start: whether the search also starts from the policy's own plan, and only tries the rest of its last one.
 
     Raises:
         BadValue: no policy, or a number out of range.

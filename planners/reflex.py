@@ -76,8 +76,9 @@ def chosen(config: AgentConfig, model: WorldModel, proposes: bool, reads_goal: b
 
 
 def reflex_of(model: WorldModel, search: SearchConfig, alone: bool) -> Reflex:
-    """The model's reflex: its own plan for one that acts alone, else as many as leave candidates to the search,
-    and one to the rest of the last plan.
+    """The model's reflex: its own plan for one that acts alone, else as many as leave room in a search.
+
+    That is, a candidate to the search, and where possible one to the rest of the last plan.
 
     Raises:
         BadValue: the search has a single candidate.

@@ -139,7 +139,9 @@ class Controller:
         self.goal, self._goal_number, self._due = copy(goal), self._goal_number + 1, self._time + 1
 
     def tick(self, pixels: Array, passed: int = 1) -> Array:
-        """Return the action (a,) for now, at once; only the very first one waits for its plan, or the reflex's.
+        """Return the action (a,) for now, at once; only the very first one waits for its plan.
+
+        A model with a reflex acts by it until there is a plan, so that not even the first one waits.
 
         Args:
             pixels: the newest picture, uint8 (S, S, 3).

@@ -154,7 +154,7 @@ def test_the_search_may_start_from_the_policys_own_plan():
     agent, seen = watched("cem", Proposal(policy=perfect, start=True))
     agent.predict(observe([(0, 0)], GOAL))
     _, start, proposals, _ = seen[0]
-    assert torch.equal(start, proposals[:, 0]) and proposals.shape[1] == 8
+    assert torch.equal(start, proposals[:, 0]) and proposals.shape[1] == 8 + 1  # and the rest of its last one
 
 
 def test_elites_that_are_handed_over_are_tried_as_well():
