@@ -62,8 +62,8 @@ def _curves(same_task: Sequence[Run], runs: Sequence[Run], value: str, low: str,
             y=_finite(one[value]),
             low=_finite(one[low]),
             high=_finite(one[high]),
-            look=run.look(name),
-            dash=run.look(name) % 2,
+            look=run.look(name)[0],
+            dash=run.look(name)[1],
         )
         for run in same_task
         for name, one in run.found["openloop"]["predictors"].items()

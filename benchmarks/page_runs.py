@@ -10,6 +10,7 @@ from typing import Any
 
 from worldmodel.benchmarks.provenance import file_fingerprint
 from worldmodel.benchmarks.record import Record, find
+from worldmodel.benchmarks.report import acting
 from worldmodel.errors import BadFile
 from worldmodel.files import read_json
 
@@ -19,6 +20,7 @@ FLOORS = {  # what a policy is compared with, in a reader's words
     "noop": "doing nothing",
     "replay": "demonstration replayed",
 }
+ACTING = ("prefix", "one-step", "reflex", "reflex and prefix", "reflex and one-step")  # who, as `who` says it
 OTHER = "of other weights"  # what was measured before the model was trained again
 
 
@@ -49,13 +51,14 @@ class Run:
         """Whether something was measured of the weights that are there now, as far as that is known."""
         return is_current(values, self.weights)
 
-    def look(self, predictor: str) -> int:
-        """Colour and mark of a predictor's curves on the whole page."""
-        return 2 * self.number + (predictor != "prefix")
+    def look(self, name: str) -> tuple[int, int]:
+        """Colour and mark of the curves of a predictor, or of who acts, on the whole page; and their dash."""
+        place = ACTING.index(name)
+        return len(ACTING) * self.number + place, place
 
-    def called(self, predictor: str, runs: Sequence[Run]) -> str:
-        """What its curves are called."""
-        return f"{predictor} predictor" if len(runs) == 1 else f"{self.name}, {predictor}"
+    def called(self, name: str, runs: Sequence[Run]) -> str:
+        """What they are called."""
+        return f"{name}{'' if name == 'reflex' else ' predictor'}" if len(runs) == 1 else f"{self.name}, {name}"
 
 
 def read_runs(folders: Sequence[Path]) -> tuple[Run, ...]:
@@ -102,7 +105,7 @@ def _name(folder: Path, folders: Sequence[Path]) -> str:
     return path.name if len(same) == 1 else f"{path.parent.name}/{path.name}"
 
 
-def _standard(values: Mapping[str, Any]) -> tuple[bool, float, str, bool, bool]:
+def _standard(values: Mapping[str, Any]) -> tuple[bool, float, str, bool, int]:
     """What sorts evaluations: the standard protocol's first, then nearer goals."""
     protocol, offset = values["protocol"], values["offset"]
     far = math.inf if offset is None else offset
@@ -111,8 +114,13 @@ def _standard(values: Mapping[str, Any]) -> tuple[bool, float, str, bool, bool]:
         far,
         protocol["name"],
         bool(protocol["changed"]),
-        values["predictor"] != "prefix",
+        ACTING.index(who(values)),
     )
+
+
+def who(values: Mapping[str, Any]) -> str:
+    """Who acted in an evaluation, one of ``ACTING``."""
+    return acting(values).removesuffix(" predictor")
 
 
 def by_task(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
@@ -122,12 +130,11 @@ def by_task(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
 
 
 def evaluations(runs: Sequence[Run]) -> list[tuple[str, Run, Record]]:
-    """Every evaluation with what it is called: its protocol, the predictor, and the run if there are several."""
+    """Every evaluation with what it is called: its protocol, who acted, and the run if there are several."""
     named = []
     for run in runs:
         for folder, record in run.records.items():
-            predictor = record.values["predictor"]
-            name = f"{folder.removesuffix(f'-{predictor}')}, {predictor}"
+            name = f"{folder.removesuffix('-' + record.values['predictor'])}, {who(record.values)}"
             name += "" if run.current(record.values) else f" ({OTHER})"
             named.append((name if len(runs) == 1 else f"{run.name}: {name}", run, record))
     return named

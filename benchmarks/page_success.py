@@ -23,9 +23,10 @@ from worldmodel.benchmarks.page_runs import (
     p_value,
     percent,
     simulator,
+    who,
 )
 from worldmodel.benchmarks.record import Record
-from worldmodel.benchmarks.report import acting, proportion
+from worldmodel.benchmarks.report import proportion
 
 NONE = "–"  # a cell without a number
 DISTANCES = ("lewm-25", "offset-50", "offset-75", "offset-100")  # protocols that differ by the distance of the goal
@@ -139,16 +140,16 @@ def _offsets(begin: str, same_task: Sequence[Run], runs: Sequence[Run]) -> Html 
     for run in same_task:
         found: dict[str, dict[int, Mapping[str, Any]]] = {}
         for record in run.records.values():
-            protocol, same = record.values["protocol"], found.setdefault(acting(record.values), {})
+            protocol, same = record.values["protocol"], found.setdefault(who(record.values), {})
             standard = protocol["name"] in DISTANCES and set(protocol["changed"]) <= {"pairs", "seed"}
             if standard and run.current(record.values):
                 same.setdefault(record.values["offset"], record.values)
-        for who, at in found.items():
-            x, look = sorted(at), run.look(who.removesuffix(" predictor"))
+        for acted, at in found.items():
+            x, (look, dash) = sorted(at), run.look(acted)
             if len(x) > 1:
                 y, low, high = ([100 * at[offset][key] for offset in x] for key in ("success", "low", "high"))
-                name = who if len(runs) == 1 else f"{run.name}, {who.removesuffix(' predictor')}"
-                series.append(Series(name=name, x=x, y=y, low=low, high=high, look=look, dash=look % 2))
+                name = run.called(acted, runs)
+                series.append(Series(name=name, x=x, y=y, low=low, high=high, look=look, dash=dash))
                 blocks |= {at[offset]["action_block"] for offset in x}
     if not series:
         return None

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tests.benchmarks.diagnosed import diagnose
-from worldmodel.benchmarks import page, page_films
+from worldmodel.benchmarks import page, page_films, page_runs
+from worldmodel.benchmarks.chart_parts import COLOURS
 from worldmodel.benchmarks.page_films import FAILURES, SUCCESSES, choose, films
 from worldmodel.benchmarks.page_runs import evaluations, read_runs
 from worldmodel.benchmarks.record import Record, find
@@ -167,6 +168,17 @@ def test_reasons_are_shown_of_the_same_pairs_only(run):
     values["executed"][main_result(run).parent.name]["manifest"] = {"sha256": "0" * 64}
     write_json(geometry, values)
     assert "Wrong model:" not in films(read_runs([run]))
+
+
+def test_a_search_from_the_reflexs_plan_is_called_so(run):
+    for path in find(run):
+        write_json(path / "result.json", read_json(path / "result.json") | {"controller": "both"})
+    (one,) = read_runs([run])
+    words = Reader(page.render([one])).words
+    assert "lewm-25, reflex and prefix" in words and "lewm-25, reflex and one-step" in words
+    assert "lewm-25, prefix" not in words
+    looks = [one.look(name)[0] for name in page_runs.ACTING]
+    assert len({look % COLOURS for look in looks}) == len(looks)
 
 
 def test_official_pairs_are_called_so_and_have_no_interval_by_episodes(run):
