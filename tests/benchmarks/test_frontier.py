@@ -76,14 +76,14 @@ def test_controllers_side_by_side(run, tmp_path, dataset):
     assert (code, err) == (0, "") and "ms an action" in out
     found = json.loads(Path("f.json").read_text())["settings"]
     assert [one["setting"] for one in found] == [
-        "cem controller=reflex",
         "cem candidates=20 iterations=1 controller=search",
+        "cem controller=reflex",
         "cem candidates=20 iterations=1 controller=both",
     ]
-    assert [one["controller"] for one in found] == ["reflex", "search", "both"]
-    assert [one["iterations"] for one in found] == [0, 1, 1]
-    assert found[0]["reflexes"] == found[0]["plans"] > 0 == found[2]["reflexes"]
-    assert found[0]["ms_per_action"] == pytest.approx(found[0]["mean_ms"] / 3)  # R = 1, F = 3
+    assert [one["controller"] for one in found] == ["search", "reflex", "both"]
+    assert [one["iterations"] for one in found] == [1, 0, 1]
+    assert found[1]["reflexes"] == found[1]["plans"] > 0 == found[2]["reflexes"]
+    assert found[1]["ms_per_action"] == pytest.approx(found[1]["mean_ms"] / 3)  # R = 1, F = 3
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,7 @@ def test_controllers_side_by_side(run, tmp_path, dataset):
         (("--budgets", "5x1"), "--budgets: setting 'cem candidates=5 iterations=1': elites: 10 cannot be kept"),
         (("--controllers", "reflexx"), "--controllers: unknown controller 'reflexx': did you mean 'reflex'"),
         (("--controllers", "both"), "controller: both takes a model with a reflex"),
+        (("--controllers", "reflex", "--planners", "icem"), "--planners: have no effect on --controllers reflex"),
         (("--budgets",), "--budgets: expected at least one"),
         (("--json", "run"), "--json: run is a folder"),
         (("--json", "run/model/config.json/f.json"), "--json: run/model/config.json/f.json cannot be written"),

@@ -238,7 +238,8 @@ def test_ctrl_c_while_planning(command, monkeypatch):
 @pytest.mark.parametrize("controller", ["reflex", "both"])
 def test_a_reflex_is_named_in_table_numbers_and_folder(command, workplace, tmp_path, controller):
     told = ("--model", "others/heads", "--episodes", 4, "--offset", 10, "--no-video", "--controller", controller)
-    code, out, err = command(plan.main, *told, "--json", tmp_path / "a.json", *QUICK, "--execute-steps", 2)
+    searched = () if controller == "reflex" else QUICK
+    code, out, err = command(plan.main, *told, "--json", tmp_path / "a.json", *searched, "--execute-steps", 2)
     assert (code, err) == (0, "")
     lines = {" ".join(line.split()) for line in out.splitlines()}
     values = json.loads((tmp_path / "a.json").read_text())
@@ -257,5 +258,8 @@ def test_a_model_without_a_reflex_says_how_to_get_one(command):
     code, _, err = command(plan.main, "--controller", "reflex")
     assert code == 2 and err.count("\n") == 1
     assert err.startswith("wm-plan: --controller: reflex takes a model with a reflex") and "--heads reflex" in err
+    for option in (("--planner", "icem"), ("--iterations", 3)):
+        code, _, err = command(plan.main, "--controller", "reflex", *option)
+        assert code == 2 and f"{option[0]}: has no effect on --controller reflex, which searches nothing" in err
     code, _, err = command(plan.main, "--controller", "reflxe")
     assert code == 2 and "--controller: unknown controller 'reflxe': did you mean 'reflex'" in err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -121,18 +122,15 @@ def _settings(options: Frontier) -> list[Setting]:
         if name not in CONTROLLERS:
             with common.option("--controllers"):
                 raise UnknownName("controller", name, CONTROLLERS)
-    if "reflex" in options.controllers:
-        lines.append(("--controllers", "cem controller=reflex"))
-    acting = [f" controller={name}" for name in options.controllers if name != "reflex"]
-    for planner in options.planners or (() if options.settings else ("cem",)):
-        with common.option("--planners"):
-            config_class(planner)
-        for budget in options.budgets:
-            match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", budget)
-            if not match:
-                raise BadValue(f"--budgets: expected CANDIDATESxITERATIONS such as 300x10, got {budget!r}")
-            line = f"{planner} candidates={match[1]} iterations={match[2]}"
-            lines += [("--budgets", line + who) for who in acting or ([] if options.controllers else [""])]
+    if set(options.controllers) == {"reflex"} and options.planners:
+        raise BadValue("--planners: have no effect on --controllers reflex, which searches nothing")
+    searches = list(_searches(options))
+    for who in options.controllers:
+        if who == "reflex":
+            lines.append(("--controllers", "cem controller=reflex"))
+        else:
+            lines += [("--budgets", f"{line} controller={who}") for line in searches]
+    lines = lines if options.controllers else [("--budgets", line) for line in searches]
     if not options.budgets:
         raise BadValue("--budgets: expected at least one")
     base = {"predictor": options.predictor, "horizon": options.horizon, "seed": options.seed}
@@ -141,3 +139,15 @@ def _settings(options: Frontier) -> list[Setting]:
         with common.option(name):
             settings.append(parse(line, FLAGS, **base, goal_offset=options.offset))
     return settings
+
+
+def _searches(options: Frontier) -> Iterator[str]:
+    """Every planner with every budget."""
+    for planner in options.planners or (() if options.settings else ("cem",)):
+        with common.option("--planners"):
+            config_class(planner)
+        for budget in options.budgets:
+            match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", budget)
+            if not match:
+                raise BadValue(f"--budgets: expected CANDIDATESxITERATIONS such as 300x10, got {budget!r}")
+            yield f"{planner} candidates={match[1]} iterations={match[2]}"

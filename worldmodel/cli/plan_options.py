@@ -26,6 +26,7 @@ NAMES = (
     "deadline_ms",
     "seed",
 )
+SEARCHING = ("candidates", "elites", "iterations")  # of a search, besides its planner
 DRAWING = ("episodes", "offset", "variation", "split", "dataset")  # how pairs are drawn
 FLAGS = {name: f"--{name.replace('_', '-')}" for name in (*NAMES, "predictor")} | {"goal_offset": "--offset"}
 WATCHED = 9  # rollouts in the video
@@ -113,6 +114,10 @@ def check(options: Options) -> dict[str, Any]:
         if getattr(options, name) not in choices:
             with common.option(f"--{name}"):
                 raise UnknownName(name, getattr(options, name), choices)
+    if options.controller == "reflex":
+        for name in ("planner", *SEARCHING):
+            if getattr(options, name) != getattr(Options, name):
+                raise BadValue(f"--{name}: has no effect on --controller reflex, which searches nothing")
     chosen = {name: value for name in NAMES if (value := getattr(options, name)) is not None}
     for name in chosen:
         if name not in known:
