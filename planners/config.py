@@ -233,7 +233,7 @@ class AgentConfig(ObjectiveConfig):
     planner: str = "cem"  # a name in planners/registry.py
     predictor: str = "auto"  # one-step | prefix | auto (prefix when the model has it)
     horizon: int = 5  # H, model steps planned ahead
-    execute_steps: int | None = None  # R, executed before replanning, at most H; None: 5; 1 for reward and reflex
+    execute_steps: int | None = None  # R, executed before replanning, at most H; None: 5; 1 for reward, reflex, both
     goal_offset: int | None = None  # environment steps to the goal, where known; a longer H reads several arrivals
     warm_start: bool = True  # start from what the last plan left over; False: from the mean action
     seed: int = 0  # of the search noise, together with the numbers of the episode and the plan
@@ -261,7 +261,7 @@ class AgentConfig(ObjectiveConfig):
     @property
     def steps_executed(self) -> int:
         """R, model steps executed of a plan; the whole plan when it is shorter."""
-        usual = 1 if self.controller == "reflex" else OBJECTIVES[self.objective]
+        usual = 1 if self.controller in ("reflex", "both") else OBJECTIVES[self.objective]
         return min(usual if self.execute_steps is None else self.execute_steps, self.horizon)
 
     def predictor_of(self, names: Sequence[str]) -> str:

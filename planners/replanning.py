@@ -72,6 +72,8 @@ class Replanner:
         self.own_objective = None if objective is None else as_objective(objective, model)
         self.objective = self._objective(0)  # of the first plan
         self.controller = chosen(config, model, proposal is not None, self.reads_goal)
+        self.config = config = replace(config, controller=self.controller)  # which decides how much is executed
+        self.objective = self._objective(0)
         if self.controller != "search" and proposal is None:
             self.guide = reflex_of(model, planner.config, alone=self.controller == "reflex")
         self.execute_steps = config.steps_executed

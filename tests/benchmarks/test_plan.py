@@ -32,14 +32,14 @@ def test_plan_prints_a_table_and_writes_numbers_and_video(command, workplace, tm
     assert (dict(os.environ), torch.get_num_threads()) == (before, threads)
     for text in ("success", "goal behind the wall", "random policy", "no-op policy", "action replay", "ms per plan"):
         assert text in out
-    assert "8 model steps = 40 environment steps, 2 jumps composed, judged at 2" in out
+    assert "8 model steps = 40 environment steps, one jump, judged at 2" in out
     assert "100.0 %" in out and "the ceiling" in out
     assert f"numbers: {file}" in out and "video: runs/two-room/plan.mp4" in out
     assert (workplace / "runs" / "two-room" / "plan.mp4").stat().st_size > 1000
 
     values = json.loads(file.read_text())
     assert set(KEYS.split()) <= set(values)
-    assert (values["env"], values["predictor"], values["horizon"], values["jumps"]) == ("two-room", "prefix", 8, 2)
+    assert (values["env"], values["predictor"], values["horizon"], values["jumps"]) == ("two-room", "prefix", 8, 1)
     assert (values["n"], values["offset"], values["budget"]) == (6, 10, 20)
     assert (values["replay"], values["noop"]) == (1.0, 0.0)
     assert values["low"] <= values["success"] <= values["high"]

@@ -82,7 +82,7 @@ class Options:
     """Further options of the planner and the agent, such as correlation=0 decay=1.25; docs/planning.md has them."""
     deadline_ms: Annotated[float | None, text("MS", "none")] = None
     """Milliseconds in which to plan, encoding included: the best found by then is executed."""
-    execute_steps: Annotated[int | None, text("INT", "5; for reward and reflex, 1")] = None
+    execute_steps: Annotated[int | None, text("INT", "5; 1 for reward and where the reflex acts")] = None
     """Model steps executed before planning again."""
     seed: Annotated[int | None, text("INT", "the protocol's; for reward, 0")] = None
     """Of the pairs or episodes, the search and the random policy."""
