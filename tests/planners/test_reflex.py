@@ -152,7 +152,7 @@ def test_candidates_are_left_to_the_search(candidates, proposed):
 
 
 def test_who_acts_by_default_and_how_long():
-    for model, controller, R in ((FakeModel(), "search", 5), (knowing(), "both", 5)):
+    for model, controller, R in ((FakeModel(), "search", 5), (knowing(), "both", 1)):
         agent = make(model)
         assert (agent.controller, agent.execute_steps) == (controller, R)
 
