@@ -81,7 +81,7 @@ def about(values: Mapping[str, Any]) -> dict[str, Any]:
         "model", "predictor", "controller", "planner", "search", "horizon", "execute_steps", "ms_per_plan", "protocol",
         "command",
     )  # fmt: skip
-    return {name: values.get(name) for name in told}
+    return {name: values.get(name) for name in told} | {"controller": values.get("controller", "search")}
 
 
 def rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -39,6 +39,7 @@ def examine(record: Record, model: WorldModel, task: Any, seed: int) -> dict[str
     why = sort_out(record, executed, model, task)
     values = {
         "planned_with": record.values["predictor"],
+        "controller": record.values.get("controller", "search"),
         "manifest": {"sha256": record.pairs.sha256},
         **against_failure(executed, ~record.outcome.success, steps, record.pairs.episode, seed),
         "failures": why.counts,
@@ -137,6 +138,8 @@ def rows(values: Mapping[str, Any]) -> list[list[str]]:
         if found["failures"] is not None:
             counts = ", ".join(f"{n} {reason}" for reason, n in found["failures"].items() if n)
             table.append(["  failures", counts or "none"])
+        elif found.get("controller") == "reflex":
+            table.append(["  failures", "no plan to examine: the reflex acted alone"])
     return [*table, ["note", UNCORRECTED]] if table else table
 
 

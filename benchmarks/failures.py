@@ -17,6 +17,8 @@ larger by more than the scale. A pair that must stay accomplished to the end (``
 - ``budget``: nothing of that for any plan. As far as one can tell the model was right and the search was good, but
   within the horizon and the steps allowed the goal was not reached.
 
+A reflex makes no plan that could be examined, so the failures of one that acted alone have no reasons.
+
 Shapes: n pairs, P plans.
 """
 
@@ -44,7 +46,7 @@ class Failures:
 
     Attributes:
         reasons: of each pair, one of ``REASONS``; None for a success, and where there is no scale.
-        scale: squared latent distance; None where nothing ever succeeded.
+        scale: squared latent distance; None where nothing ever succeeded, or nothing was planned.
         hoped: (n, P) least squared distance to the goal that the predictor which planned expects of each plan.
         came: (n, P) the same of what was seen; NaN for both where an episode was over.
     """
@@ -79,7 +81,8 @@ def sort_out(record: Record, executed: Executed, model: WorldModel, task: Any) -
     """The same, of what was followed already."""
     hoped, came = (_least(executed, x) for x in (executed.expected[record.values["predictor"]], executed.reached))
     there = accomplished(record, task)
-    scale = _success_scale(record, executed, model, task, there)
+    planned = record.values.get("controller") != "reflex"
+    scale = _success_scale(record, executed, model, task, there) if planned else None
     reasons: list[str | None] = [None] * len(hoped)
     if scale is not None:
         shown, leads_there = _demonstrated(record, executed, model)

@@ -207,6 +207,7 @@ def _failures(run: Run, runs: Sequence[Run]) -> list[list[str]]:
     rows = []
     for name, one in run.found["geometry"]["executed"].items():
         why = ", ".join(f"{n} {reason}" for reason, n in (one["failures"] or {}).items() if n) or "–"
+        why = "no plan to examine" if one.get("controller") == "reflex" else why
         called = name if len(runs) == 1 else f"{run.name}: {name}"
         sources = (one["first"].get(source) for source in ("one-step", "prefix", "copy"))
         rows.append([called, f"{one['n_failed']} of {one['n']}", why, *map(auc, sources)])

@@ -62,6 +62,10 @@ def _rules(v: Mapping[str, Any]) -> dict[str, Any]:
     goal = "official goals" if v["offset"] is None else f"goal {v['offset']} environment steps away"
     source = f"{v['from_episodes']} " + ("official tasks" if v["offset"] is None else f"{protocol['split']} episodes")
     settings = ", ".join(f"{name} {value:g}" for name, value in v["search"].items())
+    searched = {
+        "horizon": f"{v['horizon']} model steps = {v['horizon'] * block} environment steps",
+        "planner": f"{v['planner']}: {settings}",
+    }
     varied = {"variation": f"{v['variation']}, drawn for each pair"} if v.get("variation") else {}
     return {
         "protocol": protocol["shown"],
@@ -72,10 +76,9 @@ def _rules(v: Mapping[str, Any]) -> dict[str, Any]:
         **varied,
         "manifest": tag("code", v["manifest"]["sha256"]),
         "seed of pairs and search": v["seed"],
-        "horizon": f"{v['horizon']} model steps = {v['horizon'] * block} environment steps",
         "plans again after": f"{v['execute_steps']} model steps = {v['execute_steps'] * block} environment steps",
         "acting": acting(v),
-        "planner": f"{v['planner']}: {settings}",
+        **(searched if v.get("controller") != "reflex" else {}),
         "one plan": f"{v['ms_one_plan']:.1f} ms alone, {v['ms_per_plan']:.1f} ms among others; {v['plans']} plans",
     }
 

@@ -73,6 +73,10 @@ def _planning(name: str, record: Record, diagnostics: Diagnostics, model: Findin
             than = f"the demonstrator's own actions{_tested(record, 'replay')}" if _shown(values) else "every pair"
             return Finding("solved", "good", f"{beside}. It is not clearly less than {than}.")
         return Finding("works in part", "good", f"{beside}.", failed)
+    said = f"{beside}. It is not clearly above chance (exact McNemar p = {p:.2g})."
+    first = f"See to the model first: {model.name}." if model and not right(model) else ""
+    if values.get("controller") == "reflex":
+        return Finding("at the floor", "bad", f"{said} The reflex acted alone: there is no plan to examine.", first)
     simulated, error = values.get("simulator"), _error_at(diagnostics, values["predictor"], values["horizon"])
     known = right(model) and error is not None and error < FINE and _shown(values) and not simulated
     why = ""
@@ -86,9 +90,7 @@ def _planning(name: str, record: Record, diagnostics: Diagnostics, model: Findin
     if why:
         advice = "Search harder (--iterations, --candidates), replan sooner (--execute-steps), or change the objective."
         return Finding("search fails", "bad", f"{beside}. {why}.", advice)
-    cause = f"See to the model first: {model.name}." if model and not right(model) else _along_plans(values, examined)
-    said = f"{beside}. It is not clearly above chance (exact McNemar p = {p:.2g})."
-    return Finding("at the floor", "bad", said, cause or failed)
+    return Finding("at the floor", "bad", said, first or _along_plans(values, examined) or failed)
 
 
 def _beside(values: Values) -> str:

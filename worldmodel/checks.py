@@ -40,7 +40,8 @@ def check(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:
     if bool(model.reflex) != bool(train.ahead) or 0 < train.ahead < model.action_block:
         raise BadValue(
             f"train.ahead: goals up to {train.ahead} environment steps away do not fit model.reflex = {model.reflex} "
-            f"and model.action_block = {model.action_block}; expected at least one model step with the head, else 0"
+            f"and model.action_block = {model.action_block}; expected at least one model step with the head "
+            "(--heads reflex), else 0"
         )
     if model.reflex and (train.window <= model.context or (train.ragged and model.context > 1)):
         raise BadValue(

@@ -164,6 +164,14 @@ def test_every_failure_of_a_record_has_a_reason_and_no_success_has(model, task, 
     assert unknown.scale is None and unknown.counts is None and set(unknown.reasons) == {None}
 
 
+def test_a_reflex_has_no_plan_that_failed(model, task, record) -> None:
+    acted = replace(record, values={**record.values, "controller": "reflex"})
+    with torch.inference_mode():
+        values = examine(acted, model, task, seed=0)
+    assert values["failures"] is None and set(values["reasons"]) == {None}
+    assert ["  failures", "no plan to examine: the reflex acted alone"] in module.rows({"a": values})
+
+
 def test_what_had_to_stay_and_did_not_is_named_and_is_no_other(model, task, record) -> None:
     """The goal was accomplished on the way, which is enough only where it need not stay."""
     states = record.outcome.states.copy()

@@ -144,6 +144,14 @@ def test_reasons_are_of_just_this_evaluation() -> None:
     assert [x.advice for x in judged(diagnostics, other, record)[-2:]] == ["", ""]  # under another name
 
 
+def test_a_reflex_has_not_searched() -> None:
+    record = evaluation(success=0.06, controller="reflex")
+    (found,) = (
+        x for x in judged(looked_at(record, failures=None), record) if x.name in ("at the floor", "search fails")
+    )
+    assert found.name == "at the floor" and "no plan to examine" in found.sentence and found.advice == ""
+
+
 def test_sentences_are_read_without_a_manual() -> None:
     (found,) = judged({}, evaluation(simulator=simulator(0.9, 0.79, 0.96)))
     assert found.sentence == (

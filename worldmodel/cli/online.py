@@ -123,7 +123,8 @@ def _act(options: Options, env: str, out: Path, number: int, before: int, device
         return
     split = split_of(count, recipe.seed + number)
     split[split == 2] = 0  # what is tested on are the initial episodes, for all rounds alike
-    agent = load_model(out, device).agent(**plan_options.check(_planning(options, env, out)))
+    told = _planning(options, env, out)
+    agent = load_model(out, device).agent(**plan_options.check(told), goal_offset=told.offset)
     about = {"round": number, "model_steps": read_about(out)["steps"], "noise": options.round.noise}
     with common.bar(count * recipe.steps, "step", f"act, round {number}") as bar:
         bar.update(there * recipe.steps)

@@ -32,7 +32,7 @@ def summary(out: Path, model: WorldModel, steps: int, report: Mapping[str, float
     if "reward_r2" in report:
         rows.append(("reward", f"read from two latents and the actions between them, R^2 {report['reward_r2']:.3f}"))
     if "reflex_r2" in report:
-        rows.append(("reflex", f"actions towards goals 5 model steps away, R^2 {report['reflex_r2']:.3f}, held out"))
+        rows.append(("reflex", f"actions towards near goals, R^2 {report['reflex_r2']:.3f}, held out"))
     for kind in ("linear", "mlp"):
         if f"probe_{kind}" in report:
             r2, pixels, random = (report[f"probe_{control}{kind}"] for control in ("", "pixels_", "random_"))

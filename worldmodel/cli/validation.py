@@ -47,7 +47,7 @@ class Validation:
     - ``<predictor>_error_<h>``: open-loop error over that of copying the last latent (`open_loop_error`);
     - ``<predictor>_sensitivity_<h>``: how many times as large shuffled actions make it (`action_sensitivity`);
     - ``reward_r2``: R^2 of the reward head, where the model has one;
-    - ``reflex_r2``: R^2 of the reflex's action blocks, for goals 5 model steps away;
+    - ``reflex_r2``: R^2 of the reflex's action blocks, for goals 5 model steps away, or as many as episodes have;
     - ``probe_linear``, ``probe_mlp``: R^2 of reading what was recorded of the state (`recorded_numbers`) from the
       latent of one frame, averaged over numbers; ``probe_linear_<number>``, ``probe_mlp_<number>`` of each;
     - ``probe_pixels_...``, ``probe_random_...``: the same from the frame itself, averaged down to 8 x 8 pixels, and
