@@ -141,7 +141,7 @@ def test_held_out_is_what_no_training_has_seen(command, tmp_path, workplace, bef
     ("arguments", "says"),
     [
         ("--env pushh", "--env: unknown environment 'pushh': did you mean 'pusht'"),
-        ("--env pusht", "wm-train --env pusht"),
+        ("--env dmc/fish-swim", "wm-train --env dmc/fish-swim"),
         ("--predictor prefx", "--predictor: unknown predictor 'prefx': did you mean 'prefix'"),
         ("--predictor prefix --model others/one", "--predictor: unknown predictor 'prefix'"),
         ("--horizon 0", "--horizon: expected 1 or more, got 0"),
