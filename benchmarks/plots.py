@@ -119,9 +119,7 @@ def ideas(found: Mapping[str, Any], path: Path) -> Path:
         found: as ``study_results.join`` returns it.
         path: where to write; its suffix says PNG or SVG.
     """
-    near = min(row["offset"] for row in found["rows"])
-    rows = [row for row in found["rows"] if row["offset"] == near]
-    tasks, names = (list(dict.fromkeys(row[key] for row in rows)) for key in ("task", "variant"))
+    near, rows, tasks, names = _nearest(found)
     figure, (left, right) = _figure(2, height=1.6 + 0.3 * len(names))
     for number, task in enumerate(tasks):
         style, lift = _style(number), (number - (len(tasks) - 1) / 2) * 0.6 / len(tasks)
@@ -176,9 +174,7 @@ def latency(found: Mapping[str, Any], path: Path) -> Path:
         found: as ``study_results.join`` returns it.
         path: where to write; its suffix says PNG or SVG.
     """
-    near = min(row["offset"] for row in found["rows"])
-    rows = [row for row in found["rows"] if row["offset"] == near]
-    tasks, names = (list(dict.fromkeys(row[key] for row in rows)) for key in ("task", "variant"))
+    near, rows, tasks, names = _nearest(found)
     figure, axes = _figure(len(tasks), height=4.2)
     for axis, task in zip(axes, tasks):
         for row in (row for row in rows if row["task"] == task):
@@ -190,6 +186,14 @@ def latency(found: Mapping[str, Any], path: Path) -> Path:
         axis.set_xlabel("planning, for one environment step [processor ms]")
         axis.legend(fontsize=7, frameon=False)
     return _write(figure, path)
+
+
+def _nearest(found: Mapping[str, Any]) -> tuple[int, list[Mapping[str, Any]], list[str], list[str]]:
+    """The shortest offset of a study, and its rows, tasks and variants there."""
+    near = min(row["offset"] for row in found["rows"])
+    rows = [row for row in found["rows"] if row["offset"] == near]
+    tasks, names = (list(dict.fromkeys(row[key] for row in rows)) for key in ("task", "variant"))
+    return near, rows, tasks, names
 
 
 def _style(number: int) -> dict[str, str]:

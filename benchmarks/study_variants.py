@@ -89,7 +89,7 @@ VARIANTS = (
     Variant(name="reflex", idea="The goal-action head acts, without search.", train=REFLEX, plan="--controller reflex"),
     Variant(
         name="reflex-both",
-        idea="The goal-action head proposes plans to the search.",
+        idea="The goal-action head proposes plans to the search, which plans again after every step.",
         train=REFLEX,
         plan="--controller both",
     ),
