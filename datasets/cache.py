@@ -64,6 +64,10 @@ class FrameCache:
                         stale.unlink(missing_ok=True)
         self.frames: np.ndarray = frames
 
+    def gather(self, rows: np.ndarray) -> np.ndarray:
+        """Rows in any order, repeated or not: (B, T) -> (B, T, ...)."""
+        return np.take(self.frames, rows, axis=0)
+
 
 def fits(store: EpisodeStore, column: str) -> bool:
     """Whether the decoded column would take at most half of the memory and half of the free disk beside the dataset.

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import numpy as np
 
+from worldmodel.datasets.cache import FrameCache, fits
 from worldmodel.datasets.store import EpisodeStore
+
+
+def frames_of(
+    store: EpisodeStore,
+    column: str = "pixels",
+    cache: bool | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> FrameCache | FrameStream:
+    """Rows of a picture column, by ``gather``: decoded once (``cache`` True) or read again and again (False).
+
+    By default, whichever fits.
+    """
+    decoded = fits(store, column) if cache is None else cache
+    return FrameCache(store, column, progress) if decoded else FrameStream(store, column)
 
 
 class FrameStream:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from worldmodel.datasets.cache import FrameCache, fits
+from worldmodel.datasets.cache import FrameCache
 from worldmodel.datasets.store import SPLITS, EpisodeStore, split_number
-from worldmodel.datasets.stream import FrameStream
+from worldmodel.datasets.stream import FrameStream, frames_of
 from worldmodel.errors import BadFile, BadValue, UnknownName
 
 
@@ -87,14 +87,12 @@ class Windows:
             short = within >= np.repeat(valid - stride, valid)
             self.starts, self._last = self.starts[short], self._last[short]
         self._data: dict[str, np.ndarray] = {}
-        self._streams: dict[str, FrameStream] = {}
+        self._frames: dict[str, FrameCache | FrameStream] = {}
         for name in self.columns:
             if len(store.columns[name][0]) != 4:
                 self._data[name] = store.read(name, 0, store.rows)
-            elif fits(store, name) if cache is None else cache:
-                self._data[name] = FrameCache(store, name, progress).frames
             else:
-                self._streams[name] = FrameStream(store, name)
+                self._frames[name] = frames_of(store, name, cache, progress)
         self._frame_rows = np.arange(length) * stride
         self._action_rows = np.arange(span)
 
@@ -114,7 +112,7 @@ class Windows:
             terminated (B, T-1) bool, whether the episode ended on the way.
         """
         frames = self.frame_rows(indices)
-        batch = {name: stream.gather(frames) for name, stream in self._streams.items()}
+        batch = {name: pictures.gather(frames) for name, pictures in self._frames.items()}
         for name, data in self._data.items():
             if name in _BETWEEN:
                 rows = frames[:, :1] + self._action_rows + (name != "action")  # the others are noted on arriving
@@ -134,11 +132,6 @@ class Windows:
         """Rows so many environment steps (B,) after a frame of windows, or where their episodes end: (B,) -> (B,)."""
         rows: np.ndarray = np.minimum(self.frame_rows(indices)[:, frame] + steps, self._last[np.asarray(indices)])
         return rows
-
-    def pixels(self, rows: np.ndarray) -> np.ndarray:
-        """Pictures of any rows of the store: (B,) -> (B, S, S, 3)."""
-        stream = self._streams.get("pixels")
-        return np.take(self._data["pixels"], rows, axis=0) if stream is None else stream.gather(rows)
 
 
 def action_statistics(store: EpisodeStore, split: int | str | None = 0) -> tuple[np.ndarray, np.ndarray]:

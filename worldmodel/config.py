@@ -160,6 +160,7 @@ class TrainConfig:
     window: int = 9  # T, frames in a long window
     long_share: float = 1.0  # of the windows that are long; the others hold C + 1 frames
     ahead: int = 0  # environment steps from a window's frame C to the furthest goal drawn for it, 0 for no goals
+    settle: float = 0.0  # share of the training, at its end, in which the encoder stands still and the rest goes on
     ragged: bool = False  # also windows that an episode's end cuts short, a batch of one length at a time (2606.26217)
     lr: float = 1e-3
     weight_decay: float = 1e-3
@@ -196,6 +197,7 @@ class TrainConfig:
         if not self.schedule >= 1:  # it would end before the run does
             raise BadValue(f"train.schedule: expected 1 or more, got {self.schedule}")
         _share("train.warmup", self.warmup)
+        _share("train.settle", self.settle)
         if not 0 <= self.final_lr <= 1:
             raise BadValue(f"train.final_lr: expected 0 to 1, got {self.final_lr}")
 

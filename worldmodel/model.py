@@ -140,13 +140,17 @@ class WorldModel(nn.Module):
         Args:
             groups: windows of one length each: ``pixels`` uint8 (B, T, S, S, 3) and ``action`` (B, T-1, A) in the
                 environment's units; for heads also ``reward`` and ``terminated`` (B, T-1), or ``goal`` uint8
-                (B, S, S, 3), a frame that was reached ``ahead`` (B,) model steps after frame C.
+                (B, S, S, 3), a frame that was reached ``ahead`` (B,) model steps after frame C. For an encoder that
+                stands still ``z`` (B, T, D) takes the place of ``pixels``, and goals are latents (B, D).
             generator: of the imagined plans.
             accumulate: parts in which the frames pass the encoder.
         """
-        frames = [group["pixels"] for group in groups]
+        settled = "z" in groups[0]
+        frames = [group["z" if settled else "pixels"] for group in groups]
         shown = [x.flatten(0, 1) for x in frames] + [group["goal"] for group in groups if "goal" in group]
-        rows = self._encode_in_parts(torch.cat(shown), accumulate).split([len(x) for x in shown])
+        together = torch.cat(shown)
+        encoded = together if settled else self._encode_in_parts(together, accumulate)
+        rows = encoded.split([len(x) for x in shown])
         windows = [
             (part.unflatten(0, x.shape[:2]), self.normalise(group["action"]))
             for part, x, group in zip(rows, frames, groups)

@@ -6,7 +6,7 @@ Shapes: B windows, T frames in a window, D latent width, A = F * a action-block 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -83,6 +83,7 @@ class Loss(nn.Module):
 
     def __init__(self, config: LossConfig, available: set[str]) -> None:
         super().__init__()
+        self.config, self.available = config, available
         regulariser = SIGReg(config.projections, config.knots)
         terms: dict[str, Callable[[Step, torch.Generator | None], Tensor]] = {
             "one_step": lambda step, generator: prediction_error(_present(step, "one_step")),
@@ -105,6 +106,10 @@ class Loss(nn.Module):
         """Return the weighted sum and each unweighted part; SIGReg's directions come from ``generator``."""
         parts = {name: term(step, generator) for name, term in self.terms.items()}
         return torch.stack([self.weights[name] * part for name, part in parts.items()]).sum(), parts
+
+    def without(self, name: str) -> Loss:
+        """The same but for one term."""
+        return Loss(replace(self.config, **{name: 0.0}), self.available)
 
 
 def _present(step: Step, name: str) -> Prediction:

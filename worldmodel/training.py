@@ -29,6 +29,7 @@ from worldmodel.terms import Loss
 
 Windows = Sequence[Mapping[str, Tensor]]  # groups of windows of one length each
 Sample = Callable[[int], Windows]  # step -> the windows of this process
+Settled = Callable[[WorldModel], Sample]  # the same of a model's latents
 Validate = Callable[[WorldModel], Mapping[str, float]]
 Record = Callable[[int, Mapping[str, float]], None]  # step, numbers
 
@@ -49,8 +50,13 @@ def train(
     validate: Validate | None = None,
     record: Record | None = None,
     begin: int = 0,
+    settled: Settled | None = None,
 ) -> Trained:
     """Train until ``config.steps`` or ``config.minutes``, resuming from ``folder/state`` when it is there.
+
+    In the last ``config.settle`` of it the encoder stands still, and the predictors and heads learn from its latents:
+    they catch up with what it has become, and as no frame passes the encoder twice, see far more windows. The
+    learning rate rises and falls once more.
 
     What is there may be the end of another training, whose weights and optimiser then go on: from step ``begin`` on,
     steps, minutes and the learning-rate schedule count anew.
@@ -67,6 +73,7 @@ def train(
         validate: numbers of held-out data, called now and then with the model in evaluation mode.
         record: called with every line of numbers, for a progress bar or TensorBoard.
         begin: steps that were done before this training.
+        settled: samples of latents, for the time when the encoder stands still.
 
     Returns:
         The optimiser steps done in total, and what ``validate`` says at the end.
@@ -80,6 +87,7 @@ def train(
     if config.compile:
         for part in (model.encoder, model.projector, *model.parts.values()):
             part.compile()
+    encoding = (model.encoder, model.projector)
     objective = distributed.averaging(_Objective(model, loss, config))
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
     step, elapsed = _resume(folder, model, optimizer)
@@ -95,7 +103,13 @@ def train(
             progress, stop = distributed.maximum(max((step - begin) / config.steps, passed), float(interrupted()))
             if progress >= 1 or stop:
                 break
-            lr = config.lr * _schedule(progress / config.schedule, config)
+            if settled is not None and progress >= 1 - config.settle:
+                sample, settled = settled(model), None
+                loss, health = loss.without("sigreg"), Health(loss.weights, folder)
+                for part in encoding:
+                    part.requires_grad_(False)
+                objective = distributed.averaging(_Objective(model, loss, config))
+            lr = config.lr * _schedule(progress, config)
             optimizer.param_groups[0]["lr"] = lr
             seed = config.seed * 1_000_003 + step
             torch.manual_seed(seed + distributed.rank() * 2**40)  # dropout
@@ -128,6 +142,8 @@ def train(
     report = {} if validate is None else validated(model, validate)
     if metrics and report and (metrics.last.get("step") != step or "loss" in metrics.last):  # else it stands there
         metrics(step, report)
+    for part in encoding:
+        part.requires_grad_(True)
     model.eval()
     return Trained(step, report)
 
@@ -157,10 +173,17 @@ def validated(model: WorldModel, validate: Validate) -> dict[str, float]:
 
 
 def _schedule(progress: float, config: TrainConfig) -> float:
-    """Linear warm-up, then a cosine down to ``final_lr``; the factor of the learning rate at ``progress`` in [0, 1)."""
-    if progress < config.warmup:
-        return max(progress / config.warmup, 0.01)
-    cosine = 0.5 * (1 + math.cos(math.pi * (progress - config.warmup) / (1 - config.warmup)))
+    """Linear warm-up, then a cosine down to ``final_lr``, and again while the encoder stands still.
+
+    Returns:
+        The factor of the learning rate at ``progress`` in [0, 1).
+    """
+    joint = 1 - config.settle
+    done = progress / joint if progress < joint else (progress - joint) / config.settle
+    done /= config.schedule
+    if done < config.warmup:
+        return max(done / config.warmup, 0.01)
+    cosine = 0.5 * (1 + math.cos(math.pi * (done - config.warmup) / (1 - config.warmup)))
     return config.final_lr + (1 - config.final_lr) * cosine
 
 

@@ -12,10 +12,12 @@ import torch
 from tests.datasets.episodes import episode
 from tests.worldmodel.tiny import LOSS, TRAIN, tiny_config
 from worldmodel import distributed
-from worldmodel.cli.batches import Batches, ahead
+from worldmodel.cli.batches import MORE, Batches, ahead
 from worldmodel.datasets import on_device
+from worldmodel.datasets.cache import FrameCache
 from worldmodel.datasets.store import EpisodeStore, write_store
 from worldmodel.errors import BadValue
+from worldmodel.model import WorldModel
 from worldmodel.run import RunConfig
 
 CPU = torch.device("cpu")
@@ -95,11 +97,29 @@ def test_frames_on_an_accelerator_give_the_same_windows(store: EpisodeStore, mon
     expected = Batches(store, GOALS, CPU)
     monkeypatch.setattr("worldmodel.cli.batches.fits_on", lambda device, store: True)
     monkeypatch.setattr("worldmodel.cli.batches.fits", lambda store, column: False)
-    assert Batches(store, CONFIG, CPU).frames is None  # the host cannot decode them all
+    assert isinstance(Batches(store, CONFIG, CPU).frames, FrameCache)  # the host cannot decode them all
     monkeypatch.setattr("worldmodel.cli.batches.fits", lambda store, column: True)
     batches = Batches(store, GOALS, CPU)
     assert isinstance(batches.frames, on_device.FramesOnDevice)
     assert all(equal(batches(step), expected(step)) for step in range(3))
+
+
+def test_a_settled_step_has_more_windows_of_latents(store: EpisodeStore) -> None:
+    """Drawn as a larger batch would be; each latent is what the encoder makes of the frame that would be there."""
+    torch.manual_seed(0)
+    model = WorldModel(replace(GOALS.model, image_size=8)).eval()
+    batches = Batches(store, GOALS, CPU)
+    settled = batches.settled(model)
+    for step in range(3):
+        groups = settled(step)
+        assert [tuple(group["z"].shape) for group in groups] == [(MORE * 4, 5, 16), (MORE * 8, 3, 16)]
+        more = replace(GOALS, train=replace(GOALS.train, batch=MORE * 12))
+        for group, seen in zip(groups, Batches(store, more, CPU)(step), strict=True):
+            with torch.no_grad():
+                torch.testing.assert_close(group["z"], model.encode(seen))
+                torch.testing.assert_close(group["goal"], model.encode({"pixels": seen["goal"][:, None]})[:, 0])
+            assert torch.equal(group["action"], seen["action"]) and torch.equal(group["ahead"], seen["ahead"])
+    assert equal(batches(3), Batches(store, GOALS, CPU)(3))  # what they were made from is what it was
 
 
 def test_batches_prepared_ahead_are_the_same(store: EpisodeStore) -> None:

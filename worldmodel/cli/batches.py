@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,15 +17,19 @@ from worldmodel import distributed
 from worldmodel.cli import common
 from worldmodel.datasets.cache import FrameCache, fits
 from worldmodel.datasets.on_device import FramesOnDevice, fits_on
+from worldmodel.datasets.stream import FrameStream, frames_of
 from worldmodel.datasets.windows import Windows
 from worldmodel.errors import BadValue
+from worldmodel.settling import Latents
 
 if TYPE_CHECKING:
     from worldmodel.datasets.store import EpisodeStore
+    from worldmodel.model import WorldModel
     from worldmodel.run import RunConfig
 
 Group = Mapping[str, torch.Tensor]
 Sample = Callable[[int], list[Group]]
+MORE = 4  # times as many windows in a step, where no frame passes the encoder
 
 
 class Batches:
@@ -46,18 +51,21 @@ class Batches:
         self.seed, self.device = config.train.seed, device
         self.present, self.block, self.ahead = config.model.context - 1, config.model.action_block, config.train.ahead
         length, stride = config.train.window, config.model.action_block
-        columns = ("pixels", "action", *(("reward", "terminated") if config.model.reward else ()))
+        self.precision, self.rows, self.shown = config.train.precision, store.rows, "pixels"
+        columns = ("action", *(("reward", "terminated") if config.model.reward else ()))
+        make = partial(Windows, store, "train", stride=stride, columns=columns)
+        long, batch = config.train.long_windows, config.train.batch
+        self.groups = [(make(length=length), long)]
+        if long < batch:
+            self.groups.append((make(length=config.model.context + 1), batch - long))
+        self.cut = [make(length=shorter, cut=True) for shorter in range(2, length)] if config.train.ragged else []
+        self.frames: FrameCache | FrameStream | FramesOnDevice | Latents
         with common.bar(None, "frames", "decoding") as line:
-            make = partial(Windows, store, "train", stride=stride, columns=columns, progress=partial(common.move, line))
-            self.frames: FramesOnDevice | None = None
+            progress = partial(common.move, line)
             if fits_on(device, store) and fits(store, "pixels"):
-                self.frames = FramesOnDevice(FrameCache(store, progress=partial(common.move, line)), device)
-                make = partial(make, columns=columns[1:])
-            long, batch = config.train.long_windows, config.train.batch
-            self.groups = [(make(length=length), long)]
-            if long < batch:
-                self.groups.append((make(length=config.model.context + 1), batch - long))
-            self.cut = [make(length=shorter, cut=True) for shorter in range(2, length)] if config.train.ragged else []
+                self.frames = FramesOnDevice(FrameCache(store, progress=progress), device)
+            else:
+                self.frames = frames_of(store, progress=progress)
         size = distributed.size()
         if any(count % size for _, count in self.groups):
             counts = " and ".join(f"{count}" for _, count in self.groups)
@@ -89,14 +97,19 @@ class Batches:
         places = np.cumsum([len(windows) for windows in lengths])
         return [(lengths[int(np.searchsorted(places, rng.integers(places[-1]), side="right"))], count)]
 
+    def settled(self, model: WorldModel) -> Batches:
+        """The same for a model whose encoder stands still: more windows, of its latents ``z`` instead of ``pixels``."""
+        batches = copy(self)
+        batches.frames, batches.shown = Latents(model, self.rows, self._gather, self.precision), "z"
+        batches.groups = [(windows, MORE * count) for windows, count in self.groups]
+        return batches
+
     def _windows(self, windows: Windows, indices: np.ndarray) -> Group:
         group = {name: self._moved(torch.from_numpy(values)) for name, values in windows.batch(indices).items()}
-        if self.frames is not None:
-            group["pixels"] = self.frames.gather(windows.frame_rows(indices))
-        return group
+        return {self.shown: self._gather(windows.frame_rows(indices)), **group}
 
     def _goals(self, windows: Windows, indices: np.ndarray, far: np.ndarray) -> Group:
-        """A later frame of each window's episode, uint8 (B, S, S, 3), and how many model steps after frame C it is.
+        """A later frame of each window's episode, and how many model steps after frame C it is.
 
         Distances are log-uniform from one model step to the furthest: near goals ask for precision, and far ones look
         alike.
@@ -104,11 +117,11 @@ class Batches:
         steps = (self.block * ((self.ahead + 1) / self.block) ** far).astype(np.int64)
         rows = windows.later_rows(indices, self.present, steps)
         ahead = (rows - windows.frame_rows(indices)[:, self.present]) / np.float32(self.block)
-        goal = windows.pixels(rows) if self.frames is None else self.frames.gather(rows)
-        return {
-            "goal": self._moved(torch.from_numpy(goal)) if isinstance(goal, np.ndarray) else goal,
-            "ahead": self._moved(torch.from_numpy(ahead.astype(np.float32))),
-        }
+        return {"goal": self._gather(rows), "ahead": self._moved(torch.from_numpy(ahead.astype(np.float32)))}
+
+    def _gather(self, rows: np.ndarray) -> torch.Tensor:
+        frames = self.frames.gather(rows)
+        return self._moved(torch.from_numpy(frames)) if isinstance(frames, np.ndarray) else frames
 
     def _moved(self, values: torch.Tensor) -> torch.Tensor:
         if self.device.type == "cuda":  # from pinned memory the copy does not wait

@@ -115,7 +115,9 @@ def learn(options: Options, env: str, out: Path, old: RunConfig | None, device: 
         write_config(out / "config.yaml", config)
     picture = validate.rollouts if validate else None
     with Progress(out, config, picture, options.wandb) as progress, ahead(batches, device) as sample:
-        steps, report = fit(model, loss, config.train, sample, out, validate, progress, config.begin)
+        steps, report = fit(
+            model, loss, config.train, sample, out, validate, progress, config.begin, batches.settled
+        )
     if not first:
         return ""
     save_model(

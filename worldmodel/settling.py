@@ -1,0 +1,48 @@
+"""Latents of an encoder that stands still: each frame passes it once, however often it is drawn.
+
+Shapes: B windows, T frames, S pixels, D latent width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worldmodel.model import WorldModel
+from worldmodel.precision import native_bf16
+
+_FRAMES = 1024  # encoded at once
+
+
+class Latents:
+    """The latents of a dataset's rows, each encoded when it is first asked for.
+
+    Args:
+        model: whose encoder no longer learns.
+        rows: N, of the dataset.
+        gather: frames of rows, (M,) -> uint8 (M, S, S, 3).
+        precision: as in training.
+    """
+
+    def __init__(self, model: WorldModel, rows: int, gather: Callable[[np.ndarray], Tensor], precision: str) -> None:
+        self.model, self._gather, self._bf16 = model, gather, native_bf16(precision, model.device)
+        self._known = np.zeros(rows, bool)
+        self._z = torch.empty(rows, model.config.latent_dim, device=model.device)
+
+    def gather(self, rows: np.ndarray) -> Tensor:
+        """Latents of rows in any order, repeated or not: (B, T) -> (B, T, D)."""
+        new = np.unique(rows)
+        new = new[~self._known[new]]
+        training = self.model.training
+        self.model.eval()
+        with torch.no_grad(), torch.autocast(self._z.device.type, torch.bfloat16, enabled=self._bf16):
+            for start in range(0, len(new), _FRAMES):
+                some = new[start : start + _FRAMES]
+                z = self.model.encode({"pixels": self._gather(some)[:, None]})[:, 0]
+                self._z[torch.from_numpy(some)] = z.float()
+        self.model.train(training)
+        self._known[new] = True
+        return self._z[torch.from_numpy(rows)]
