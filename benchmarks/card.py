@@ -81,6 +81,8 @@ def _data(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _training(folder: Path, about: Mapping[str, Any], env: str) -> Iterator[tuple[str, str]]:
     config, training = read_config(folder / "config.yaml"), about.get("training") or {}
+    for earlier in training.get("before", ()):
+        yield "trained before by", f"`{earlier['command']}`, {earlier['minutes']:.1f} minutes"
     if "command" in training:
         yield "command", f"`{training['command']}`"
     again = f"wm-train --config worldmodel/zoo/{file_name(env)}/config.yaml --steps {about['steps']}"

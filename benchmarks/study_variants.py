@@ -24,10 +24,9 @@ class Variant:
 BASELINES = ("lewm", "fast-lewm")
 DEFAULT = "wm"
 AS_RELEASED = "--elites 30 --iterations 30 --search correlation=0"  # the search of both baselines' released code
-REFLEX = "--heads reflex"
 
 VARIANTS = (
-    Variant(name="wm", idea="The default: recipe wm, searched with the defaults of wm-plan."),
+    Variant(name="wm", idea="The default: recipe wm, planned with the defaults of wm-plan, by reflex and search."),
     Variant(name="lewm", idea="LeWM, recipe and search as released.", train="--recipe lewm", plan=AS_RELEASED),
     Variant(
         name="fast-lewm",
@@ -67,8 +66,8 @@ VARIANTS = (
         train="--model.prefix.max-prefix 16 --train.window 17",
         plan="--horizon 16",
     ),
-    Variant(name="execute-1", idea="Plans again after every step, not after five.", plan="--execute-steps 1"),
-    Variant(name="execute-2", idea="Plans again after every second step.", plan="--execute-steps 2"),
+    Variant(name="execute-2", idea="Plans again after every second step, not after each.", plan="--execute-steps 2"),
+    Variant(name="execute-5", idea="Plans again after every fifth step.", plan="--execute-steps 5"),
     Variant(name="score-best", idea="A plan is as good as its best prefix.", plan="--search score=best"),
     Variant(
         name="score-executed",
@@ -80,19 +79,15 @@ VARIANTS = (
         idea="Plans whose direct and two-hop predictions disagree cost more (2606.26217).",
         plan="--search consistency=1",
     ),
+    Variant(name="reflex", idea="The goal-action head acts, without search.", plan="--controller reflex"),
+    Variant(name="search", idea="Search alone, by the same model.", plan="--controller search"),
     Variant(
-        name="reflex-search",
-        idea="A goal-action head shapes the latents; search as before.",
-        train=REFLEX,
-        plan="--controller search",
+        name="no-reflex",
+        idea="No goal-action head shapes the latents; search alone.",
+        train="--model.reflex 0 --loss.reflex 0 --train.ahead 0",
     ),
-    Variant(name="reflex", idea="The goal-action head acts, without search.", train=REFLEX, plan="--controller reflex"),
-    Variant(
-        name="reflex-both",
-        idea="The goal-action head proposes plans to the search, which plans again after every step.",
-        train=REFLEX,
-        plan="--controller both",
-    ),
+    Variant(name="no-mirror", idea="Windows are never mirrored.", train="--train.no-mirror"),
+    Variant(name="no-settle", idea="The encoder learns to the end.", train="--train.settle 0"),
 )
 
 

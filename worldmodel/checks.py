@@ -37,6 +37,12 @@ def check(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:
         raise BadValue(
             "model.value: expected windows of 3 frames or more (train.window), none cut short (train.ragged)"
         )
+    parts = model.one_step is not None or bool(model.inverse) or (model.prefix is not None and model.prefix.every_start)
+    if train.ragged and (train.long_share < 1 or parts):
+        raise BadValue(
+            "train.ragged: expected False; only a prefix predictor alone, with every_start False and long_share 1, "
+            "learns from windows that are cut short (--recipe fast-lewm)"
+        )
     if bool(model.reflex) != bool(train.ahead) or 0 < train.ahead < model.action_block:
         raise BadValue(
             f"train.ahead: goals up to {train.ahead} environment steps away do not fit model.reflex = {model.reflex} "
@@ -47,12 +53,6 @@ def check(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:
         raise BadValue(
             f"model.reflex: expected windows (train.window, train.ragged) of more than model.context = {model.context} "
             "frames"
-        )
-    parts = model.one_step is not None or bool(model.inverse) or (model.prefix is not None and model.prefix.every_start)
-    if train.ragged and (train.long_share < 1 or parts):
-        raise BadValue(
-            "train.ragged: expected False; only a prefix predictor alone, with every_start False and long_share 1, "
-            "learns from windows that are cut short (--recipe fast-lewm)"
         )
     for name in ("one_step", "prefix"):
         if getattr(model, name) is not None and not getattr(loss, name):

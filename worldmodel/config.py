@@ -161,6 +161,7 @@ class TrainConfig:
     long_share: float = 1.0  # of the windows that are long; the others hold C + 1 frames
     ahead: int = 0  # environment steps from a window's frame C to the furthest goal drawn for it, 0 for no goals
     settle: float = 0.0  # share of the training, at its end, in which the encoder stands still and the rest goes on
+    mirror: bool = False  # windows are mirrored at random, where the task looks and acts alike in a mirror
     ragged: bool = False  # also windows that an episode's end cuts short, a batch of one length at a time (2606.26217)
     lr: float = 1e-3
     weight_decay: float = 1e-3

@@ -33,6 +33,8 @@ class Recipe:
     window: int  # T, frames in a training window
     long_share: float = 1.0  # of the windows that are that long; the others hold C + 1 frames
     ragged: bool = False  # also windows that an episode's end cuts short
+    mirror: bool = False  # windows are mirrored at random, where the task has mirrors
+    settle: float = 0.0  # share of the training, at its end, in which the encoder stands still
     one_step: bool
     prefix: bool
     max_prefix: int = 1  # model steps
@@ -102,7 +104,9 @@ class Both(Recipe):
     keeps what they move. One window in six is long, so that a step sees many different scenes, and long predictions do
     not shape the encoder: either would otherwise teach it, in short runs, to leave out the block of PushT, which is
     hard to predict. The prefix predictor also learns from rollouts of random plans by the one-step predictor, because a
-    planner tries what no demonstrator did. The other weights are LeWM's; what is not is ours.
+    planner tries what no demonstrator did. The reflex acts towards goals, alone or as what a search starts from.
+    Windows are mirrored where the task has mirrors. In the last part of the training the encoder stands still, and the
+    others learn what it has become. The other weights are LeWM's; what is not is ours.
     """
 
     context: int = 2
@@ -112,7 +116,9 @@ class Both(Recipe):
     prefix: bool = True
     max_prefix: int = 8
     prefix_shapes_encoder: bool = False
-    loss: LossConfig = LossConfig(imagined=1.0, inverse=0.5)
+    mirror: bool = True
+    settle: float = 0.15
+    loss: LossConfig = LossConfig(imagined=1.0, inverse=0.5, reflex=1.0)
 
 
 RECIPES: dict[str, Recipe] = {"lewm": LeWM(), "fast-lewm": FastLeWM(), "wm": Both()}
@@ -193,12 +199,19 @@ def settings(recipe: str, preset: str) -> tuple[ModelConfig, LossConfig, TrainCo
         context=what.context,
         one_step=size.model.one_step if what.one_step else None,
         prefix=prefix if what.prefix else None,
-        inverse=4 * size.model.latent_dim if what.loss.inverse else 0,
     )
-    train = replace(size.train, window=what.window, long_share=what.long_share, ragged=what.ragged)
+    train = replace(
+        size.train,
+        window=what.window,
+        long_share=what.long_share,
+        ragged=what.ragged,
+        mirror=what.mirror,
+        settle=what.settle,
+    )
     if preset == "paper":
         train = replace(train, steps=what.paper_steps, schedule=what.paper_schedule)
-    return model, replace(what.loss, projections=size.projections), train
+    weighted = [name for name in HEADS if getattr(what.loss, name)]
+    return with_heads(model, replace(what.loss, projections=size.projections), train, weighted)
 
 
 def with_heads(

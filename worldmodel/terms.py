@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -109,7 +110,8 @@ class Loss(nn.Module):
 
     def without(self, name: str) -> Loss:
         """The same but for one term."""
-        return Loss(replace(self.config, **{name: 0.0}), self.available)
+        none: dict[str, Any] = {name: 0.0}
+        return Loss(replace(self.config, **none), self.available)
 
 
 def _present(step: Step, name: str) -> Prediction:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from worldmodel import distributed
 from worldmodel.cli.batches import MORE, Batches, ahead
 from worldmodel.datasets import on_device
 from worldmodel.datasets.cache import FrameCache
+from worldmodel.datasets.mirrors import MIRRORS, Mirroring
 from worldmodel.datasets.store import EpisodeStore, write_store
 from worldmodel.errors import BadValue
 from worldmodel.model import WorldModel
@@ -102,6 +104,28 @@ def test_frames_on_an_accelerator_give_the_same_windows(store: EpisodeStore, mon
     batches = Batches(store, GOALS, CPU)
     assert isinstance(batches.frames, on_device.FramesOnDevice)
     assert all(equal(batches(step), expected(step)) for step in range(3))
+
+
+def test_mirrored_windows_are_those_of_the_step(store: EpisodeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is one of the eight ways to see the window that would be there, all are seen, and processes share them."""
+    monkeypatch.setitem(MIRRORS, "robot", MIRRORS["pusht"])
+    config = replace(GOALS, train=replace(GOALS.train, mirror=True))
+    batches, plain, seen = Batches(store, config, CPU), Batches(store, GOALS, CPU), set()
+    every = list(product((False, True), repeat=3))
+    for step in range(6):
+        for mirrored, group in zip(batches(step), plain(step), strict=True):
+            count = len(group["action"])
+            ways = [Mirroring("robot")(group, np.tile(way, (count, 1)).T) for way in every]
+            for i in range(count):
+                alike = [all(torch.equal(mirrored[name][i], way[name][i]) for name in mirrored) for way in ways]
+                seen.add(alike.index(True))
+    assert len(seen) == 8
+    whole = batches(5)
+    monkeypatch.setattr(distributed, "size", lambda: 2)
+    for rank in range(2):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        assert equal(batches(5), [{name: values[rank::2] for name, values in group.items()} for group in whole])
+    assert not batches.settled(WorldModel(GOALS.model)).mirroring
 
 
 def test_a_settled_step_has_more_windows_of_latents(store: EpisodeStore) -> None:

@@ -93,8 +93,8 @@ def test_a_reflex_is_learned_resumed_and_continued(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert wm_train(monkeypatch, SMALL + " --steps 3 --out whole --heads reflex --train.final-lr 1", data) == 0
-    assert wm_train(monkeypatch, SMALL + " --steps 2 --out part --heads reflex --train.final-lr 1", data) == 0
+    assert wm_train(monkeypatch, SMALL + " --steps 3 --out whole --train.final-lr 1", data) == 0
+    assert wm_train(monkeypatch, SMALL + " --steps 2 --out part --train.final-lr 1", data) == 0
     assert wm_train(monkeypatch, "--resume --out part --steps 3") == 0
     weights = [Path(f"{name}/model/model.safetensors").read_bytes() for name in ("whole", "part")]
     assert weights[0] == weights[1]
@@ -102,11 +102,11 @@ def test_a_reflex_is_learned_resumed_and_continued(
     assert "reflex_r2" in lines[-1] and "reflex        actions towards near goals" in capsys.readouterr().out
     assert all(line["reflex"] > 0 for line in lines if "loss" in line)
     assert wm_train(monkeypatch, "--continue --out part --steps 1 --train.ahead 30") == 0
-    assert load_model("part").config.reflex == 64 and read_config(Path("part/config.yaml")).train.ahead == 30
+    assert load_model("part").config.reflex == 256 and read_config(Path("part/config.yaml")).train.ahead == 30
     capsys.readouterr()
     assert wm_train(monkeypatch, "--resume --out whole --steps 4 --train.ahead 30") == 2
     assert "--resume: train.ahead differ from those of whole" in capsys.readouterr().err
-    assert wm_train(monkeypatch, SMALL + " --out other --train.ahead 30", data) == 2
+    assert wm_train(monkeypatch, "--dataset {data} --recipe lewm --out other --train.ahead 30", data) == 2
     error = capsys.readouterr().err
     assert "--train.ahead: goals up to 30 environment steps" in error and "(--heads reflex)" in error
 
@@ -177,6 +177,12 @@ def test_a_finished_model_is_trained_further_on_data_that_have_grown_and_on_othe
     assert wm_train(monkeypatch, "--continue --out run --steps 2 --dataset more.h5 --loss.sigreg 0.05") == 0
     third = read_config(Path("run/config.yaml"))
     assert (third.begin, third.dataset, third.learned) == (8, "more.h5", (before.fingerprint, after.fingerprint))
+    earlier = read_about("run")["training"]["before"]
+    assert [each["command"].split("wm-train ")[1] for each in earlier] == [
+        SMALL.format(data="own.h5") + " --steps 4 --out run",
+        "--resume --out run --steps 4",
+    ]
+    assert all(each["minutes"] > 0 for each in earlier)
     capsys.readouterr()
     for line, says in (
         ("--continue --out run --resume", "--continue: begins a new training of the run's model, leave out --resume"),

@@ -16,6 +16,7 @@ import torch
 from worldmodel import distributed
 from worldmodel.cli import common
 from worldmodel.datasets.cache import FrameCache, fits
+from worldmodel.datasets.mirrors import Mirroring
 from worldmodel.datasets.on_device import FramesOnDevice, fits_on
 from worldmodel.datasets.stream import FrameStream, frames_of
 from worldmodel.datasets.windows import Windows
@@ -52,6 +53,7 @@ class Batches:
         self.present, self.block, self.ahead = config.model.context - 1, config.model.action_block, config.train.ahead
         length, stride = config.train.window, config.model.action_block
         self.precision, self.rows, self.shown = config.train.precision, store.rows, "pixels"
+        self.mirroring = Mirroring(config.env if config.train.mirror else "")
         columns = ("action", *(("reward", "terminated") if config.model.reward else ()))
         make = partial(Windows, store, "train", stride=stride, columns=columns)
         long, batch = config.train.long_windows, config.train.batch
@@ -80,12 +82,16 @@ class Batches:
         """This process's windows of a step, on the device."""
         rng = np.random.default_rng((self.seed, step))
         far = np.random.default_rng((self.seed, step, 1))  # of its own: windows are those without goals
+        mirrors = np.random.default_rng((self.seed, step, 2))
         mine = slice(distributed.rank(), None, distributed.size())
-        groups = []
+        groups: list[Group] = []
         for windows, count in self._choose(rng):
             indices = rng.integers(len(windows), size=count)[mine]
             group = self._windows(windows, indices)
-            groups.append({**group, **self._goals(windows, indices, far.random(count)[mine])} if self.ahead else group)
+            if self.ahead:
+                group |= self._goals(windows, indices, far.random(count)[mine])
+            held = mirrors.random((len(self.mirroring), count)) < 0.5
+            groups.append(self.mirroring(group, held[:, mine]))
         return groups
 
     def _choose(self, rng: np.random.Generator) -> list[tuple[Windows, int]]:
@@ -101,10 +107,11 @@ class Batches:
         """The same for a model whose encoder stands still: more windows, of its latents ``z`` instead of ``pixels``."""
         batches = copy(self)
         batches.frames, batches.shown = Latents(model, self.rows, self._gather, self.precision), "z"
+        batches.mirroring = Mirroring("")  # a row is encoded in one way only
         batches.groups = [(windows, MORE * count) for windows, count in self.groups]
         return batches
 
-    def _windows(self, windows: Windows, indices: np.ndarray) -> Group:
+    def _windows(self, windows: Windows, indices: np.ndarray) -> dict[str, torch.Tensor]:
         group = {name: self._moved(torch.from_numpy(values)) for name, values in windows.batch(indices).items()}
         return {self.shown: self._gather(windows.frame_rows(indices)), **group}
 

@@ -33,10 +33,29 @@ def collecting(store: EpisodeStore) -> str | None:
     return shlex.join(map(str, [*line, "--out", store.path]))
 
 
-def trained_by(run: Path, device: torch.device) -> dict[str, Any]:
-    """Command, minutes, hardware, versions, commit and date of the training that has just ended in a run folder."""
+def trained_by(run: Path, device: torch.device, begin: int = 0) -> dict[str, Any]:
+    """Command, minutes, hardware, versions, commit and date of the training that has just ended in a run folder.
+
+    Args:
+        run: the folder, which may still hold an older model.
+        device: where it was trained.
+        begin: steps of earlier trainings, whose commands and minutes are noted as ``before``, the first one first.
+    """
     from worldmodel.benchmarks.provenance import provenance
     from worldmodel.training import saved_minutes
 
     command = shlex.join(["wm-train", *sys.argv[1:]])
-    return {"command": command, "minutes": saved_minutes(run), **provenance(device)}
+    earlier = _trainings(run, begin) if begin else []
+    return {"command": command, "minutes": saved_minutes(run), **provenance(device), "before": earlier}
+
+
+def _trainings(run: Path, begin: int) -> list[dict[str, Any]]:
+    """Those that led to a step, as the model that is still there tells."""
+    from worldmodel.checkpoint import read_about
+
+    about = read_about(run) if (run / "model" / "config.json").is_file() else {}
+    training = dict(about.get("training") or {})
+    told = [*training.get("before", [])]
+    if training and about["steps"] <= begin:
+        told.append({name: training[name] for name in ("command", "minutes") if name in training})
+    return told

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from worldmodel.datasets.store import EpisodeStore
 
 MAY_CHANGE = (  # of TrainConfig, in a run that is resumed
-    *("steps", "minutes", "lr", "weight_decay", "warmup", "schedule", "final_lr", "clip"),
+    *("steps", "minutes", "settle", "lr", "weight_decay", "warmup", "schedule", "final_lr", "clip"),
     *("accumulate", "compile", "log_every", "save_every", "validate_every"),
 )
 
@@ -115,9 +115,7 @@ def learn(options: Options, env: str, out: Path, old: RunConfig | None, device: 
         write_config(out / "config.yaml", config)
     picture = validate.rollouts if validate else None
     with Progress(out, config, picture, options.wandb) as progress, ahead(batches, device) as sample:
-        steps, report = fit(
-            model, loss, config.train, sample, out, validate, progress, config.begin, batches.settled
-        )
+        steps, report = fit(model, loss, config.train, sample, out, validate, progress, config.begin, batches.settled)
     if not first:
         return ""
     save_model(
@@ -130,7 +128,7 @@ def learn(options: Options, env: str, out: Path, old: RunConfig | None, device: 
         seed=config.train.seed,
         render_preset=store.attrs.get("render_preset", "fast"),
         dataset={**learned_from(store), "before": config.learned},
-        training=trained_by(out, device),
+        training=trained_by(out, device, config.begin),
         protocol=protocols.kept_ready(),
         report=report,
     )

@@ -1,0 +1,63 @@
+"""Tasks that look and act alike in a mirror: each window can then be learned from in up to eight ways.
+
+Shapes: B windows, T frames, S pixels, F action block, a action size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Matrix = tuple[tuple[float, ...], ...]
+
+# What a picture looks like in each mirror: rows are its axis -3, columns -2.
+PICTURES: dict[str, Callable[[Tensor], Tensor]] = {
+    "left-right": lambda x: x.flip(-2),
+    "top-bottom": lambda x: x.flip(-3),
+    "diagonal": lambda x: x.transpose(-3, -2),
+}
+# Task -> mirror -> what becomes of an action there, (a, a).
+MIRRORS: dict[str, Mapping[str, Matrix]] = {
+    "pusht": {
+        "left-right": ((-1.0, 0.0), (0.0, 1.0)),
+        "top-bottom": ((1.0, 0.0), (0.0, -1.0)),
+        "diagonal": ((0.0, 1.0), (1.0, 0.0)),
+    },
+    # In the other two its floor looks different.
+    "dmc/reacher-qpos": {"diagonal": ((-1.0, 0.0), (0.0, -1.0))},
+}
+
+
+class Mirroring:
+    """Holds windows, each with its goal, before the mirrors of a task; one without mirrors keeps them as they are.
+
+    Args:
+        env: the task.
+    """
+
+    def __init__(self, env: str) -> None:
+        self.actions = {name: torch.tensor(matrix) for name, matrix in MIRRORS.get(env, {}).items()}
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    def __call__(self, group: Mapping[str, Tensor], held: np.ndarray) -> dict[str, Tensor]:
+        """Mirror windows.
+
+        Args:
+            group: ``pixels`` uint8 (B, T, S, S, 3), ``action`` (B, T-1, F * a), perhaps ``goal`` uint8 (B, S, S, 3);
+                all else stays as it is.
+            held: (mirrors, B) bool, whether a window is held before a mirror; one after the other.
+        """
+        found = dict(group)
+        for (name, matrix), chosen in zip(self.actions.items(), torch.from_numpy(held).to(found["action"].device)):
+            turned = found["action"].unflatten(-1, (-1, len(matrix))) @ matrix.T.to(found["action"])
+            changes = {"action": turned.flatten(-2)}
+            changes |= {shown: PICTURES[name](found[shown]) for shown in ("pixels", "goal") if shown in found}
+            for key, changed in changes.items():
+                mask = chosen.view(-1, *[1] * (changed.ndim - 1))
+                found[key] = torch.where(mask, changed, found[key])
+        return found
