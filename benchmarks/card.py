@@ -86,7 +86,8 @@ def _training(folder: Path, about: Mapping[str, Any], env: str) -> Iterator[tupl
     if "command" in training:
         yield "command", f"`{training['command']}`"
     again = f"wm-train --config worldmodel/zoo/{file_name(env)}/config.yaml --steps {about['steps']}"
-    yield "settings", f"`{again}` trains again with the same settings, for as many steps"
+    settings = "settings" if not config.begin else "settings as its last training"
+    yield "settings", f"`{again}` trains again with the same {settings}, for as many steps"
     further = f", continued from step {config.begin}" if config.begin else ""
     yield "steps", f"{about['steps']:,} of batch {config.train.batch}{further}; seed {about['seed']}"
     yield "minutes", f"{training['minutes']:.1f}" if "minutes" in training else NOT_NOTED

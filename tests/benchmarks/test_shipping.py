@@ -31,9 +31,13 @@ def slim(command, workplace, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with EpisodeStore("data/two-room.h5") as store:
         facts = dict(env="two-room", recipe="wm", preset="nano", steps=7, seed=0, render_preset="fast")
-        config = RunConfig(env="two-room", recipe="wm", preset="nano", dataset="data/two-room.h5", train=TrainConfig())
+        config = RunConfig(
+            env="two-room", recipe="wm", preset="nano", dataset="data/two-room.h5", train=TrainConfig(), begin=3
+        )
         write_config(tmp_path / "run" / "config.yaml", config)
-        save_model("run/model", tiny(), **facts, dataset=learned_from(store))
+        training = {"command": "wm-train --out run --continue", "minutes": 2.0}
+        training["before"] = [{"command": "wm-train --out run --steps 3", "minutes": 1.0}]
+        save_model("run/model", tiny(), **facts, dataset=learned_from(store), training=training)
     assert command(model.main, "slim", "run", "--out", "slim")[0] == 0
     kept = ("--record", "slim/evaluation/lewm-25-prefix")
     assert command(plan.main, "--model", "slim", "--episodes", 54, *kept, *QUICK)[0] == 0
@@ -71,7 +75,14 @@ def test_what_ships_is_what_was_judged(command, slim, tmp_path):
     assert f"| `lewm-25-prefix` | lewm-25 v1, goal 25, budget 50 | {rate} |" in text
     data = read_about(folder)["dataset"]
     assert (data["episodes"], data["rows"]) == (6, 366) and "6 with 366 rows" in text and data["fingerprint"] in text
-    assert result["manifest"]["sha256"][:12] in text and "| steps | 7 of batch 144; seed 0 |" in text
+    assert (
+        result["manifest"]["sha256"][:12] in text
+        and "| steps | 7 of batch 144, continued from step 3; seed 0 |" in text
+    )
+    assert (
+        "| trained before by | `wm-train --out run --steps 3`, 1.0 minutes |\n| command | `wm-train --out run --co"
+        in text
+    )
     assert "`wm-train --config worldmodel/zoo/two-room/config.yaml --steps 7` trains again with the same" in text
     assert str(tmp_path) not in "".join(p.read_text() for p in folder.rglob("*.json"))
 
