@@ -45,7 +45,7 @@ def render(folder: Path) -> str:
         _table(*_results(results)),
         f"`{shipped.PAIRS}` holds the {main['n']} pairs of {main['protocol']['shown']}, with which "
         f"`wm-plan --model {env} --episodes {main['n']}` repeats that result without the dataset.",
-        _table(("result", "pairs", "left out", "manifest", "planned by", "measured on"), _how(results)),
+        _table(("result", "pairs", "left out", "manifest", "planned by", "measured on"), _how(about, results)),
         "## Limits",
         "\n".join(f"- {line}" for line in _limits(about, main, results)),
         "## Licence",
@@ -113,7 +113,7 @@ def _results(results: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[str, ...],
     return head, rows
 
 
-def _how(results: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+def _how(about: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
     for name, r in results.items():
         left = f"{r['solved_at_start']} solved at the start, {r['out_of_view']} out of view"
         how = f"{acting(r)}, again after {r['execute_steps'] * r['action_block']} actions"
@@ -121,7 +121,8 @@ def _how(results: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
             many = " x ".join(str(r["search"][name]) for name in ("candidates", "iterations") if name in r["search"])
             how += f", horizon {r['horizon']}, {r['planner']} {many}"
         told = f", {' '.join(r['told'])}" if r["told"] else ""
-        pairs = f"{r['n']} of {r['from_episodes']} episodes"
+        other = "" if r["manifest"]["dataset"] == about["dataset"]["fingerprint"] else " of another dataset"
+        pairs = f"{r['n']} of {r['from_episodes']} episodes{other}"
         hash_, hardware = f"`{r['manifest']['sha256'][:12]}`", _hardware(r["hardware"])
         yield f"`{name}`", pairs, left, hash_, how + told + f"; {r['ms_one_plan']:.0f} ms a plan", hardware
 
