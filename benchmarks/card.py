@@ -82,7 +82,8 @@ def _data(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _training(folder: Path, about: Mapping[str, Any], env: str) -> Iterator[tuple[str, str]]:
     config, training = read_config(folder / "config.yaml"), about.get("training") or {}
     for earlier in training.get("before", ()):
-        yield "trained before by", f"`{earlier['command']}`, {earlier['minutes']:.1f} minutes"
+        minutes = f", {earlier['minutes']:.1f} minutes" if "minutes" in earlier else ""
+        yield "trained before by", f"`{earlier.get('command', NOT_NOTED)}`{minutes}"
     if "command" in training:
         yield "command", f"`{training['command']}`"
     again = f"wm-train --config worldmodel/zoo/{file_name(env)}/config.yaml --steps {about['steps']}"
@@ -121,7 +122,8 @@ def _how(about: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> 
             many = " x ".join(str(r["search"][name]) for name in ("candidates", "iterations") if name in r["search"])
             how += f", horizon {r['horizon']}, {r['planner']} {many}"
         told = f", {' '.join(r['told'])}" if r["told"] else ""
-        other = "" if r["manifest"]["dataset"] == about["dataset"]["fingerprint"] else " of another dataset"
+        known = (None, about["dataset"]["fingerprint"], *about["dataset"].get("before", ()))
+        other = "" if r["manifest"]["dataset"] in known else " of another dataset"
         pairs = f"{r['n']} of {r['from_episodes']} episodes{other}"
         hash_, hardware = f"`{r['manifest']['sha256'][:12]}`", _hardware(r["hardware"])
         yield f"`{name}`", pairs, left, hash_, how + told + f"; {r['ms_one_plan']:.0f} ms a plan", hardware

@@ -1,7 +1,7 @@
 """Which ideas help? All of them against the default and both published recipes: equal data, equal compute, same pairs.
 
 Run it as ``python -m worldmodel.benchmarks.study --stage screen``: every row of `study_variants.VARIANTS` on pusht, one
-training seed, offset 25. Then carry the best on, ``--stage final --variants prefix-16 reflex-both``: four tasks, two
+training seed, offset 25. Then carry the best on, ``--stage final --variants prefix-16 no-mirror``: four tasks, two
 seeds, offsets 25, 50 and 75, with the baselines and the default. ``--dry-run`` says what is left to do and how long it
 takes, and shows what is there. What is finished is never repeated: after Ctrl-C, or with further rows, the same command
 goes on.

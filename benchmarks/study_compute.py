@@ -113,13 +113,13 @@ class Stepping:
         self.loss, self.config = Loss(config.loss, sizes.predictions), config.train
         self.latents = self.batches.settled(self.model)
         self.frames: list[int] = []  # of each step
-        self.settled = 0  # steps on latents
+        self.drawn = 0  # steps on latents
 
     def turn(self) -> float:
         """Processor seconds of a step, mean of a few, by the loop that trains.
 
-        Steps in which the encoder stands still count by their share. So few of them meet hardly a frame twice, as a
-        whole training does: they are taken to be dearer than they are.
+        Steps in which the encoder stands still count by their share. So few of them meet hardly any frame twice,
+        unlike a whole training: they are taken to be dearer than they are.
         """
         share = self.config.settle
         joint = self._turn(0.0)
@@ -143,8 +143,8 @@ class Stepping:
 
         def latents(_: int) -> Any:
             tick()
-            self.settled += 1
-            return self.latents(self.settled)
+            self.drawn += 1
+            return self.latents(self.drawn)
 
         with TemporaryDirectory() as folder, suppress(_EnoughError):
             train(

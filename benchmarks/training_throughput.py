@@ -79,9 +79,10 @@ def task(size: str, options: Options, device: str, bf16: bool) -> dict[str, Any]
 
 
 def frames(run: Found) -> int:
-    """Frames in a step."""
-    long = TrainConfig(**run["train"]).long_windows
-    return int(long * run["train"]["window"] + (run["train"]["batch"] - long) * (run["model"]["context"] + 1))
+    """Frames in a step, goals among them."""
+    train = TrainConfig(**run["train"])
+    long, goals = train.long_windows, train.batch if train.ahead else 0
+    return int(long * train.window + (train.batch - long) * (run["model"]["context"] + 1) + goals)
 
 
 def comparable(model: ModelConfig) -> ModelConfig:

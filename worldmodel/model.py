@@ -145,11 +145,11 @@ class WorldModel(nn.Module):
             generator: of the imagined plans.
             accumulate: parts in which the frames pass the encoder.
         """
-        settled = "z" in groups[0]
-        frames = [group["z" if settled else "pixels"] for group in groups]
+        known = "z" in groups[0]
+        frames = [group["z" if known else "pixels"] for group in groups]
         shown = [x.flatten(0, 1) for x in frames] + [group["goal"] for group in groups if "goal" in group]
         together = torch.cat(shown)
-        encoded = together if settled else self._encode_in_parts(together, accumulate)
+        encoded = together if known else self._encode_in_parts(together, accumulate)
         rows = encoded.split([len(x) for x in shown])
         windows = [
             (part.unflatten(0, x.shape[:2]), self.normalise(group["action"]))
@@ -165,8 +165,8 @@ class WorldModel(nn.Module):
         if self.config.prefix is not None and self.config.prefix.imagines:
             predictions["imagined"] = self._imagined(windows, generator)
         if self.reflex is not None:
-            known = zip(windows, rows[len(groups) :], (group["ahead"] for group in groups), strict=True)
-            predictions["reflex"] = joined([self.reflex.predict_windows(*w, goal, k) for w, goal, k in known])
+            goals = zip(windows, rows[len(groups) :], (group["ahead"] for group in groups), strict=True)
+            predictions["reflex"] = joined([self.reflex.predict_windows(*w, goal, k) for w, goal, k in goals])
         if self.reward is not None:
             predictions |= self._worth(windows, groups)
         return Step(z=tuple(z for z, _ in windows), **predictions)

@@ -30,7 +30,7 @@ class Latents:
     def __init__(self, model: WorldModel, rows: int, gather: Callable[[np.ndarray], Tensor], precision: str) -> None:
         self.model, self._gather, self._bf16 = model, gather, native_bf16(precision, model.device)
         self._known = np.zeros(rows, bool)
-        self._z = torch.empty(rows, model.config.latent_dim, device=model.device)
+        self._z = model.action_mean.new_empty(rows, model.config.latent_dim)
 
     def gather(self, rows: np.ndarray) -> Tensor:
         """Latents of rows in any order, repeated or not: (B, T) -> (B, T, D)."""
@@ -42,7 +42,7 @@ class Latents:
             for start in range(0, len(new), _FRAMES):
                 some = new[start : start + _FRAMES]
                 z = self.model.encode({"pixels": self._gather(some)[:, None]})[:, 0]
-                self._z[torch.from_numpy(some)] = z.float()
+                self._z[torch.from_numpy(some)] = z.to(self._z.dtype)
         self.model.train(training)
         self._known[new] = True
         return self._z[torch.from_numpy(rows)]

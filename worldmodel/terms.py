@@ -6,8 +6,8 @@ Shapes: B windows, T frames in a window, D latent width, A = F * a action-block 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from copy import copy
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -84,7 +84,6 @@ class Loss(nn.Module):
 
     def __init__(self, config: LossConfig, available: set[str]) -> None:
         super().__init__()
-        self.config, self.available = config, available
         regulariser = SIGReg(config.projections, config.knots)
         terms: dict[str, Callable[[Step, torch.Generator | None], Tensor]] = {
             "one_step": lambda step, generator: prediction_error(_present(step, "one_step")),
@@ -110,8 +109,9 @@ class Loss(nn.Module):
 
     def without(self, name: str) -> Loss:
         """The same but for one term."""
-        none: dict[str, Any] = {name: 0.0}
-        return Loss(replace(self.config, **none), self.available)
+        other = copy(self)
+        other.terms = {known: term for known, term in self.terms.items() if known != name}
+        return other
 
 
 def _present(step: Step, name: str) -> Prediction:

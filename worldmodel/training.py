@@ -11,7 +11,8 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,7 +74,7 @@ def train(
         validate: numbers of held-out data, called now and then with the model in evaluation mode.
         record: called with every line of numbers, for a progress bar or TensorBoard.
         begin: steps that were done before this training.
-        settled: samples of latents, for the time when the encoder stands still.
+        settled: samples of latents, for the time when the encoder stands still; without it, it learns to the end.
 
     Returns:
         The optimiser steps done in total, and what ``validate`` says at the end.
@@ -87,7 +88,7 @@ def train(
     if config.compile:
         for part in (model.encoder, model.projector, *model.parts.values()):
             part.compile()
-    encoding = (model.encoder, model.projector)
+    config = config if settled is not None else replace(config, settle=0.0)
     objective = distributed.averaging(_Objective(model, loss, config))
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
     step, elapsed = _resume(folder, model, optimizer)
@@ -97,7 +98,7 @@ def train(
     metrics = _Metrics(folder / "metrics.jsonl", step, record) if first else None
     health = Health(loss.weights, folder)
     model.train()
-    with _interruptible() as interrupted:
+    with _interruptible() as interrupted, ExitStack() as stack:
         while True:
             passed = (time.monotonic() - start) / (60 * config.minutes or math.inf)
             progress, stop = distributed.maximum(max((step - begin) / config.steps, passed), float(interrupted()))
@@ -105,10 +106,8 @@ def train(
                 break
             if settled is not None and progress >= 1 - config.settle:
                 sample, settled = settled(model), None
-                loss, health = loss.without("sigreg"), Health(loss.weights, folder)
-                for part in encoding:
-                    part.requires_grad_(False)
-                objective = distributed.averaging(_Objective(model, loss, config))
+                stack.enter_context(_standing_still(model.encoder, model.projector))
+                objective = distributed.averaging(_Objective(model, loss.without("sigreg"), config))
             lr = config.lr * _schedule(progress, config)
             optimizer.param_groups[0]["lr"] = lr
             seed = config.seed * 1_000_003 + step
@@ -142,10 +141,20 @@ def train(
     report = {} if validate is None else validated(model, validate)
     if metrics and report and (metrics.last.get("step") != step or "loss" in metrics.last):  # else it stands there
         metrics(step, report)
-    for part in encoding:
-        part.requires_grad_(True)
     model.eval()
     return Trained(step, report)
+
+
+@contextmanager
+def _standing_still(*parts: nn.Module) -> Iterator[None]:
+    """Modules that do not learn, however the block ends."""
+    try:
+        for part in parts:
+            part.requires_grad_(False)
+        yield
+    finally:
+        for part in parts:
+            part.requires_grad_(True)
 
 
 class _Objective(nn.Module):

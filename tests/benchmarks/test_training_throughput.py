@@ -99,7 +99,7 @@ def test_our_default_recipe_has_two_groups(tmp_path: Path) -> None:
     path = tmp_path / "pusht.h5"
     collect_with_bar("pusht", path, 2, steps=99, image_size=64)
     given = training_throughput.task("wm/nano", training_throughput.Options(seconds=0.01), "cpu", False)
-    assert training_throughput.frames(given["run"]) == 24 * 9 + 120 * 3
+    assert training_throughput.frames(given["run"]) == 24 * 9 + 120 * 3 + 144
     given["run"]["dataset"], given["run"]["train"]["batch"] = str(path), 6
-    assert training_throughput.frames(given["run"]) == 1 * 9 + 5 * 3
+    assert training_throughput.frames(given["run"]) == 1 * 9 + 5 * 3 + 6
     assert training_throughput_peer.ours({**given, "count": False})["parameters"] > 10**6

@@ -15,9 +15,9 @@ from tests.worldmodel.tiny import LOSS, TRAIN, tiny_config
 from worldmodel import distributed
 from worldmodel.cli.batches import MORE, Batches, ahead
 from worldmodel.datasets import on_device
-from worldmodel.datasets.cache import FrameCache
 from worldmodel.datasets.mirrors import MIRRORS, Mirroring
 from worldmodel.datasets.store import EpisodeStore, write_store
+from worldmodel.datasets.stream import FrameStream
 from worldmodel.errors import BadValue
 from worldmodel.model import WorldModel
 from worldmodel.run import RunConfig
@@ -98,9 +98,10 @@ def test_ragged_batches_hold_one_length_as_often_as_there_are_windows_of_it(stor
 def test_frames_on_an_accelerator_give_the_same_windows(store: EpisodeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = Batches(store, GOALS, CPU)
     monkeypatch.setattr("worldmodel.cli.batches.fits_on", lambda device, store: True)
-    monkeypatch.setattr("worldmodel.cli.batches.fits", lambda store, column: False)
-    assert isinstance(Batches(store, CONFIG, CPU).frames, FrameCache)  # the host cannot decode them all
-    monkeypatch.setattr("worldmodel.cli.batches.fits", lambda store, column: True)
+    monkeypatch.setattr("worldmodel.datasets.stream.fits", lambda store, column: False)
+    assert isinstance(Batches(store, CONFIG, CPU).frames, FrameStream)  # the host cannot decode them all
+    monkeypatch.undo()
+    monkeypatch.setattr("worldmodel.cli.batches.fits_on", lambda device, store: True)
     batches = Batches(store, GOALS, CPU)
     assert isinstance(batches.frames, on_device.FramesOnDevice)
     assert all(equal(batches(step), expected(step)) for step in range(3))

@@ -93,8 +93,8 @@ def test_a_reflex_is_learned_resumed_and_continued(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert wm_train(monkeypatch, SMALL + " --steps 3 --out whole --train.final-lr 1", data) == 0
-    assert wm_train(monkeypatch, SMALL + " --steps 2 --out part --train.final-lr 1", data) == 0
+    assert wm_train(monkeypatch, SMALL + " --steps 3 --out whole --train.final-lr 1 --train.settle 0.4", data) == 0
+    assert wm_train(monkeypatch, SMALL + " --steps 2 --out part --train.final-lr 1 --train.settle 0.4", data) == 0
     assert wm_train(monkeypatch, "--resume --out part --steps 3") == 0
     weights = [Path(f"{name}/model/model.safetensors").read_bytes() for name in ("whole", "part")]
     assert weights[0] == weights[1]
@@ -178,9 +178,9 @@ def test_a_finished_model_is_trained_further_on_data_that_have_grown_and_on_othe
     third = read_config(Path("run/config.yaml"))
     assert (third.begin, third.dataset, third.learned) == (8, "more.h5", (before.fingerprint, after.fingerprint))
     earlier = read_about("run")["training"]["before"]
-    assert [each["command"].split("wm-train ")[1] for each in earlier] == [
+    assert [each["command"].removeprefix("wm-train ") for each in earlier] == [
         SMALL.format(data="own.h5") + " --steps 4 --out run",
-        "--resume --out run --steps 4",
+        "--continue --out run --steps 3 --train.log-every 1; wm-train --resume --out run --steps 4",
     ]
     assert all(each["minutes"] > 0 for each in earlier)
     capsys.readouterr()

@@ -15,7 +15,7 @@ import torch
 
 from worldmodel import distributed
 from worldmodel.cli import common
-from worldmodel.datasets.cache import FrameCache, fits
+from worldmodel.datasets.cache import FrameCache
 from worldmodel.datasets.mirrors import Mirroring
 from worldmodel.datasets.on_device import FramesOnDevice, fits_on
 from worldmodel.datasets.stream import FrameStream, frames_of
@@ -61,13 +61,11 @@ class Batches:
         if long < batch:
             self.groups.append((make(length=config.model.context + 1), batch - long))
         self.cut = [make(length=shorter, cut=True) for shorter in range(2, length)] if config.train.ragged else []
-        self.frames: FrameCache | FrameStream | FramesOnDevice | Latents
         with common.bar(None, "frames", "decoding") as line:
-            progress = partial(common.move, line)
-            if fits_on(device, store) and fits(store, "pixels"):
-                self.frames = FramesOnDevice(FrameCache(store, progress=progress), device)
-            else:
-                self.frames = frames_of(store, progress=progress)
+            frames = frames_of(store, progress=partial(common.move, line))
+        self.frames: FrameCache | FrameStream | FramesOnDevice | Latents = frames
+        if isinstance(frames, FrameCache) and fits_on(device, store):
+            self.frames = FramesOnDevice(frames, device)
         size = distributed.size()
         if any(count % size for _, count in self.groups):
             counts = " and ".join(f"{count}" for _, count in self.groups)

@@ -33,29 +33,28 @@ def collecting(store: EpisodeStore) -> str | None:
     return shlex.join(map(str, [*line, "--out", store.path]))
 
 
-def trained_by(run: Path, device: torch.device, begin: int = 0) -> dict[str, Any]:
-    """Command, minutes, hardware, versions, commit and date of the training that has just ended in a run folder.
+def trained_by(run: Path, device: torch.device, begin: int, steps: int) -> dict[str, Any]:
+    """Commands, minutes, hardware, versions, commit and date of the training that has just ended in a run folder.
+
+    A training that was finished, and made longer by ``--resume``, has the commands of both; of one that was interrupted
+    only the last is known.
 
     Args:
         run: the folder, which may still hold an older model.
         device: where it was trained.
         begin: steps of earlier trainings, whose commands and minutes are noted as ``before``, the first one first.
+        steps: that have been done by now.
     """
     from worldmodel.benchmarks.provenance import provenance
+    from worldmodel.checkpoint import read_about
     from worldmodel.training import saved_minutes
 
     command = shlex.join(["wm-train", *sys.argv[1:]])
-    earlier = _trainings(run, begin) if begin else []
-    return {"command": command, "minutes": saved_minutes(run), **provenance(device), "before": earlier}
-
-
-def _trainings(run: Path, begin: int) -> list[dict[str, Any]]:
-    """Those that led to a step, as the model that is still there tells."""
-    from worldmodel.checkpoint import read_about
-
     about = read_about(run) if (run / "model" / "config.json").is_file() else {}
-    training = dict(about.get("training") or {})
-    told = [*training.get("before", [])]
-    if training and about["steps"] <= begin:
-        told.append({name: training[name] for name in ("command", "minutes") if name in training})
-    return told
+    told = about.get("training") or {}
+    before = [*told.get("before", [])]
+    if told and about["steps"] <= begin:
+        before.append({name: told[name] for name in ("command", "minutes") if name in told})
+    elif told:
+        command = told["command"] if about["steps"] == steps else f"{told['command']}; {command}"
+    return {"command": command, "minutes": saved_minutes(run), **provenance(device), "before": before}

@@ -128,7 +128,7 @@ def learn(options: Options, env: str, out: Path, old: RunConfig | None, device: 
         seed=config.train.seed,
         render_preset=store.attrs.get("render_preset", "fast"),
         dataset={**learned_from(store), "before": config.learned},
-        training=trained_by(out, device, config.begin),
+        training=trained_by(out, device, config.begin, steps),
         protocol=protocols.kept_ready(),
         report=report,
     )

@@ -26,7 +26,7 @@ class Options:
     env: str | None = None
     """Task, such as pusht, dmc/reacher-qpos, ogbench/cube-single or gym/Pendulum-v1 [the dataset's, else pusht]."""
     recipe: str = "wm"
-    """What is learned: wm (both predictors), lewm (one-step), fast-lewm (prefix)."""
+    """What is learned: wm (both predictors and a reflex), lewm (one-step), fast-lewm (prefix)."""
     heads: tuple[str, ...] = ()
     """What else is learned: reflex (the action towards a goal); of tasks that reward: reward, or reward value."""
     preset: str = "auto"
