@@ -23,6 +23,7 @@ class Preset:
     model: ModelConfig
     train: TrainConfig
     projections: int
+    reflex: int = 384  # width of the reflex, where the recipe has one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +129,7 @@ PRESETS = {
         model=ModelConfig(),
         train=TrainConfig(),
         projections=256,
+        reflex=256,
     ),
     "small": Preset(
         model=ModelConfig(
@@ -199,6 +201,7 @@ def settings(recipe: str, preset: str) -> tuple[ModelConfig, LossConfig, TrainCo
         context=what.context,
         one_step=size.model.one_step if what.one_step else None,
         prefix=prefix if what.prefix else None,
+        reflex=size.reflex if what.loss.reflex else 0,
     )
     train = replace(
         size.train,

@@ -35,7 +35,7 @@ def slim(command, workplace, tmp_path, monkeypatch):
             env="two-room", recipe="wm", preset="nano", dataset="data/two-room.h5", train=TrainConfig(), begin=3
         )
         write_config(tmp_path / "run" / "config.yaml", config)
-        training = {"command": "wm-train --out run --continue", "minutes": 2.0}
+        training = {"command": "wm-train --out /srv/run --continue; wm-train --resume --out /srv/run", "minutes": 2.0}
         training["before"] = [{"command": "wm-train --out run --steps 3", "minutes": 1.0}]
         save_model("run/model", tiny(), **facts, dataset=learned_from(store), training=training)
     assert command(model.main, "slim", "run", "--out", "slim")[0] == 0
@@ -80,8 +80,8 @@ def test_what_ships_is_what_was_judged(command, slim, tmp_path):
         and "| steps | 7 of batch 144, continued from step 3; seed 0 |" in text
     )
     assert (
-        "| trained before by | `wm-train --out run --steps 3`, 1.0 minutes |\n| command | `wm-train --out run --co"
-        in text
+        "| trained before by | `wm-train --out run --steps 3`, 1.0 minutes |\n| command | "
+        "`wm-train --out run --continue; wm-train --resume --out run` |" in text
     )
     assert "`wm-train --config worldmodel/zoo/two-room/config.yaml --steps 7` trains again with the same" in text
     assert str(tmp_path) not in "".join(p.read_text() for p in folder.rglob("*.json"))

@@ -133,7 +133,9 @@ def _anywhere(value: Any) -> Any:
 
     def near(x: Any) -> Any:
         if isinstance(x, dict):
-            return {name: _command(y) if name == "command" and isinstance(y, str) else near(y) for name, y in x.items()}
+            return {
+                name: _commands(y) if name == "command" and isinstance(y, str) else near(y) for name, y in x.items()
+            }
         if isinstance(x, list):
             return [near(y) for y in x]
         if isinstance(x, str):
@@ -152,6 +154,11 @@ def _paths(value: Any) -> Iterator[str]:
             yield from _paths(x)
     elif isinstance(value, str) and re.match(FAR, value) and re.search(r"\s", value):
         yield value
+
+
+def _commands(line: str) -> str:
+    """Commands, one after the other, each as `_command` has it."""
+    return "; ".join(map(_command, line.split("; ")))
 
 
 def _command(line: str) -> str:
