@@ -1,20 +1,33 @@
-"""Latents of an encoder that stands still: each frame passes it once, however often it is drawn.
+"""An encoder that stands still, and its latents: each frame passes it once, however often it is drawn.
 
 Shapes: B windows, T frames, S pixels, D latent width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldmodel.model import WorldModel
 from worldmodel.precision import native_bf16
 
 _FRAMES = 1024  # encoded at once
+
+
+@contextmanager
+def standing_still(*parts: nn.Module) -> Iterator[None]:
+    """Modules that do not learn, however the block ends."""
+    try:
+        for part in parts:
+            part.requires_grad_(False)
+        yield
+    finally:
+        for part in parts:
+            part.requires_grad_(True)
 
 
 class Latents:

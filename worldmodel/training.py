@@ -26,6 +26,7 @@ from worldmodel.files import replacing
 from worldmodel.health import Health
 from worldmodel.model import WorldModel
 from worldmodel.precision import native_bf16
+from worldmodel.settling import standing_still
 from worldmodel.terms import Loss
 
 Windows = Sequence[Mapping[str, Tensor]]  # groups of windows of one length each
@@ -106,7 +107,7 @@ def train(
                 break
             if settled is not None and progress >= 1 - config.settle:
                 sample, settled = settled(model), None
-                stack.enter_context(_standing_still(model.encoder, model.projector))
+                stack.enter_context(standing_still(model.encoder, model.projector))
                 objective = distributed.averaging(_Objective(model, loss.without("sigreg"), config))
             lr = config.lr * _schedule(progress, config)
             optimizer.param_groups[0]["lr"] = lr
@@ -143,18 +144,6 @@ def train(
         metrics(step, report)
     model.eval()
     return Trained(step, report)
-
-
-@contextmanager
-def _standing_still(*parts: nn.Module) -> Iterator[None]:
-    """Modules that do not learn, however the block ends."""
-    try:
-        for part in parts:
-            part.requires_grad_(False)
-        yield
-    finally:
-        for part in parts:
-            part.requires_grad_(True)
 
 
 class _Objective(nn.Module):

@@ -235,6 +235,7 @@ def test_processes_that_opened_other_data_do_not_train_together(
         ("--seed -1", "--train.seed: expected 0 to 4294967295, got -1"),
         ("--train.weight-decay -1", "--train.weight-decay: expected 0 or more, got -1.0"),
         ("--train.schedule 0.5", "--train.schedule: expected 1 or more, got 0.5"),
+        ("--train.settle 1", "--train.settle: expected 0 to below 1, got 1.0"),
         ("--train.final-lr nan", "--train.final-lr: expected 0 to 1, got nan"),
         ("--model.encoder.depth 0", "--model.encoder.depth: expected at least 1, got 0"),
         ("--model.prefix.dropout 3", "--model.prefix.dropout: expected 0 to below 1, got 3.0"),
