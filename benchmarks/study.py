@@ -8,7 +8,8 @@ goes on.
 
 Data are collected by command and seed and known by their fingerprint; the held-out pairs of a task and offset are drawn
 once, for everybody. What equal compute is, `study_compute` says. Both stages share the trainings that they have in
-common. ``study-<stage>.json`` holds every cell and every paired comparison, ``.md`` the tables, ``.png`` the chart.
+common. ``study-<stage>.json`` holds every cell and every paired comparison, ``.md`` the tables, ``.png`` the chart. The
+first is also what another machine goes on from: it has who solved which pair, and what a step of each training costs.
 """
 
 from __future__ import annotations
@@ -25,8 +26,17 @@ from typing import Any
 
 from worldmodel.benchmarks import study_compute, study_tables
 from worldmodel.benchmarks.study_jobs import Call, Jobs, Work
-from worldmodel.benchmarks.study_runs import Evaluation, Study, Training, of_evaluation
-from worldmodel.benchmarks.study_variants import DEFAULT, VARIANTS, Variant, chosen, training_of
+from worldmodel.benchmarks.study_runs import Study
+from worldmodel.benchmarks.study_variants import (
+    DEFAULT,
+    VARIANTS,
+    Evaluation,
+    Training,
+    Variant,
+    chosen,
+    of_evaluation,
+    training_of,
+)
 from worldmodel.cli import common
 from worldmodel.errors import BadValue, UnknownName, WorldModelError
 from worldmodel.files import locked, replacing, write_json
@@ -79,6 +89,11 @@ class Options:
     """Folder for study-<stage>.json, .md and .png."""
     dry_run: bool = False
     """Do nothing, say what is to be done."""
+
+    @property
+    def written(self) -> Path:
+        """The file of the results."""
+        return Path(self.results) / f"study-{self.stage}.json"
 
 
 def plan(options: Options) -> tuple[list[Variant], list[Evaluation]]:
@@ -176,11 +191,13 @@ def run(options: Options, call: Call | None = None) -> None:
     folder = Path(options.folder)
     reference = next(v.train for v in VARIANTS if v.name == DEFAULT)
     study = Study(folder, Path(options.data or folder / "data"), options.pairs, reference)
+    study.recall(options.written, options.budget_minutes)
+    require_sound(variants)
+    variants = known(study, variants)
     if options.dry_run:
         print(expected(study, evaluations, options.jobs))
-        print(study_tables.markdown(results(study, evaluations), variants))
+        print(study_tables.markdown(results(study, evaluations, variants), variants))
         return
-    require_sound(variants)
     jobs = Jobs()
     work = Work(study, evaluations, call or jobs.call)
     with locked(folder / "lock", f"--folder: another process works in {folder}"):
@@ -193,12 +210,22 @@ def run(options: Options, call: Call | None = None) -> None:
         raise WorldModelError(f"failed: {', '.join(work.failed)}; {folder / 'logs'} has what they said")
 
 
-def results(study: Study, evaluations: Sequence[Evaluation]) -> dict[str, Any]:
-    """Everything that was found so far."""
+def results(study: Study, evaluations: Sequence[Evaluation], variants: Sequence[Variant]) -> dict[str, Any]:
+    """Everything that was found so far, here or by whoever wrote the results before."""
     from worldmodel.benchmarks import study_results
 
-    found = study_results.join(study_results.gather(study, evaluations))
+    cells, episodes = study_results.gather(study, evaluations)
+    order = [v.name for v in variants]
+    found = study_results.join(sorted(cells, key=lambda one: order.index(one["variant"])), episodes)
     return {**found, "macro": study_results.macro(found["rows"])}
+
+
+def known(study: Study, variants: Sequence[Variant]) -> list[Variant]:
+    """Ideas of now and those of which the results keep evaluations, in the table's order; removed ideas last."""
+    asked = {v.name for v in variants}
+    kept = {about["name"]: Variant(**about) for about in study.kept["variants"]}
+    now = [v for v in VARIANTS if v.name in asked or v.name in kept]
+    return [*now, *(v for name, v in kept.items() if name not in {v.name for v in now})]
 
 
 def write(options: Options, study: Study, variants: Sequence[Variant], evaluations: Sequence[Evaluation]) -> None:
@@ -208,12 +235,16 @@ def write(options: Options, study: Study, variants: Sequence[Variant], evaluatio
     from worldmodel.benchmarks import plots
     from worldmodel.benchmarks.provenance import provenance
 
-    found = results(study, evaluations)
-    tasks = [*dict.fromkeys(e.training.task for e in evaluations)]
-    here = ("folder", "data", "results", "dry_run")
-    settings = {name: value for name, value in asdict(options).items() if name not in here}
-    told = {"options": settings, "variants": [asdict(v) for v in variants], "data": study.known_data(tasks)}
-    path = Path(options.results) / f"study-{options.stage}.json"
+    found = results(study, evaluations, variants)
+    tasks = [*dict.fromkeys(cell["task"] for cell in found["cells"])]
+    settings = {"stage": options.stage, "budget_minutes": options.budget_minutes, "pairs": options.pairs}
+    told = {
+        "options": settings,
+        "variants": [asdict(v) for v in variants],
+        "data": {task: study.known_data(task) for task in tasks},
+        "compute": {task: study.costs(task) for task in tasks},
+    }
+    path = options.written
     write_json(path, {**told, **found, **provenance(torch.device("cpu"))})
     text = study_tables.markdown(found, variants)
     with replacing(path.with_suffix(".md")) as temporary:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from worldmodel.benchmarks.study_runs import Evaluation, Study, Training, of_evaluation, of_training
+from worldmodel.benchmarks.study_runs import Study
+from worldmodel.benchmarks.study_variants import Evaluation, Training, of_evaluation, of_training
 
 MODULES = {
     "wm-data": "worldmodel.cli.data",
@@ -113,30 +114,33 @@ class Work:
         self.failed: list[str] = []
 
     def prepare(self) -> None:
-        """Collect and check the data, draw the pairs, time the steps of every training."""
-        reference = self.study.reference
+        """Collect and check data, draw pairs, time the steps of every training, where anything is left to do."""
+        study = self.study
         for task in dict.fromkeys(e.training.task for e in self.evaluations):
-            if not self.study.dataset(task).exists():
-                self.do("wm-data", self.study.collecting(task), {"command": "wm-data", "task": task})
-            self.study.require_data(task)
-            for offset in dict.fromkeys(e.offset for e in self.evaluations):
-                self.study.manifest(task, offset)
-            mine = {e.training.name: e.training for e in self.evaluations if e.training.task == task}
-            for training in sorted(mine.values(), key=lambda training: training.flags != reference):
-                if not self.study.is_measured(training):
-                    told = {"command": "compute", "task": task, "name": training.name}
-                    self.do("compute", self.study.measuring(training), told)
+            its = [e for e in self.evaluations if e.training.task == task]
+            trainings = {e.training.name: e.training for e in its}.values()
+            untimed = [training for training in trainings if not study.is_measured(training)]
+            if not untimed and all(study.is_evaluated(e) for e in its):
+                continue
+            if not study.dataset(task).exists():
+                self.do("wm-data", study.collecting(task), {"command": "wm-data", "task": task})
+            study.require_data(task)
+            for offset in dict.fromkeys(e.offset for e in its):
+                study.manifest(task, offset)
+            for training in sorted(untimed, key=lambda training: training.flags != study.reference):
+                told = {"command": "compute", "task": task, "name": training.name}
+                self.do("compute", study.measuring(training), told)
 
     def chain(self, training: Training) -> None:
         """Train, then evaluate; a training that fails is left out."""
         study, told = self.study, of_training(training)
-        if study.steps(training) is None:  # its steps could not be timed
+        left = [e for e in self.evaluations if e.training == training and not study.is_evaluated(e)]
+        if not left or study.steps(training) is None:  # its steps could not be timed
             return
-        mine = [e for e in self.evaluations if e.training == training and not study.is_evaluated(e)]
         if not study.is_trained(training) and not self.do("wm-train", study.training(training), told):
             return
-        for evaluation in mine:
-            self.do("wm-plan", self.study.evaluating(evaluation), of_evaluation(evaluation))
+        for evaluation in left:
+            self.do("wm-plan", study.evaluating(evaluation), of_evaluation(evaluation))
 
     def do(self, command: str, arguments: Sequence[str], what: Mapping[str, Any]) -> bool:
         """Run a command and note what it took; say whether it succeeded."""

@@ -13,9 +13,8 @@ import numpy as np
 from worldmodel.benchmarks.intervals import bootstrap_clusters, mcnemar, sign_flips
 from worldmodel.benchmarks.record import Record
 from worldmodel.benchmarks.report import by_episode, proportion
-from worldmodel.benchmarks.study_runs import Evaluation, Study, of_training
-from worldmodel.benchmarks.study_variants import BASELINES, DEFAULT
-from worldmodel.files import read_json
+from worldmodel.benchmarks.study_runs import Study
+from worldmodel.benchmarks.study_variants import BASELINES, DEFAULT, NAMED, Evaluation, named, of_training
 
 KEPT = (
     "success", "n", "low", "high", "by_episode", "random", "noop", "replay", "hard", "solved_at_start", "out_of_view",
@@ -23,17 +22,20 @@ KEPT = (
     "ms_one_plan", "cpu_ms_one_plan", "command", "hardware", "versions", "commit", "date",
 )  # fmt: skip
 Cell = dict[str, Any]
+Episodes = dict[str, list[int]]  # (n,) that each pair comes from, by the manifest's hash
 
 
-def gather(study: Study, evaluations: Sequence[Evaluation]) -> list[tuple[Cell, Record]]:
-    """Every evaluation that is there, as numbers for JSON and as it was recorded."""
+def gather(study: Study, evaluations: Sequence[Evaluation]) -> tuple[list[Cell], Episodes]:
+    """Every evaluation that is there or kept in the results, and which episodes the pairs of each manifest are of."""
     spent = study.took()
-    return [
-        (cell(study, evaluation, record, spent), record)
-        for evaluation in evaluations
-        if study.is_evaluated(evaluation)
-        for record in [Record.load(study.record(evaluation))]
-    ]
+    cells = {tuple(one[name] for name in NAMED): one for one in study.kept["cells"]}
+    episodes: Episodes = dict(study.kept["pairs"])
+    for evaluation in evaluations:
+        if study.is_recorded(evaluation):
+            record = Record.load(study.record(evaluation))
+            cells[tuple(named(evaluation).values())] = cell(study, evaluation, record, spent)
+            episodes[record.pairs.sha256] = record.pairs.episode.tolist()
+    return [*cells.values()], episodes
 
 
 def cell(study: Study, evaluation: Evaluation, record: Record, spent: Sequence[Mapping[str, Any]]) -> Cell:
@@ -43,7 +45,7 @@ def cell(study: Study, evaluation: Evaluation, record: Record, spent: Sequence[M
     ``training_cpu_s`` all that the training's processes used, loading and the last validation included.
     """
     training, values = evaluation.training, record.values
-    compute, steps = read_json(study.compute(training)), int(values["model"]["steps"])
+    compute, steps = study.costs(training.task)[training.name], int(values["model"]["steps"])
     told = of_training(training)
     mine = [line for line in spent if all(line.get(key) == value for key, value in told.items())]
     executed = values["execute_steps"] * values["action_block"]
@@ -53,6 +55,7 @@ def cell(study: Study, evaluation: Evaluation, record: Record, spent: Sequence[M
         **{name: values.get(name) for name in KEPT},
         "ms_per_action": values["cpu_ms_one_plan"] / executed,
         "manifest": values["manifest"]["sha256"],
+        "solved": "".join("01"[won] for won in record.outcome.success.astype(int)),  # pair by pair
         "model": values["model"]["fingerprint"],
         "steps": steps,
         "frames": round(steps * compute["frames"]),
@@ -61,24 +64,25 @@ def cell(study: Study, evaluation: Evaluation, record: Record, spent: Sequence[M
     }
 
 
-def named(evaluation: Evaluation) -> dict[str, Any]:
-    """What tells a cell from others."""
-    training = evaluation.training
-    where = {"task": training.task, "variant": evaluation.variant.name, "offset": evaluation.offset}
-    return {**where, "seed": training.seed, "minutes": training.minutes}
+def solved(cells: Sequence[Cell]) -> np.ndarray:
+    """Booleans (S, n): who solved which pair."""
+    return np.array([[won == "1" for won in one["solved"]] for one in cells])
 
 
-def pooled(first: Sequence[Record], second: Sequence[Record]) -> dict[str, Any]:
+def pooled(first: np.ndarray, second: np.ndarray, episode: np.ndarray) -> dict[str, Any]:
     """Compare two ideas on the same pairs, of the same S training seeds.
 
     ``difference`` is the first rate minus the second, ``low`` and ``high`` its bootstrap 95 % interval over pairs, each
     with all its seeds, and ``by_episode`` that over episodes. ``p`` is exact: the share of choices of who is who, pair
     by pair with all its seeds, that differ as much; with one seed McNemar's. These hold for these trainings on other
     pairs; how much trainings differ, ``seeds`` show, each with McNemar's exact p-value (`compare.paired`).
+
+    Args:
+        first: (S, n) booleans, who solved which pair.
+        second: of the other idea.
+        episode: (n,) that each pair comes from.
     """
-    won = [np.stack([record.outcome.success for record in records]) for records in (first, second)]
-    episode = first[0].pairs.episode
-    ahead = (won[0].astype(float) - won[1]).sum(axis=0)  # (n,) of all seeds
+    ahead = (first.astype(float) - second).sum(axis=0)  # (n,) of all seeds
     pair, rate = np.arange(len(ahead)), ahead / len(first)
     low, high = bootstrap_clusters(rate, pair)
     return {
@@ -89,7 +93,7 @@ def pooled(first: Sequence[Record], second: Sequence[Record]) -> dict[str, Any]:
         "by_episode": by_episode(rate, episode),
         "p": sign_flips(ahead, pair),
         "p_by_episode": sign_flips(ahead, episode),
-        "seeds": [of_seed(one, two) for one, two in zip(*won)],
+        "seeds": [of_seed(one, two) for one, two in zip(first, second)],
     }
 
 
@@ -100,41 +104,43 @@ def of_seed(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
     return {"difference": difference, "only_first": only[0], "only_second": only[1], "mcnemar_p": mcnemar(*only)}
 
 
-def join(found: Sequence[tuple[Cell, Record]]) -> dict[str, Any]:
+def join(cells: Sequence[Cell], episodes: Episodes) -> dict[str, Any]:
     """Cells, what the seeds bring together, and comparisons, for JSON."""
-    groups: dict[tuple[str, int, str], dict[int, tuple[Cell, Record]]] = {}
-    for one, record in found:
-        groups.setdefault((one["task"], one["offset"], one["variant"]), {})[one["seed"]] = (one, record)
+    groups: dict[tuple[str, int, str], dict[int, Cell]] = {}
+    for one in cells:
+        groups.setdefault((one["task"], one["offset"], one["variant"]), {})[one["seed"]] = one
     rows, comparisons = [], []
     for (task, offset, variant), seeds in groups.items():
-        rows.append({"task": task, "offset": offset, "variant": variant, **together([*seeds.values()])})
+        episode = np.array(episodes[next(iter(seeds.values()))["manifest"]])
+        rows.append({"task": task, "offset": offset, "variant": variant, **together([*seeds.values()], episode)})
         for other in (*BASELINES, DEFAULT):
-            common = sorted(seeds.keys() & groups.get((task, offset, other), {}).keys())
+            those = groups.get((task, offset, other), {})
+            common = sorted(seeds.keys() & those.keys())
             if other != variant and common:
-                those = groups[task, offset, other]
-                compared = pooled([seeds[s][1] for s in common], [those[s][1] for s in common])
+                both = [solved([one[seed] for seed in common]) for one in (seeds, those)]
+                compared = pooled(*both, episode)
                 comparisons.append({"task": task, "offset": offset, "first": variant, "second": other, **compared})
-    return {"rows": rows, "comparisons": comparisons, "cells": [one for one, _ in found]}
+    return {"rows": rows, "comparisons": comparisons, "cells": [*cells], "pairs": episodes}
 
 
-def together(seeds: Sequence[tuple[Cell, Record]]) -> dict[str, Any]:
+def together(cells: Sequence[Cell], episode: np.ndarray) -> dict[str, Any]:
     """The mean success of S training seeds on the same pairs, its intervals, and what planning and training took.
 
     With one seed the interval is Wilson's; with several a bootstrap of pairs with all their seeds, unless that has no
     width because every pair always succeeds or none ever: then Wilson's of so many pairs.
+
+    Args:
+        cells: one of each seed.
+        episode: (n,) that each pair comes from.
     """
-    cells = [one for one, _ in seeds]
-    success = np.stack([record.outcome.success for _, record in seeds])
+    success = solved(cells)
     rate = success.mean(axis=0)
     low, high = bootstrap_clusters(rate, np.arange(len(rate)))
     if len(success) == 1 or (low == high and low in (0.0, 1.0)):
         one = proportion(rate == 1)
         low, high = one["low"], one["high"]
     found: Cell = {"success": float(rate.mean()), "n": len(rate), "low": low, "high": high}
-    found |= {
-        "by_episode": by_episode(rate, seeds[0][1].pairs.episode),
-        "seeds": {one["seed"]: one["success"] for one in cells},
-    }
+    found |= {"by_episode": by_episode(rate, episode), "seeds": {one["seed"]: one["success"] for one in cells}}
     for name in ("steps", "frames", "training_cpu_s", "ms_per_action"):
         values = [one[name] for one in cells if one[name] is not None]
         found[name] = float(np.mean(values)) if values else None

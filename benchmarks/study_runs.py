@@ -3,14 +3,14 @@
 A folder of the study holds, for each task: ``data.json``, the episodes' command and fingerprint; ``pairs-25.npz`` and
 so on, the held-out pairs that everybody plays; ``compute/``, how many steps a training gets; and the runs, by the
 budget, with the records of their evaluations. ``times.jsonl`` says what every process took, ``logs/`` what it said.
+The results file keeps of all that what another machine needs to go on: all but weights and records.
 """
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from worldmodel.benchmarks import study_compute
 from worldmodel.benchmarks.provenance import file_fingerprint
 from worldmodel.benchmarks.record import RESULT, load_pairs, save_pairs
 from worldmodel.benchmarks.rl_runs import require_same
-from worldmodel.benchmarks.study_variants import Variant
+from worldmodel.benchmarks.study_variants import Evaluation, Training, named
 from worldmodel.datasets.policies import usual_episodes
 from worldmodel.envs.registry import file_name
 from worldmodel.errors import BadFile
@@ -26,26 +26,6 @@ from worldmodel.files import read_json, write_json
 
 DATA_SEED = 1
 NEVER = 10**9  # steps between validations: only the end is validated
-
-
-@dataclass(frozen=True)
-class Training:
-    """One training: of a task, an idea and a seed, for a budget of processor minutes."""
-
-    task: str
-    name: str
-    flags: str
-    seed: int
-    minutes: float
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One way of planning with a training, on the pairs of one offset."""
-
-    training: Training
-    variant: Variant
-    offset: int
 
 
 class Study:
@@ -60,6 +40,29 @@ class Study:
 
     def __init__(self, folder: Path, data: Path, pairs: int, reference: str) -> None:
         self.folder, self.data, self.pairs, self.reference = folder, data, pairs, reference
+        self.kept: dict[str, Any] = {"data": {}, "compute": {}, "pairs": {}, "cells": [], "variants": []}
+
+    def recall(self, results: Path, minutes: float) -> None:
+        """Go on from what a results file keeps, wherever it was found: data, costs of steps, evaluations.
+
+        Raises:
+            BadFile: it is of other minutes or pairs, or the folder began with other data or costs.
+        """
+        if not results.exists():
+            return
+        found = read_json(results)
+        was = found["options"]
+        if (was["budget_minutes"], was["pairs"]) != (minutes, self.pairs):
+            raise BadFile(
+                f"{results} is of {was['budget_minutes']:g} minutes and {was['pairs']} pairs, not of {minutes:g} and "
+                f"{self.pairs}: give these, or another --results"
+            )
+        files = {self._note(task): about for task, about in found["data"].items()}
+        files |= {self.timing(task, name): cost for task, its in found["compute"].items() for name, cost in its.items()}
+        for path, told in files.items():
+            if path.exists() and read_json(path) != told:
+                raise BadFile(f"{path} is not what {results} keeps: remove one of the two, or give another --results")
+        self.kept = found
 
     # Data
 
@@ -80,25 +83,27 @@ class Study:
         """
         from worldmodel.datasets.store import EpisodeStore
 
-        path, note = self.dataset(task), self._of(task) / "data.json"
+        path = self.dataset(task)
         with EpisodeStore(path) as store:
             if store.env != task:
                 raise BadFile(f"{path} holds episodes of {store.env}, not of {task}")
             found = store.fingerprint
-        if not note.exists():
+        known = self.known_data(task)
+        if known is None:
             command = shlex.join(["wm-data", *self.collecting(task)])
-            write_json(note, {"env": task, "fingerprint": found, "command": command})
-        known = read_json(note)["fingerprint"]
-        if found != known:
+            known = {"env": task, "fingerprint": found, "command": command}
+            write_json(self._note(task), known)
+        if found != known["fingerprint"]:
             raise BadFile(
-                f"{path} is not what the study began with: its fingerprint is {found[:12]}, not {known[:12]}; make it "
-                f"again with {read_json(note)['command']}, or begin another --folder"
+                f"{path} is not what the study began with: its fingerprint is {found[:12]}, not "
+                f"{known['fingerprint'][:12]}; make it again with {known['command']}, or begin another study"
             )
         return found
 
-    def known_data(self, tasks: Sequence[str]) -> dict[str, Any]:
-        """Command and fingerprint of the tasks' episodes."""
-        return {task: read_json(self._of(task) / "data.json") for task in tasks}
+    def known_data(self, task: str) -> dict[str, Any] | None:
+        """Command and fingerprint of a task's episodes; None before they are there."""
+        path = self._note(task)
+        return read_json(path) if path.exists() else self.kept["data"].get(task)
 
     def manifest(self, task: str, offset: int) -> Path:
         """The held-out pairs of a task and an offset, drawn by the first call.
@@ -110,21 +115,34 @@ class Study:
         from worldmodel.datasets.store import EpisodeStore
         from worldmodel.envs import registry
 
-        path = self._of(task) / f"pairs-{offset}.npz"
+        path = self.pairs_of(task, offset)
         if not path.exists():
             with EpisodeStore(self.dataset(task)) as store:
                 simulator = registry.make(task, observation="state").unwrapped
                 save_pairs(path, sample_pairs(store, simulator, offset, self.pairs, seed=0))
-        found, known = load_pairs(path), read_json(self._of(task) / "data.json")["fingerprint"]
-        if (len(found), found.dataset) != (self.pairs, known):
+        found, known = load_pairs(path), self.known_data(task)
+        if (len(found), found.dataset) != (self.pairs, known and known["fingerprint"]):
             raise BadFile(f"{path} holds {len(found)} pairs, not {self.pairs}, or of other episodes: remove it")
         return path
 
+    def pairs_of(self, task: str, offset: int) -> Path:
+        """Where the pairs of a task and an offset are."""
+        return self._of(task) / f"pairs-{offset}.npz"
+
     # Compute
 
-    def compute(self, training: Training) -> Path:
+    def timing(self, task: str, name: str) -> Path:
         """Where the cost of a training's steps is kept."""
-        return self._of(training.task) / "compute" / f"{training.name}.json"
+        return self._of(task) / "compute" / f"{name}.json"
+
+    def cost(self, training: Training) -> dict[str, Any] | None:
+        """What a step of a training costs, as `study_compute.measure` found it; None before it did."""
+        return self.costs(training.task).get(training.name)
+
+    def costs(self, task: str) -> dict[str, dict[str, Any]]:
+        """Those of a task's trainings, by name."""
+        here = {path.stem: read_json(path) for path in sorted(self.timing(task, "*").parent.glob("*.json"))}
+        return {**self.kept["compute"].get(task, {}), **here}
 
     def is_measured(self, training: Training) -> bool:
         """Whether a training's steps were timed.
@@ -132,28 +150,24 @@ class Study:
         Raises:
             BadFile: with other settings.
         """
-        path = self.compute(training)
-        if path.exists():
-            again = f"{path} was made with {{name}} {{its}}, now {{ours}}: give the idea another name"
-            require_same(read_json(path)["settings"], study_compute.settings_of(training.flags), again)
-        return path.exists()
+        known = self.cost(training)
+        if known:
+            again = f"steps of {training.name} were timed with {{name}} {{its}}, now {{ours}}: name the idea otherwise"
+            require_same(known["settings"], study_compute.settings_of(training.flags), again)
+        return known is not None
 
     def measuring(self, training: Training) -> list[str]:
         """Arguments of study_compute."""
         told = {"flags": training.flags, "reference": self.reference, "dataset": str(self.dataset(training.task))}
-        return [json.dumps({**told, "out": str(self.compute(training))})]
+        return [json.dumps({**told, "out": str(self.timing(training.task, training.name))})]
 
     def steps(self, training: Training) -> int | None:
         """Optimiser steps of a training; None while nobody knows what they cost."""
-        path, reference = self.compute(training), self._reference(training.task)
-        if reference is None or not path.exists():
+        costs = self.costs(training.task)
+        reference = next((cost for cost in costs.values() if cost["flags"] == self.reference), None)
+        if reference is None or training.name not in costs:
             return None
-        return study_compute.steps(training.minutes, reference["seconds"], read_json(path)["ratio"])
-
-    def _reference(self, task: str) -> dict[str, Any] | None:
-        known = (read_json(path) for path in sorted((self._of(task) / "compute").glob("*.json")))
-        found: dict[str, Any] | None = next((cost for cost in known if cost["flags"] == self.reference), None)
-        return found
+        return study_compute.steps(training.minutes, reference["seconds"], costs[training.name]["ratio"])
 
     # Runs
 
@@ -173,9 +187,8 @@ class Study:
             return False
         done, wanted = read_json(path)["steps"], self.steps(training)
         if done != wanted:
-            raise BadFile(
-                f"{run} has {done} steps, {wanted} are planned by {self.compute(training)}: remove one of the two"
-            )
+            path = self.timing(training.task, training.name)
+            raise BadFile(f"{run} has {done} steps, {wanted} are planned by {path}: remove one of the two")
         return True
 
     def training(self, training: Training) -> list[str]:
@@ -203,7 +216,7 @@ class Study:
         offset = evaluation.offset
         told = {
             "--model": self.run(evaluation.training),
-            "--pairs": self._of(evaluation.training.task) / f"pairs-{offset}.npz",
+            "--pairs": self.pairs_of(evaluation.training.task, offset),
             "--protocol": "lewm-25" if offset == 25 else f"offset-{offset}",
             "--device": "cpu",
             "--record": self.record(evaluation),
@@ -211,7 +224,15 @@ class Study:
         return ["--no-video", *(str(x) for pair in told.items() for x in pair), *evaluation.variant.plan.split()]
 
     def is_evaluated(self, evaluation: Evaluation) -> bool:
-        """Whether there is a record of the run's weights, of these pairs and of this way of planning.
+        """Whether an evaluation of these pairs and this way of planning is recorded here, or kept in the results.
+
+        Raises:
+            BadFile: of other pairs, or of another way.
+        """
+        return self.is_recorded(evaluation) or self.cell(evaluation) is not None
+
+    def is_recorded(self, evaluation: Evaluation) -> bool:
+        """Whether there is a record, of the run's weights.
 
         Raises:
             BadFile: of other pairs, or of another way.
@@ -222,12 +243,28 @@ class Study:
         values = read_json(path)
         if values["model"]["fingerprint"] != file_fingerprint(weights):
             return False
-        pairs = load_pairs(self._of(evaluation.training.task) / f"pairs-{evaluation.offset}.npz")
-        command = shlex.split(values["command"])
-        planned = command[command.index("--record") + 2 :]
-        if (values["manifest"]["sha256"], planned) != (pairs.sha256, evaluation.variant.plan.split()):
-            raise BadFile(f"{path.parent} is of other pairs or of {shlex.join(planned)}, now {evaluation.variant.plan}")
+        self._require_alike(evaluation, path.parent, values["manifest"]["sha256"], values["command"])
         return True
+
+    def cell(self, evaluation: Evaluation) -> dict[str, Any] | None:
+        """What the results keep of an evaluation.
+
+        Raises:
+            BadFile: it is of other pairs, or of another way.
+        """
+        told = named(evaluation)
+        found: dict[str, Any] | None = next((c for c in self.kept["cells"] if told.items() <= c.items()), None)
+        if found:
+            self._require_alike(evaluation, f"a cell of the results, {told},", found["manifest"], found["command"])
+        return found
+
+    def _require_alike(self, evaluation: Evaluation, where: object, manifest: str, command: str) -> None:
+        path = self.pairs_of(evaluation.training.task, evaluation.offset)
+        pairs = load_pairs(path).sha256 if path.exists() else manifest
+        line = shlex.split(command)
+        planned = line[line.index("--record") + 2 :]
+        if (manifest, planned) != (pairs, evaluation.variant.plan.split()):
+            raise BadFile(f"{where} is of other pairs or of {shlex.join(planned)}, now {evaluation.variant.plan}")
 
     # What it took
 
@@ -242,17 +279,10 @@ class Study:
         path = self.folder / "times.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
+    # Where
+
     def _of(self, task: str) -> Path:
         return self.folder / file_name(task)
 
-
-def of_training(training: Training) -> dict[str, Any]:
-    """What tells a training's lines among those of all processes."""
-    names = ("task", "name", "seed", "minutes")
-    return {"command": "wm-train", **{name: getattr(training, name) for name in names}}
-
-
-def of_evaluation(evaluation: Evaluation) -> dict[str, Any]:
-    """What tells an evaluation's lines."""
-    told = {"variant": evaluation.variant.name, "offset": evaluation.offset}
-    return {**of_training(evaluation.training), "command": "wm-plan", **told}
+    def _note(self, task: str) -> Path:
+        return self._of(task) / "data.json"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from worldmodel.errors import UnknownName
 
@@ -21,6 +22,27 @@ class Variant:
     plan: str = ""  # flags of wm-plan
 
 
+@dataclass(frozen=True)
+class Training:
+    """One training: of a task, an idea and a seed, for a budget of processor minutes."""
+
+    task: str
+    name: str
+    flags: str
+    seed: int
+    minutes: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One way of planning with a training, on the pairs of one offset."""
+
+    training: Training
+    variant: Variant
+    offset: int
+
+
+NAMED = ("task", "variant", "offset", "seed", "minutes")
 BASELINES = ("lewm", "fast-lewm")
 DEFAULT = "wm"
 AS_RELEASED = "--elites 30 --iterations 30 --search correlation=0"  # the search of both baselines' released code
@@ -108,3 +130,22 @@ def chosen(names: Sequence[str], table: Sequence[Variant]) -> list[Variant]:
 def training_of(variant: Variant, table: Sequence[Variant]) -> str:
     """Name of the training that a variant plans with: of the first row with the same flags of wm-train."""
     return next(other.name for other in table if other.train.split() == variant.train.split())
+
+
+def named(evaluation: Evaluation) -> dict[str, Any]:
+    """What tells an evaluation from others, by the names of `NAMED`."""
+    training = evaluation.training
+    told = (training.task, evaluation.variant.name, evaluation.offset, training.seed, training.minutes)
+    return dict(zip(NAMED, told))
+
+
+def of_training(training: Training) -> dict[str, Any]:
+    """What tells a training's lines among those of all processes."""
+    names = ("task", "name", "seed", "minutes")
+    return {"command": "wm-train", **{name: getattr(training, name) for name in names}}
+
+
+def of_evaluation(evaluation: Evaluation) -> dict[str, Any]:
+    """What tells an evaluation's lines."""
+    told = {"variant": evaluation.variant.name, "offset": evaluation.offset}
+    return {**of_training(evaluation.training), "command": "wm-plan", **told}

@@ -20,8 +20,8 @@ from worldmodel.benchmarks.provenance import file_fingerprint
 from worldmodel.benchmarks.record import Record, save_pairs
 from worldmodel.benchmarks.study import Options
 from worldmodel.benchmarks.study_jobs import Jobs, Spent
-from worldmodel.benchmarks.study_runs import Evaluation, Study, Training
-from worldmodel.benchmarks.study_variants import VARIANTS, Variant, chosen, training_of
+from worldmodel.benchmarks.study_runs import Study
+from worldmodel.benchmarks.study_variants import VARIANTS, Evaluation, Training, Variant, chosen, training_of
 from worldmodel.cli import plan, train
 from worldmodel.errors import BadFile, BadValue, UnknownName
 from worldmodel.files import locked, read_json, write_json
@@ -152,6 +152,40 @@ def check_result(folder: Path, printed: str) -> None:
         assert (folder / "results" / f"{name}.png").stat().st_size > 1000
 
 
+def test_another_machine_goes_on_from_the_results(
+    toy: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(monkeypatch)
+    study.run(Options(**toy), desk)
+    path = tmp_path / "results" / "study-screen.json"
+    before = read_json(path)
+    found = ("cells", "rows", "comparisons", "pairs", "compute", "data", "variants")
+    shutil.rmtree(tmp_path / "study")
+    toy["data"] = str(tmp_path / "nowhere")
+    desk.calls.clear()
+    study.run(Options(**toy), desk)
+    after = read_json(path)
+    assert not desk.calls and {name: after[name] for name in found} == {name: before[name] for name in found}
+
+    # A new idea: its training is timed and done, the others' are kept, also that of an idea which was removed.
+    new = Variant(name="other", idea="New.", train=SMALL + PREFIX + " --loss.sigreg 1", plan=QUICK)
+    monkeypatch.setattr(study, "VARIANTS", (*TOY[:3], new))
+    monkeypatch.setattr(sys.modules[__name__], "TOY", (*TOY, new))
+    monkeypatch.setitem(RATIOS, "other", 1.0)
+    toy["data"] = str(tmp_path / "data")
+    study.run(Options(**toy), desk)
+    after = read_json(path)
+    assert desk.calls == ["compute", "wm-train", "wm-plan"]
+    assert [v["name"] for v in after["variants"]] == ["wm", "lewm", "fast-lewm", "other", "often"]
+    assert [c for c in after["cells"] if c["variant"] != "other"] == before["cells"]
+    pair = next(c for c in after["comparisons"] if (c["first"], c["second"]) == ("other", "wm"))
+    bits = {c["variant"]: [int(won) for won in c["solved"]] for c in after["cells"]}
+    assert pair["difference"] == pytest.approx(np.mean(bits["other"]) - np.mean(bits["wm"]))
+    monkeypatch.setattr(study, "VARIANTS", (*TOY[:3], Variant(name="other", idea="New.", train=new.train)))
+    with pytest.raises(BadFile, match="a cell of the results, .*'variant': 'other'.* is of other pairs or of --cand"):
+        study.run(Options(**toy | {"folder": str(tmp_path / "fresh")}), desk)
+
+
 def test_a_failed_command_is_named_and_the_others_are_done(
     toy: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,11 +215,19 @@ def test_what_was_changed_since_is_refused(
         with pytest.raises(BadFile, match=message):
             study.run(Options(**toy), desk)
     monkeypatch.setattr(study, "VARIANTS", TOY)
-    with pytest.raises(BadFile, match="holds 4 pairs, not 3"):
+    with pytest.raises(BadFile, match="of 0.01 minutes and 4 pairs, not of 0.01 and 3: give these, or another --res"):
         study.run(Options(**toy | {"pairs": 3}), desk)
+    with pytest.raises(BadFile, match="is of 0.01 minutes and 4 pairs, not of 7 and 4"):
+        study.run(Options(**toy | {"budget_minutes": 7}), desk)
+    toy["results"] = str(tmp_path / "others")
+    with pytest.raises(BadFile, match="holds 4 pairs, not 3"):
+        study.run(Options(**toy | {"pairs": 3, "seeds": (1,)}), desk)
     note = tmp_path / "study" / "two-room" / "data.json"
     write_json(note, read_json(note) | {"fingerprint": "0" * 64})
     with pytest.raises(BadFile, match="is not what the study began with: .* make it again with wm-data collect"):
+        study.run(Options(**toy | {"seeds": (1,)}), desk)
+    toy["results"] = str(tmp_path / "results")
+    with pytest.raises(BadFile, match="data.json is not what .*study-screen.json keeps: remove one of the two"):
         study.run(Options(**toy), desk)
 
 
@@ -211,7 +253,7 @@ def test_an_evaluation_is_of_the_weights_that_are_there(tmp_path: Path) -> None:
 
 def test_a_run_of_other_steps_is_named_with_the_file_that_plans_them(tmp_path: Path) -> None:
     those, training = Study(tmp_path, tmp_path, 4, ""), Training("two-room", "wm", "", 0, 20)
-    write_json(those.compute(training), {"flags": "", "seconds": 60.0, "ratio": 1.0})
+    write_json(those.timing("two-room", "wm"), {"flags": "", "seconds": 60.0, "ratio": 1.0})
     write_json(those.run(training) / "model" / "config.json", {"steps": 10})
     message = "wm-0 has 10 steps, 20 are planned by .*two-room/compute/wm.json: remove one of the two"
     with pytest.raises(BadFile, match=message):
@@ -225,9 +267,9 @@ def test_equal_minutes_are_fewer_steps_where_a_step_costs_more(tmp_path: Path) -
     assert study_compute.steps(1e-9, 0.2, 1.0) == 1
     those = Study(tmp_path, tmp_path, 4, "")
     here = {name: Training("pusht", name, flags, 0, 20) for name, flags in (("wm", ""), ("lewm", "--recipe lewm"))}
-    write_json(those.compute(here["lewm"]), {"flags": "--recipe lewm", "seconds": 0.3, "ratio": 0.5})
+    write_json(those.timing("pusht", "lewm"), {"flags": "--recipe lewm", "seconds": 0.3, "ratio": 0.5})
     assert those.steps(here["lewm"]) is None  # of unknown steps of the reference
-    write_json(those.compute(here["wm"]), {"flags": "", "seconds": 0.2, "ratio": 1.0})
+    write_json(those.timing("pusht", "wm"), {"flags": "", "seconds": 0.2, "ratio": 1.0})
     assert (those.steps(here["wm"]), those.steps(here["lewm"])) == (6000, 12000)  # whatever lewm took at its time
 
 
@@ -294,11 +336,11 @@ def recorded(success: list[bool]) -> Record:
 def test_seeds_are_pooled_pair_by_pair() -> None:
     rng = np.random.default_rng(0)
     first, second = rng.random((2, 30)) < 0.7, rng.random((2, 30)) < 0.4
-    ours, theirs = ([recorded(list(map(bool, row))) for row in rows] for rows in (first, second))
-    one = study_results.pooled(ours[:1], theirs[:1])
+    episode = np.arange(30) // 2
+    one = study_results.pooled(first[:1], second[:1], episode)
     only = (int((first[0] & ~second[0]).sum()), int((second[0] & ~first[0]).sum()))
     assert one["p"] == pytest.approx(mcnemar(*only))  # one seed: McNemar's
-    two = study_results.pooled(ours, theirs)
+    two = study_results.pooled(first, second, episode)
     assert two["difference"] == pytest.approx(
         np.mean([first[s][i] - 1.0 * second[s][i] for s in (0, 1) for i in range(30)])
     )
@@ -306,7 +348,7 @@ def test_seeds_are_pooled_pair_by_pair() -> None:
     sums = [sum(int(first[s][i]) - int(second[s][i]) for s in (0, 1)) for i in range(30)]
     signs = rng.choice([-1, 1], (20_000, 30))
     assert two["p"] == pytest.approx((abs(signs @ sums) >= abs(sum(sums))).mean(), abs=0.01)
-    same = study_results.pooled(ours, ours)
+    same = study_results.pooled(first, first, episode)
     assert (same["difference"], same["p"], same["low"], same["high"]) == (0, 1, 0, 0)
 
 
