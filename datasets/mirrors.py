@@ -53,11 +53,27 @@ class Mirroring:
             held: (mirrors, B) bool, whether a window is held before a mirror; one after the other.
         """
         found = dict(group)
-        for (name, matrix), chosen in zip(self.actions.items(), torch.from_numpy(held).to(found["action"].device)):
+        if not self.actions:
+            return found
+        for matrix, chosen in zip(self.actions.values(), torch.from_numpy(held).to(found["action"].device)):
             turned = found["action"].unflatten(-1, (-1, len(matrix))) @ matrix.T.to(found["action"])
-            changes = {"action": turned.flatten(-2)}
-            changes |= {shown: PICTURES[name](found[shown]) for shown in ("pixels", "goal") if shown in found}
-            for key, changed in changes.items():
-                mask = chosen.view(-1, *[1] * (changed.ndim - 1))
-                found[key] = torch.where(mask, changed, found[key])
+            found["action"] = torch.where(chosen[:, None, None], turned.flatten(-2), found["action"])
+        for shown in found.keys() & {"pixels", "goal"}:
+            found[shown] = self._pictures(found[shown], held)
         return found
+
+    def _pictures(self, x: Tensor, held: np.ndarray) -> Tensor:
+        """Pictures (B, ..., S, S, 3), those that are turned alike side by side meanwhile."""
+        way = 2 ** np.arange(len(held)) @ held  # (B,), a bit for each mirror
+        order = np.argsort(way, kind="stable")
+        ways, counts = np.unique(way, return_counts=True)
+        turned = []
+        for number, part in zip(ways, x.index_select(0, _on(x, order)).split(counts.tolist())):
+            for bit, name in enumerate(self.actions):
+                part = PICTURES[name](part) if number >> bit & 1 else part
+            turned.append(part)
+        return torch.cat(turned).index_select(0, _on(x, np.argsort(order)))
+
+
+def _on(x: Tensor, rows: np.ndarray) -> Tensor:
+    return torch.from_numpy(rows).to(x.device)

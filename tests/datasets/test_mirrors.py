@@ -94,6 +94,27 @@ def test_a_window_is_mirrored_with_its_goal_or_not_at_all() -> None:
     torch.testing.assert_close(mirrored[2], -moves[2].flip(-1))
 
 
+def test_many_windows_are_mirrored_as_each_would_be_alone() -> None:
+    """Those held alike are turned together; all eight ways of PushT, in any order."""
+    rng, mirroring = np.random.default_rng(0), Mirroring("pusht")
+    held = rng.random((3, 40)) < 0.5
+    made = torch.Generator().manual_seed(0)
+    group = {
+        "pixels": torch.randint(256, (40, 3, 4, 4, 3), dtype=torch.uint8, generator=made),
+        "goal": torch.randint(256, (40, 4, 4, 3), dtype=torch.uint8, generator=made),
+        "action": torch.randn(40, 2, 10, generator=made),
+    }
+    found = mirroring(group, held)
+    for i in range(40):
+        for name in ("pixels", "goal"):
+            alone = group[name][i]
+            for mirror in np.array(list(mirroring.actions))[held[:, i]]:
+                alone = PICTURES[mirror](alone)
+            assert torch.equal(found[name][i], alone)
+        one = mirroring({name: x[i : i + 1] for name, x in group.items()}, held[:, i : i + 1])
+        assert all(torch.equal(one[name][0], found[name][i]) for name in group)
+
+
 def test_a_task_without_mirrors_keeps_its_windows() -> None:
     group = {"pixels": torch.zeros(2, 3, 4, 4, 3), "action": torch.ones(2, 2, 5)}
     mirroring = Mirroring("two-room")
