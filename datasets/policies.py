@@ -144,7 +144,7 @@ BEHAVIOURS: dict[str, dict[type[Behaviour], float]] = {
 }
 
 
-# Episodes that are collected if nobody says otherwise; a picture of OGBench's arm costs 40 ms.
+# Episodes that are collected if nobody says otherwise; a picture of OGBench's arm costs 10 ms.
 EPISODES, FEW_EPISODES = 1000, 200
 SLOW = ("ogbench/cube", "ogbench/puzzle", "ogbench/scene")
 

@@ -286,3 +286,17 @@ def foreseen_one_by_one(predictor, z, actions, execute_steps, context):
         with torch.no_grad():
             found.append(predictor.rollout(seen, actions[now:k][None, None])[0, 0, -1])
     return torch.stack(found)
+
+
+def coarse_slow(corners: np.ndarray, triangles: np.ndarray, cells: int) -> list[tuple[int, list[int]]]:
+    """Triangles that remain once corners of one cell are one, each with its corners, one after the other."""
+    low, side = corners.min(axis=0), (corners.max(axis=0) - corners.min(axis=0)).max()
+    cell = [tuple(int((x - least) * (cells / side)) for x, least in zip(corner, low)) for corner in corners]
+    met: set[frozenset[tuple[int, ...]]] = set()
+    kept = []
+    for i, triangle in enumerate(triangles):
+        cells_met = frozenset(cell[corner] for corner in triangle)
+        if len(cells_met) == 3 and cells_met not in met:
+            met.add(cells_met)
+            kept.append((i, [cell.index(cell[corner]) for corner in triangle]))
+    return kept
