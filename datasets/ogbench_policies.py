@@ -80,6 +80,14 @@ class Noisy(Play):
         return super()._wish() + self.std * self.rng.standard_normal(5)
 
 
+class Expert(Noisy):
+    """Cube: the same oracles with little noise and no random actions, as in LeWM's data (2603.19312)."""
+
+    name = "expert"
+    noise = 0.1 * np.array([1.0, 1.0, 1.0, 3.0, 1.0])
+    random = {"cube": 0.0}
+
+
 class Guide:
     """Point in a maze: walk to a random place by the shortest way through the cells, with noise; then to another."""
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from worldmodel.datasets.ogbench_policies import Guide, Noisy, Paint, Play
+from worldmodel.datasets.ogbench_policies import Expert, Guide, Noisy, Paint, Play
 from worldmodel.datasets.pushing import GoalPusher, Pusher
 from worldmodel.envs import pusht, two_room
 from worldmodel.errors import UnknownName
@@ -135,7 +135,7 @@ BEHAVIOURS: dict[str, dict[type[Behaviour], float]] = {
     "dmc/": {Uniform: 0.5, Smooth: 0.5},
     "dmc/reacher-qpos": {Uniform: 1.0},  # as LeWM
     "ogbench/": {Smooth: 1.0},
-    "ogbench/cube-": {Play: 0.5, Noisy: 0.5},
+    "ogbench/cube-": {Expert: 0.7, Play: 0.15, Noisy: 0.15},
     "ogbench/pointmaze-": {Guide: 1.0},
     "ogbench/powderworld-": {Paint: 1.0},
     "ogbench/puzzle-": {Play: 0.5, Noisy: 0.5},

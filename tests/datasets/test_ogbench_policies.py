@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from worldmodel.datasets.collect import collect
-from worldmodel.datasets.ogbench_policies import Guide, Noisy, Paint, Play
+from worldmodel.datasets.ogbench_policies import Expert, Guide, Noisy, Paint, Play
 from worldmodel.datasets.policies import Smooth, behaviours
 from worldmodel.datasets.verify import verify
 from worldmodel.envs import registry
@@ -18,7 +18,7 @@ from worldmodel.envs import registry
 pytest.importorskip("ogbench")
 
 STEPS = 200
-QUICK = [("pointmaze-medium", Guide), ("cube-single", Play), ("cube-single", Noisy)]
+QUICK = [("pointmaze-medium", Guide), ("cube-single", Play), ("cube-single", Noisy), ("cube-single", Expert)]
 REST = [("powderworld-easy", Paint), ("powderworld-hard", Paint), ("pointmaze-teleport", Guide)]
 REST += [(name, kind) for name in ("cube-quadruple", "puzzle-3x3", "scene") for kind in (Play, Noisy)]
 EACH = [*QUICK, *(pytest.param(*pair, marks=pytest.mark.every_id) for pair in REST)]
@@ -67,7 +67,7 @@ def test_chance_comes_from_the_generator_only(name: str, kind: type) -> None:
     assert not np.array_equal(behaviour.act(env), actions[40])
 
 
-@pytest.mark.parametrize("kind", [Play, Noisy])
+@pytest.mark.parametrize("kind", [Play, Noisy, Expert])
 def test_cubes_are_carried(kind: type) -> None:
     states, _, behaviour = played("cube-single", kind)
     task = make("cube-single")
