@@ -96,7 +96,7 @@ def test_painting_takes_three_steps_a_stroke() -> None:
 @pytest.mark.parametrize(
     ("name", "kinds"),
     [
-        ("ogbench/cube-octuple", {Play, Noisy}),
+        ("ogbench/cube-octuple", {Expert, Play, Noisy}),
         ("ogbench/scene", {Play, Noisy}),
         ("ogbench/puzzle-4x6", {Play, Noisy}),
         ("ogbench/pointmaze-giant", {Guide}),
