@@ -117,8 +117,8 @@ def join(cells: Sequence[Cell], episodes: Episodes) -> dict[str, Any]:
             those = groups.get((task, offset, other), {})
             common = sorted(seeds.keys() & those.keys())
             if other != variant and common:
-                both = [solved([one[seed] for seed in common]) for one in (seeds, those)]
-                compared = pooled(*both, episode)
+                ours, theirs = (solved([one[seed] for seed in common]) for one in (seeds, those))
+                compared = pooled(ours, theirs, episode)
                 comparisons.append({"task": task, "offset": offset, "first": variant, "second": other, **compared})
     return {"rows": rows, "comparisons": comparisons, "cells": [*cells], "pairs": episodes}
 
