@@ -15,7 +15,7 @@ first is also what another machine goes on from: it has who solved which pair, a
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -24,7 +24,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from worldmodel.benchmarks import study_compute, study_tables
+from worldmodel.benchmarks import study_compute, study_kept, study_tables
 from worldmodel.benchmarks.study_jobs import Call, Jobs, Work
 from worldmodel.benchmarks.study_runs import Study
 from worldmodel.benchmarks.study_variants import (
@@ -75,7 +75,7 @@ class Options:
     """Of the trainings [the stage's]."""
     offsets: tuple[int, ...] = ()
     """Environment steps from start to goal: 25, 50, 75, 100 [the stage's]."""
-    budget_minutes: float = 20.0
+    budget_minutes: float = 15.0
     """Processor minutes of each training."""
     pairs: int = 200
     """Held-out start and goal pairs of each task and offset."""
@@ -191,7 +191,7 @@ def run(options: Options, call: Call | None = None) -> None:
     folder = Path(options.folder)
     reference = next(v.train for v in VARIANTS if v.name == DEFAULT)
     study = Study(folder, Path(options.data or folder / "data"), options.pairs, reference)
-    study.recall(options.written, options.budget_minutes)
+    study_kept.recall(study, options.written, options.budget_minutes)
     require_sound(variants)
     variants = known(study, variants)
     if options.dry_run:
@@ -201,11 +201,14 @@ def run(options: Options, call: Call | None = None) -> None:
     jobs = Jobs()
     work = Work(study, evaluations, call or jobs.call)
     with locked(folder / "lock", f"--folder: another process works in {folder}"):
-        jobs.beside([work.prepare], 1)
-        print(expected(study, evaluations, options.jobs), flush=True)
-        chains = [partial(work.chain, training) for training in dict.fromkeys(e.training for e in evaluations)]
-        jobs.beside(chains, options.jobs)
-    write(options, study, variants, evaluations)
+        try:
+            jobs.beside([work.prepare], 1)
+            print(expected(study, evaluations, options.jobs), flush=True)
+            chains = [partial(work.chain, training) for training in dict.fromkeys(e.training for e in evaluations)]
+            jobs.beside(chains, options.jobs)
+        finally:  # whatever ends it: another machine may have to go on
+            found = keep(options, study, variants, evaluations)
+    show(options, found, variants)
     if work.failed:
         raise WorldModelError(f"failed: {', '.join(work.failed)}; {folder / 'logs'} has what they said")
 
@@ -221,18 +224,18 @@ def results(study: Study, evaluations: Sequence[Evaluation], variants: Sequence[
 
 
 def known(study: Study, variants: Sequence[Variant]) -> list[Variant]:
-    """Ideas of now and those of which the results keep evaluations, in the table's order; removed ideas last."""
-    asked = {v.name for v in variants}
-    kept = {about["name"]: Variant(**about) for about in study.kept["variants"]}
-    now = [v for v in VARIANTS if v.name in asked or v.name in kept]
-    return [*now, *(v for name, v in kept.items() if name not in {v.name for v in now})]
+    """Ideas that are asked for or of which the results keep evaluations, in the table's order; removed ones last."""
+    found = {about["name"]: Variant(**about) for about in study.kept["variants"]} | {v.name: v for v in variants}
+    order = [v.name for v in VARIANTS if v.name in found]
+    return [found[name] for name in [*order, *(name for name in found if name not in order)]]
 
 
-def write(options: Options, study: Study, variants: Sequence[Variant], evaluations: Sequence[Evaluation]) -> None:
-    """Write the numbers, the tables and the charts of what is there."""
+def keep(
+    options: Options, study: Study, variants: Sequence[Variant], evaluations: Sequence[Evaluation]
+) -> dict[str, Any]:
+    """Write the numbers of what is there, and return them."""
     import torch
 
-    from worldmodel.benchmarks import plots
     from worldmodel.benchmarks.provenance import provenance
 
     found = results(study, evaluations, variants)
@@ -244,8 +247,16 @@ def write(options: Options, study: Study, variants: Sequence[Variant], evaluatio
         "data": {task: study.known_data(task) for task in tasks},
         "compute": {task: study.costs(task) for task in tasks},
     }
+    if tasks:
+        write_json(options.written, {**told, **found, **provenance(torch.device("cpu"))})
+    return found
+
+
+def show(options: Options, found: Mapping[str, Any], variants: Sequence[Variant]) -> None:
+    """Print and write the tables and the charts."""
+    from worldmodel.benchmarks import plots
+
     path = options.written
-    write_json(path, {**told, **found, **provenance(torch.device("cpu"))})
     text = study_tables.markdown(found, variants)
     with replacing(path.with_suffix(".md")) as temporary:
         temporary.write_text(text)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from worldmodel.benchmarks import study_kept
 from worldmodel.benchmarks.study_runs import Study
 from worldmodel.benchmarks.study_variants import Evaluation, Training, of_evaluation, of_training
 
@@ -124,6 +125,7 @@ class Work:
                 continue
             if not study.dataset(task).exists():
                 self.do("wm-data", study.collecting(task), {"command": "wm-data", "task": task})
+            study_kept.restore(study, task)
             study.require_data(task)
             for offset in dict.fromkeys(e.offset for e in its):
                 study.manifest(task, offset)

@@ -42,28 +42,6 @@ class Study:
         self.folder, self.data, self.pairs, self.reference = folder, data, pairs, reference
         self.kept: dict[str, Any] = {"data": {}, "compute": {}, "pairs": {}, "cells": [], "variants": []}
 
-    def recall(self, results: Path, minutes: float) -> None:
-        """Go on from what a results file keeps, wherever it was found: data, costs of steps, evaluations.
-
-        Raises:
-            BadFile: it is of other minutes or pairs, or the folder began with other data or costs.
-        """
-        if not results.exists():
-            return
-        found = read_json(results)
-        was = found["options"]
-        if (was["budget_minutes"], was["pairs"]) != (minutes, self.pairs):
-            raise BadFile(
-                f"{results} is of {was['budget_minutes']:g} minutes and {was['pairs']} pairs, not of {minutes:g} and "
-                f"{self.pairs}: give these, or another --results"
-            )
-        files = {self._note(task): about for task, about in found["data"].items()}
-        files |= {self.timing(task, name): cost for task, its in found["compute"].items() for name, cost in its.items()}
-        for path, told in files.items():
-            if path.exists() and read_json(path) != told:
-                raise BadFile(f"{path} is not what {results} keeps: remove one of the two, or give another --results")
-        self.kept = found
-
     # Data
 
     def dataset(self, task: str) -> Path:
@@ -92,7 +70,7 @@ class Study:
         if known is None:
             command = shlex.join(["wm-data", *self.collecting(task)])
             known = {"env": task, "fingerprint": found, "command": command}
-            write_json(self._note(task), known)
+            write_json(self.note_of(task), known)
         if found != known["fingerprint"]:
             raise BadFile(
                 f"{path} is not what the study began with: its fingerprint is {found[:12]}, not "
@@ -102,7 +80,7 @@ class Study:
 
     def known_data(self, task: str) -> dict[str, Any] | None:
         """Command and fingerprint of a task's episodes; None before they are there."""
-        path = self._note(task)
+        path = self.note_of(task)
         return read_json(path) if path.exists() else self.kept["data"].get(task)
 
     def manifest(self, task: str, offset: int) -> Path:
@@ -123,6 +101,9 @@ class Study:
         found, known = load_pairs(path), self.known_data(task)
         if (len(found), found.dataset) != (self.pairs, known and known["fingerprint"]):
             raise BadFile(f"{path} holds {len(found)} pairs, not {self.pairs}, or of other episodes: remove it")
+        kept = {c["manifest"] for c in self.kept["cells"] if (c["task"], c["offset"]) == (task, offset)}
+        if kept - {found.sha256}:
+            raise BadFile(f"{path} holds other pairs than those of the results: give another --results")
         return path
 
     def pairs_of(self, task: str, offset: int) -> Path:
@@ -247,15 +228,20 @@ class Study:
         return True
 
     def cell(self, evaluation: Evaluation) -> dict[str, Any] | None:
-        """What the results keep of an evaluation.
+        """What the results keep of an evaluation; to have it done again, take it out of them.
 
         Raises:
-            BadFile: it is of other pairs, or of another way.
+            BadFile: it is of other pairs, of another way, or of another training.
         """
         told = named(evaluation)
         found: dict[str, Any] | None = next((c for c in self.kept["cells"] if told.items() <= c.items()), None)
         if found:
             self._require_alike(evaluation, f"a cell of the results, {told},", found["manifest"], found["command"])
+            cost = self.costs(evaluation.training.task)[found["training"]]
+            again = (
+                f"the results' {evaluation.variant.name} is of {{name}} {{its}}, now {{ours}}: name the idea otherwise"
+            )
+            require_same(cost["settings"], study_compute.settings_of(evaluation.training.flags), again)
         return found
 
     def _require_alike(self, evaluation: Evaluation, where: object, manifest: str, command: str) -> None:
@@ -284,5 +270,6 @@ class Study:
     def _of(self, task: str) -> Path:
         return self.folder / file_name(task)
 
-    def _note(self, task: str) -> Path:
+    def note_of(self, task: str) -> Path:
+        """Where command and fingerprint of a task's episodes are."""
         return self._of(task) / "data.json"

@@ -37,6 +37,9 @@ def markdown(found: Mapping[str, Any], variants: Sequence[Variant]) -> str:
             for row in mine
         ]
         lines += [f"{task}, offset {offset}, {floors(mine[0])}:", "", *table([head, *body])]
+    machines = {str(cell["hardware"]) for cell in found["cells"]}
+    if len(machines) > 1:
+        lines += [f"Processor times are of {len(machines)} machines: of ideas judged apart they do not compare.", ""]
     if found["macro"]:
         means = [
             [m["variant"], str(m["offset"]), str(m["tasks"]), f"{100 * m['success']:.1f} %"] for m in found["macro"]

@@ -53,7 +53,7 @@ class Mirroring:
             held: (mirrors, B) bool, whether a window is held before a mirror; one after the other.
         """
         found = dict(group)
-        if not self.actions:
+        if not held.size:
             return found
         for matrix, chosen in zip(self.actions.values(), torch.from_numpy(held).to(found["action"].device)):
             turned = found["action"].unflatten(-1, (-1, len(matrix))) @ matrix.T.to(found["action"])

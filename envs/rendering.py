@@ -29,8 +29,8 @@ class Renderer:
 
     ``official`` is what the benchmark publishes. ``fast`` leaves out shadows, reflections and multisampling, which cost
     some ten times as much as everything else on a processor, and draws at twice the size instead, so that what is
-    smaller than a pixel is seen to move; and meshes are as coarse as the picture. It looks different: data and models
-    record the preset.
+    smaller than a pixel is seen to move; and large meshes are as coarse as the picture (`envs/meshes.py`). It looks
+    different: data and models record the preset. Pictures of before meshes were coarse differ by 0.3 of 255.
 
     Args:
         model: the compiled model.

@@ -44,6 +44,7 @@ class Desk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.monkeypatch, self.calls, self.stop = monkeypatch, [], 10**6
+        self.seconds = 0.06  # of a step of the reference on this machine
 
     def __call__(self, command: str, arguments: list[str], log: Path) -> Spent:
         if len(self.calls) == self.stop:
@@ -53,7 +54,8 @@ class Desk:
         if command == "compute":
             given = json.loads(arguments[0])
             name = next(v.name for v in TOY if v.train == given["flags"])
-            cost = {"seconds": 0.06 * RATIOS[name], "reference_seconds": 0.06, "ratio": RATIOS[name], "frames": 30}
+            seconds = {"seconds": self.seconds * RATIOS[name], "reference_seconds": self.seconds}
+            cost = {**seconds, "ratio": RATIOS[name], "frames": 30}
             settings = study_compute.settings_of(given["flags"])
             write_json(given["out"], {"flags": given["flags"], "settings": settings, **cost})
         else:
@@ -91,6 +93,7 @@ def test_both_stages_go_on_where_they_stopped_and_repeat_nothing(
     desk.stop = 5  # between two evaluations
     with pytest.raises(KeyboardInterrupt):
         study.run(Options(**toy), desk)
+    assert [c["variant"] for c in read_json(tmp_path / "results" / "study-screen.json")["cells"]] == ["wm"]
     desk.stop = 10**6
     with locked(tmp_path / "study" / "lock", "busy"), pytest.raises(BadFile, match="another process works in"):
         study.run(Options(**toy), desk)
@@ -152,6 +155,7 @@ def check_result(folder: Path, printed: str) -> None:
         assert (folder / "results" / f"{name}.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_another_machine_goes_on_from_the_results(
     toy: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,18 +176,44 @@ def test_another_machine_goes_on_from_the_results(
     monkeypatch.setattr(study, "VARIANTS", (*TOY[:3], new))
     monkeypatch.setattr(sys.modules[__name__], "TOY", (*TOY, new))
     monkeypatch.setitem(RATIOS, "other", 1.0)
-    toy["data"] = str(tmp_path / "data")
+    toy["data"], desk.seconds = str(tmp_path / "data"), 0.12
     study.run(Options(**toy), desk)
     after = read_json(path)
     assert desk.calls == ["compute", "wm-train", "wm-plan"]
+    assert next(c["steps"] for c in after["cells"] if c["variant"] == "other") == 10  # by the first machine's reference
     assert [v["name"] for v in after["variants"]] == ["wm", "lewm", "fast-lewm", "other", "often"]
     assert [c for c in after["cells"] if c["variant"] != "other"] == before["cells"]
     pair = next(c for c in after["comparisons"] if (c["first"], c["second"]) == ("other", "wm"))
     bits = {c["variant"]: [int(won) for won in c["solved"]] for c in after["cells"]}
     assert pair["difference"] == pytest.approx(np.mean(bits["other"]) - np.mean(bits["wm"]))
-    monkeypatch.setattr(study, "VARIANTS", (*TOY[:3], Variant(name="other", idea="New.", train=new.train)))
-    with pytest.raises(BadFile, match="a cell of the results, .*'variant': 'other'.* is of other pairs or of --cand"):
-        study.run(Options(**toy | {"folder": str(tmp_path / "fresh")}), desk)
+
+    # The next stage and another seed: cut and judged by the same measure, in the same folder or a fresh one.
+    desk.calls.clear()
+    study.run(Options(**toy, stage="final", seeds=(0,), offsets=(25,)), desk)
+    assert desk.calls.count("compute") == 0 and desk.calls.count("wm-train") == 3
+    assert {c["variant"]: c["steps"] for c in read_json(path.with_name("study-final.json"))["cells"]} == {
+        "wm": 10, "lewm": 20, "fast-lewm": 5,
+    }  # fmt: skip
+    study.run(Options(**toy, variants=("wm",), seeds=(1,)), desk)
+    assert {(c["variant"], c["seed"]) for c in read_json(path)["cells"]} >= {("wm", 0), ("wm", 1), ("often", 0)}
+
+    fresh = toy | {"folder": str(tmp_path / "fresh")}
+    for changed, message in (
+        (
+            Variant(name="other", idea="New.", train=new.train),
+            "a cell of the results, .*'variant': 'other'.* is of other pairs or of --candidates",
+        ),
+        (
+            Variant(name="other", idea="New.", train=TOY[1].train, plan=QUICK),
+            "the results' other is of .* now .*: name the idea otherwise",
+        ),
+    ):
+        monkeypatch.setattr(study, "VARIANTS", (*TOY[:3], changed))
+        with pytest.raises(BadFile, match=message):
+            study.run(Options(**fresh), desk)
+    write_json(path, {name: value for name, value in after.items() if name != "compute"})
+    with pytest.raises(BadFile, match="is no study's, or of an older version: it has no compute"):
+        study.run(Options(**fresh), desk)
 
 
 def test_a_failed_command_is_named_and_the_others_are_done(
