@@ -21,7 +21,7 @@ from worldmodel.errors import BadFile
 from worldmodel.files import locked
 
 EPISODES = 5 * PART
-LONG = 600  # steps of episodes that take long enough for a signal to arrive in time
+LONG = 1200  # steps of episodes that take long enough for a signal to arrive in time
 
 
 def _command(path: Path) -> list[str]:
