@@ -184,7 +184,7 @@ def planning_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     if report.get("controller") == "reflex":
         return [*acts, times]
     if report.get("reflexes"):
-        acts.append(("  reflex alone", f"{report['reflexes']} plans, for want of time"))
+        acts.append(("  reflex alone", f"{report['reflexes']} plans: the goal beyond the horizon, or no time"))
     H, jumps = report["horizon"], report["jumps"]
     composed = "one jump" if jumps == 1 else f"{jumps} jumps composed"
     reads = f", judged at {', '.join(map(str, report['reads']))}" if report["reads"] != (H,) else ""

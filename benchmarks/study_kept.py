@@ -7,6 +7,7 @@ which pair. Not kept are weights and records: a further way of planning with an 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from worldmodel.benchmarks.study_runs import Study
 from worldmodel.errors import BadFile
@@ -35,11 +36,13 @@ def recall(study: Study, results: Path, minutes: float) -> None:
                 )
             study.kept |= {name: found[name] for name in ("pairs", "cells", "variants")}
         for task, about in found.get("data", {}).items():
-            _agree(study.note_of(task), study.kept["data"].setdefault(task, about), about, path)
+            note, mine = study.note_of(task), study.kept["data"].setdefault(task, about)
+            _agree(note, *(x["fingerprint"] for x in (_here(note, about), mine, about)), results=path)
         for task, its in found.get("compute", {}).items():
             mine = study.kept["compute"].setdefault(task, {})
             for name, cost in its.items():
-                _agree(study.timing(task, name), mine.setdefault(name, cost), cost, path)
+                timing = study.timing(task, name)
+                _agree(timing, _here(timing, cost), mine.setdefault(name, cost), cost, results=path)
 
 
 def restore(study: Study, task: str) -> None:
@@ -51,7 +54,10 @@ def restore(study: Study, task: str) -> None:
             write_json(path, told)
 
 
-def _agree(path: Path, known: object, told: object, results: Path) -> None:
-    here = read_json(path) if path.exists() else told
+def _here(path: Path, otherwise: Any) -> Any:
+    return read_json(path) if path.exists() else otherwise
+
+
+def _agree(path: Path, here: object, known: object, told: object, *, results: Path) -> None:
     if not here == known == told:
         raise BadFile(f"{path} is not what {results} keeps: remove one of the two, or give another --results")

@@ -6,7 +6,7 @@ size, A = F * a, C context frames, S pixels, D latent size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +54,7 @@ class Agent(Replanner):
         planner: Planner,
         config: AgentConfig,
         actions: Actions,
-        objective: Objective | Callable[[Tensor, Tensor], Tensor] | None = None,
+        objective: Objective | None = None,
         env: Any = None,
         goal: Any = None,
         proposal: Proposal | None = None,

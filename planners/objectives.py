@@ -52,6 +52,11 @@ def _tuple(name: str, values: Any, expected: str) -> tuple[Any, ...]:
     return tuple(values)
 
 
+def reads_goal(objective: Objective) -> bool:
+    """Whether an objective looks at a goal; one that does not say so does."""
+    return bool(getattr(objective, "reads_goal", True))
+
+
 @dataclass(frozen=True)
 class GoalDistance:
     """Distance to the goal's latent, by default squared L2 (2603.19312): at the last step, or at the best arrival.
@@ -199,7 +204,7 @@ class Sum:
     @property
     def reads_goal(self) -> bool:
         """Whether any term does."""
-        return any(getattr(term, "reads_goal", True) for _, term in self.terms)
+        return any(reads_goal(term) for _, term in self.terms)
 
     def steps(self, horizon: int) -> tuple[int, ...]:
         """Those of all terms."""

@@ -10,7 +10,9 @@ from worldmodel.planners.agent import Agent
 from worldmodel.planners.captured import CudaGraphs, Recorded, recordable
 from worldmodel.planners.config import AgentConfig
 from worldmodel.planners.proposals import as_proposal
+from worldmodel.planners.reflex import chosen
 from worldmodel.planners.registry import planner_class
+from worldmodel.planners.scoring import as_objective, make_objective
 from worldmodel.planners.settings import configured
 
 if TYPE_CHECKING:
@@ -52,6 +54,10 @@ def make_agent(
     if isinstance(objective, str):
         options, objective = options | {"objective": objective}, None
     config, search = configured(options)
+    own = None if objective is None else as_objective(objective, model)
+    config = chosen(config, model, make_objective(config, model, own=own), proposal is not None)
+    if config.controller == "both" and proposal is None:
+        _, search = configured(options, near=True)
     planner = planner_class(config.planner)
     actions = actions or actions_of(model, env)
     _require_reach(config, model)
@@ -61,7 +67,7 @@ def make_agent(
     if proposal is not None:
         proposal = as_proposal(proposal)
         proposal.require_fit(model, search)
-    return Agent(model, solver, config, actions, objective, env, goal, proposal)
+    return Agent(model, solver, config, actions, own, env, goal, proposal)
 
 
 def _require_reach(config: AgentConfig, model: WorldModel) -> None:

@@ -6,15 +6,17 @@ Shapes: B environments, M copies of each, C context frames, c of them seen, D la
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from worldmodel.errors import BadValue
+from worldmodel.interfaces import Objective
 from worldmodel.planners.arrivals import way_left
 from worldmodel.planners.config import AgentConfig, SearchConfig
+from worldmodel.planners.objectives import reads_goal
 from worldmodel.planners.proposals import Proposal
 
 if TYPE_CHECKING:
@@ -46,24 +48,25 @@ class Reflex(Proposal):
         return self.policy(*(x.flatten(0, 1) for x in rows)).unflatten(0, (B, M))
 
 
-def chosen(config: AgentConfig, model: WorldModel, proposes: bool, reads_goal: bool) -> str:
-    """Who acts: ``search``, ``reflex`` or ``both``.
+def chosen(config: AgentConfig, model: WorldModel, objective: Objective, proposes: bool) -> AgentConfig:
+    """Settle who acts, which also decides how much of a plan is executed: ``search``, ``reflex`` or ``both``.
 
     Args:
         config: what was asked for; auto is both where the model has a reflex and nobody else proposes, else search.
         model: which may have a reflex.
+        objective: what makes a plan good, perhaps without a goal.
         proposes: whether a policy of the user's makes proposals, which then takes the reflex's place.
-        reads_goal: whether the objective looks at a goal.
 
     Raises:
         BadValue: the reflex has no goal, the model no reflex, or the proposals would not be looked at.
     """
-    asked = config.controller
+    asked, aims = config.controller, reads_goal(objective)
     if asked == "auto":
-        return "both" if model.reflex is not None and reads_goal and not proposes else "search"
+        both = model.reflex is not None and aims and not proposes
+        return replace(config, controller="both" if both else "search")
     if asked == "search":
-        return asked
-    if not reads_goal:
+        return config
+    if not aims:
         raise BadValue(f"controller: {asked} acts towards a goal, and the objective looks at none; expected search")
     if proposes and asked == "reflex":
         raise BadValue("proposal: has no effect on the controller reflex, which searches nothing; expected both")
@@ -72,7 +75,7 @@ def chosen(config: AgentConfig, model: WorldModel, proposes: bool, reads_goal: b
             f"controller: {asked} takes a model with a reflex, which this one has not learned; train one with "
             "wm-train --heads reflex"
         )
-    return asked
+    return config
 
 
 def reflex_of(model: WorldModel, search: SearchConfig, alone: bool) -> Reflex:

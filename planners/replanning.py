@@ -7,7 +7,6 @@ size, A = F * a, C context frames, S pixels, D latent size.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,10 +20,11 @@ from worldmodel.planners.actions import Actions
 from worldmodel.planners.arrivals import way_left
 from worldmodel.planners.config import AgentConfig
 from worldmodel.planners.costs import Cost
+from worldmodel.planners.objectives import reads_goal
 from worldmodel.planners.proposals import Proposal
-from worldmodel.planners.reflex import chosen, reflex_of, steps_left
+from worldmodel.planners.reflex import reflex_of, steps_left
 from worldmodel.planners.sampling import shift_plan
-from worldmodel.planners.scoring import as_objective, make_objective
+from worldmodel.planners.scoring import make_objective
 from worldmodel.planners.search import Clock
 from worldmodel.planners.state import Row
 from worldmodel.planners.stats import Stats
@@ -43,18 +43,14 @@ class Replanner:
     Args:
         model: encoder, predictors, action normalisation and bounds.
         planner: the search, in normalised action blocks.
-        config: horizon, replanning and objective.
+        config: controller (not ``auto``), horizon, replanning and objective.
         actions: what the environment takes; what is queued lies within its bounds.
-        objective: takes the place of the distance to the goal's latent; a function of (latents (B, N, H, D), actions
-            (B, N, H * F, a) in the environment's units) will do.
+        objective: takes the place of the distance to the goal's latent.
         proposal: a policy whose plans are tried too, instead of the reflex's.
 
     Attributes:
         controller: who acts, ``search``, ``reflex`` or ``both``.
         stats: what planning took.
-
-    Raises:
-        BadValue: a controller that does not fit the model or the objective.
     """
 
     def __init__(
@@ -63,17 +59,14 @@ class Replanner:
         planner: Planner,
         config: AgentConfig,
         actions: Actions,
-        objective: Objective | Callable[[Tensor, Tensor], Tensor] | None = None,
+        objective: Objective | None = None,
         proposal: Proposal | None = None,
     ) -> None:
         self.model, self.planner, self.config, self.actions = model.eval(), planner, config, actions
         self.proposal = self.guide = proposal
         self.predictor = model.predictor(config.predictor_of(model.predictors))
-        self.own_objective = None if objective is None else as_objective(objective, model)
+        self.own_objective, self.controller = objective, config.controller
         self.objective = self._objective(0)  # of the first plan
-        self.controller = chosen(config, model, proposal is not None, self.reads_goal)
-        self.config = config = replace(config, controller=self.controller)  # which decides how much is executed
-        self.objective = self._objective(0)
         if self.controller != "search" and proposal is None:
             self.guide = reflex_of(model, planner.config, alone=self.controller == "reflex")
         self.execute_steps = config.steps_executed
@@ -86,7 +79,7 @@ class Replanner:
     @property
     def reads_goal(self) -> bool:
         """Whether the objective looks at a goal."""
-        return bool(getattr(self.objective, "reads_goal", True))
+        return reads_goal(self.objective)
 
     @torch.inference_mode(False)
     @torch.no_grad()
@@ -120,20 +113,33 @@ class Replanner:
             C = self.model.config.context
             rows = [row.remembered(new, self._executed(row), C) for row, new in zip(rows, z_new)]
 
-            # Rows that remember as much and have the same objective make one batch: usually that is all of them.
-            groups: dict[tuple[int, bool, Objective], list[int]] = {}
+            # Rows that are planned for alike make one batch: usually that is all of them.
+            groups: dict[tuple[int, bool, bool, Objective], list[int]] = {}
             for i, row in enumerate(rows):
                 tries = self.config.warm_start and row.elites is not None
-                groups.setdefault((len(row.z), tries, self._objective(row.steps)), []).append(i)
-            for left, ((_, _, objective), group) in zip(range(len(groups), 0, -1), groups.items()):
+                groups.setdefault((len(row.z), tries, self._reflexive(row), self._objective(row.steps)), []).append(i)
+            for left, ((_, _, alone, objective), group) in zip(range(len(groups), 0, -1), groups.items()):
                 now = time.perf_counter()
                 share = None if until is None else now + (until - now) / left
-                for i, row in zip(group, self._solve([rows[i] for i in group], z_goal[group], objective, share)):
+                solved = self._solve([rows[i] for i in group], z_goal[group], objective, share, alone)
+                for i, row in zip(group, solved):
                     rows[i] = row
         self.stats.count(1000 * (time.perf_counter() - begun), len(rows))
         return rows
 
-    def _solve(self, rows: list[Row], z_goal: Tensor, objective: Objective, until: float | None) -> list[Row]:
+    def _reflexive(self, row: Row) -> bool:
+        """Whether the reflex acts without a search for this row.
+
+        While the goal lies beyond the horizon, the distance that is left at the horizon is no reason to leave the
+        reflex's way: who must go round something, or fetch it, first goes away from the goal.
+        """
+        way, reach = self.config.goal_offset, self.config.horizon * self.model.config.action_block
+        far = way is not None and way_left(way, row.steps) > reach
+        return self.controller == "reflex" or (self.controller == "both" and self.proposal is None and far)
+
+    def _solve(
+        self, rows: list[Row], z_goal: Tensor, objective: Objective, until: float | None, alone: bool
+    ) -> list[Row]:
         """Search for the rows' plans together, each with its own noise, and queue the steps to execute.
 
         The reflex's plan is executed as it is where it acts alone, and where no time is left for an iteration.
@@ -142,11 +148,11 @@ class Replanner:
         generators = [row.noise(self.config.seed, z_goal.device) for row in rows]
         context = Context(torch.stack([row.z for row in rows]), torch.stack([row.actions for row in rows]))
         in_time = self.controller != "both" or clock.has(self._hope * self._least * len(rows))
-        alone = self.controller == "reflex" or not in_time
+        if not in_time:
+            alone, self._hope = True, self._hope * PATIENCE
         own = self._guided(rows, context, z_goal, objective, generators, alone)
         if alone:
             assert own is not None
-            self._hope *= PATIENCE
             self.stats.solves.append(clock.stats(own.new_empty(0, len(rows))))
             self.stats.reflexes += len(rows)
             return self._queued(rows, own[:, 0], None)
@@ -185,7 +191,7 @@ class Replanner:
         if self.guide is None:
             return None
         guide = replace(self.guide, count=1) if alone else self.guide
-        goal = z_goal if getattr(objective, "reads_goal", True) else None
+        goal = z_goal if reads_goal(objective) else None
         block = self.model.config.action_block
         left = steps_left([row.steps for row in rows], self.config.goal_offset, block, z_goal)
         steps = self.execute_steps if self.controller == "reflex" else self.config.horizon

@@ -13,6 +13,12 @@ from worldmodel.planners.config import AgentConfig, SearchConfig
 from worldmodel.planners.registry import config_class
 
 KINDS = {"int", "float", "bool", "str", "None", "tuple[int, ...]"}  # others, of somebody's own planner, are its matter
+# Defaults of a search from the reflex's plan: it stays near, since far away it finds what the model is wrong about.
+SMALL = {"init_std": 0.1}
+NEAR = {
+    "cem": {**SMALL, "iterations": 3, "candidates": 100},
+    **dict.fromkeys(("icem", "mppi", "predictive-sampling", "gradient", "cem-gradient"), SMALL),
+}
 WORDS = {"true": True, "yes": True, "false": False, "no": False, "none": None, "null": None}
 
 
@@ -26,8 +32,12 @@ def kinds(planner: str) -> dict[str, str]:
     return {f.name: f.type if isinstance(f.type, str) else getattr(f.type, "__name__", "any") for f in both}
 
 
-def configured(options: Mapping[str, Any]) -> tuple[AgentConfig, SearchConfig]:
+def configured(options: Mapping[str, Any], near: bool = False) -> tuple[AgentConfig, SearchConfig]:
     """Sort options into the agent's settings and those of its planner, checking both.
+
+    Args:
+        options: what is not the default.
+        near: whether the search starts from the reflex's plan, for which the defaults are others.
 
     Raises:
         UnknownName: an option or a planner that does not exist.
@@ -41,7 +51,7 @@ def configured(options: Mapping[str, Any]) -> tuple[AgentConfig, SearchConfig]:
     values = {name: typed(name, known[name], value) for name, value in options.items()}
     names = [{f.name for f in fields(kind)} for kind in (AgentConfig, own)]
     agent, search = ({name: value for name, value in values.items() if name in mine} for mine in names)
-    return AgentConfig(**agent), own(**search)
+    return AgentConfig(**agent), own(**{**(NEAR.get(planner, {}) if near else {}), **search})
 
 
 def typed(name: str, kind: str, value: Any) -> Any:

@@ -18,7 +18,7 @@ class Stats:
     """The wall clock of every call that planned, encoding included, and how many rows it served."""
 
     plans: int = 0  # made in all, counting every row of a solve
-    reflexes: int = 0  # of the plans, those of the reflex alone: it acts so, or there was no time for a search
+    reflexes: int = 0  # of the plans, those of the reflex alone: it acts so, the goal was far, or no time was left
     total_ms: float = 0.0  # that they took
     milliseconds: deque[float] = _last()  # of the last calls
     rows: deque[int] = _last()  # that those calls served

@@ -253,12 +253,15 @@ def test_what_was_changed_since_is_refused(
     with pytest.raises(BadFile, match="holds 4 pairs, not 3"):
         study.run(Options(**toy | {"pairs": 3, "seeds": (1,)}), desk)
     note = tmp_path / "study" / "two-room" / "data.json"
-    write_json(note, read_json(note) | {"fingerprint": "0" * 64})
+    known = read_json(note)
+    write_json(note, known | {"fingerprint": "0" * 64})
     with pytest.raises(BadFile, match="is not what the study began with: .* make it again with wm-data collect"):
         study.run(Options(**toy | {"seeds": (1,)}), desk)
     toy["results"] = str(tmp_path / "results")
     with pytest.raises(BadFile, match="data.json is not what .*study-screen.json keeps: remove one of the two"):
         study.run(Options(**toy), desk)
+    write_json(note, known | {"command": "wm-data collect --out /elsewhere/two-room.h5"})  # the same episodes
+    study.run(Options(**toy), desk)
 
 
 def test_an_evaluation_is_of_the_weights_that_are_there(tmp_path: Path) -> None:

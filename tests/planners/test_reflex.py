@@ -25,7 +25,7 @@ from worldmodel.planners.reflex import COUNT, Reflex, steps_left
 from worldmodel.planners.registry import PLANNERS
 from worldmodel.planners.serving import Controller
 from worldmodel.planners.serving_agent import ServedAgent
-from worldmodel.planners.settings import kinds
+from worldmodel.planners.settings import NEAR, kinds
 
 SEARCH = dict(candidates=16, elites=4, iterations=2, horizon=5)
 GOAL = (6, 4)
@@ -163,6 +163,34 @@ def test_who_acts_by_default_and_how_long():
     assert make_agent(knowing(), proposal=lambda z, goal: 0 * z, **SEARCH).controller == "search"
     assert AgentConfig(controller="reflex").steps_executed == 1
     assert AgentConfig(controller="reflex", execute_steps=3).steps_executed == 3
+
+
+def test_a_search_from_the_reflexs_plan_stays_near_it_unless_told_otherwise():
+    for options, wanted in (
+        ({}, (0.1, 3, 100)),
+        ({"controller": "search"}, (1, 10, 300)),
+        ({"iterations": 7, "init_std": 0.5}, (0.5, 7, 100)),
+        ({"proposal": lambda z, goal: 0 * z, "controller": "both"}, (1, 10, 300)),
+    ):
+        search = make_agent(knowing(), **options).planner.config
+        assert (search.init_std, search.iterations, search.candidates) == wanted
+    assert NEAR.keys() == {name for name in PLANNERS if "init_std" in kinds(name)}
+    assert make_agent(knowing(), planner="mppi").planner.config.init_std == 0.1
+
+
+@pytest.mark.parametrize(("controller", "far"), [("both", [True, True, False, False, False]), ("search", [False] * 5)])
+def test_the_reflex_acts_alone_while_the_goal_is_beyond_the_horizon(controller, far):
+    agent = make(knowing(), controller=controller, goal_offset=15, horizon=3, execute_steps=1)
+    seen, solve, state = [], agent._solve, None
+
+    def watch(rows, z_goal, objective, until, alone):
+        seen.append(alone)
+        return solve(rows, z_goal, objective, until, alone)
+
+    agent._solve = watch
+    for _ in range(30):  # who is not there in time has the same time again
+        _, state = agent.predict(observe([(0, 0)], GOAL), state)
+    assert seen == far + far and agent.stats.reflexes == sum(seen)
 
 
 def test_a_policy_of_ones_own_takes_the_reflexs_place():
