@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import repeat
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,6 +16,7 @@ from worldmodel import distributed
 from worldmodel.benchmarks.pairs import Pairs
 from worldmodel.benchmarks.parallel import shared
 from worldmodel.benchmarks.policies import NoopPolicy, Policy, RandomPolicy, ReplayPolicy
+from worldmodel.benchmarks.seats import seats
 from worldmodel.envs import registry
 from worldmodel.errors import BadFile, BadValue
 
@@ -136,7 +138,8 @@ def _play(
             observer(row, step, seen, {**info, "success": bool(success[row])}, over or step == budget)
         return over
 
-    envs = [registry.make(task, **options) for _ in range(min(together, len(mine)))]
+    apart = bool(pairs.ways) or any(world.get("variation") for world in pairs.worlds)
+    envs = seats(task, min(together, len(mine)), apart, **options)
 
     def solved(info: Mapping[str, Any]) -> bool:
         if pairs.strict:
@@ -150,7 +153,7 @@ def _play(
             states[rows, 0] = pairs.starts[rows]
             frames |= {row: [shown["pixels"]] for row, shown in zip(rows, seen) if row in watched}
             goals |= {row: shown["goal"] for row, shown in zip(rows, seen) if row in watched}
-            lockstep(policy, envs, rows, seen, budget, note, progress)
+            lockstep(policy, envs, rows, seen, budget, note, progress, range(len(pairs)) if observer else watched)
     finally:
         for env in envs:
             env.close()
@@ -192,8 +195,11 @@ def lockstep(
     budget: int,
     note: Callable[[int, int, np.ndarray, Mapping[str, np.ndarray], float, Mapping[str, Any]], bool],
     progress: Callable[[int], object] | None = None,
+    filmed: Container[int] = range(10**9),
 ) -> None:
     """Step environments together until each one's episode is over or the budget is spent.
+
+    Nothing is drawn that nobody looks at, which for a robot arm is most of the time an evaluation takes.
 
     Args:
         policy: what acts.
@@ -204,13 +210,16 @@ def lockstep(
         note: called with (number of the episode, step from 1, action, observation, reward, info) after every step;
             returns whether the episode is over. It is in any case when the environment says so.
         progress: called with environment steps that were taken or are no longer needed, in all processes.
+        filmed: numbers of the episodes of which every picture is wanted; all by default.
     """
+    looks = getattr(policy, "looks", None)
     state, running, shown = policy.begin(rows), list(range(len(rows))), list(seen)
     for step in range(1, budget + 1):
         batch = {name: np.stack([shown[i][name] for i in running]) for name in shown[0]}
         actions, state = policy.predict(batch, state)
         over = []
-        for i, action in zip(running, actions):
+        for i, action, looked_at in zip(running, actions, looks(state) if looks else repeat(True)):
+            envs[i].unwrapped.unseen = not looked_at and rows[i] not in filmed
             shown[i], reward, terminated, _, info = envs[i].step(action)
             over.append(note(rows[i], step, action, shown[i], reward, info) or terminated)
         if progress:  # what this process does, the others do as well

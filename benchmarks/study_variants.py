@@ -90,6 +90,11 @@ VARIANTS = (
     ),
     Variant(name="execute-2", idea="Plans again after every second step, not after each.", plan="--execute-steps 2"),
     Variant(name="execute-5", idea="Plans again after every fifth step.", plan="--execute-steps 5"),
+    Variant(
+        name="wide",
+        idea="The search from the reflex's plan looks as far and as long as one that starts from nothing.",
+        plan="--candidates 300 --iterations 10 --search init_std=1",
+    ),
     Variant(name="score-best", idea="A plan is as good as its best prefix.", plan="--search score=best"),
     Variant(
         name="score-executed",

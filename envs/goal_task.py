@@ -35,12 +35,14 @@ class GoalTask(Task):
         factors: what of the world can be varied, by name.
         variation: value of every factor now, float64, not to be written to.
         varied: whether these are not just the defaults.
+        unseen: whether `step` need not draw, as nobody will look at the picture: it is black then. `reset` draws.
     """
 
     restorable = True
     reset_options: ClassVar[tuple[str, ...]] = ("state", "goal_state", "variation")
     colour_factor: ClassVar[str] = ""  # which of the factors is the colour of what moves; none by default
     action_space: spaces.Box = spaces.Box(-1.0, 1.0, (2,), np.float32)
+    unseen = False
     _goal_image: Array | None
     _goal_features: Array | None
 
@@ -165,6 +167,15 @@ class GoalTask(Task):
         self._goal_image = self._goal_features = None
 
     @property
+    def episode(self) -> tuple[Any, ...]:
+        """What differs between episodes of the same world; whoever sets it goes on with that episode."""
+        return self._state, self.goal_state, self._goal_image, self._goal_features
+
+    @episode.setter
+    def episode(self, episode: tuple[Any, ...]) -> None:
+        self._state, self.goal_state, self._goal_image, self._goal_features = episode
+
+    @property
     def goal_image(self) -> Array:
         """Picture of the goal, (S, S, 3) uint8, drawn when it is first asked for."""
         if self._goal_image is None:
@@ -200,7 +211,7 @@ class GoalTask(Task):
         for name in options or {}:
             if name not in self.reset_options:
                 raise UnknownName("reset option", name, self.reset_options)
-        options = dict(options or {})
+        self.unseen, options = False, dict(options or {})
         variation = options.get("variation")
         if variation is not None or self.varied:
             self.vary(variation, self.np_random.spawn(1)[0])
@@ -227,7 +238,8 @@ class GoalTask(Task):
     def _observe(self) -> dict[str, Array]:
         if self.observation == "state":
             return {"state": self.features(self._state), "goal": self.goal_features.copy()}
-        return {"pixels": self.draw(self._state), "goal": self.goal_image.copy()}
+        picture = np.zeros_like(self.goal_image) if self.unseen else self.draw(self._state)
+        return {"pixels": picture, "goal": self.goal_image.copy()}
 
     def _info(self) -> dict[str, Any]:
         return {

@@ -122,6 +122,11 @@ class Agent(Replanner):
         actions = self.actions.native(np.stack([row.queue[row.executed] for row in rows]))
         return actions[0] if seen.single else actions, AgentState(tuple(row.acted() for row in rows))
 
+    def looks(self, state: AgentState) -> list[bool]:
+        """Say which rows will look at the picture they are shown next: at whole model steps. The rest need none."""
+        block = self.model.config.action_block
+        return [row.waiting or row.executed % block == 0 for row in state.rows]
+
     def set_goal(self, goal: Any) -> None:
         """Plan towards this goal from every row's next plan on, instead of those in observations; None for those again.
 

@@ -5,12 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.worldmodel.tiny import tiny_model
+from worldmodel.benchmarks import evaluate as evaluation
 from worldmodel.benchmarks.evaluate import evaluate, floors_and_ceiling, time_one_plan
 from worldmodel.benchmarks.pairs import sample_pairs
 from worldmodel.benchmarks.policies import NoopPolicy, RandomPolicy, ReplayPolicy
+from worldmodel.benchmarks.seats import seats
 from worldmodel.benchmarks.video import compose, write_video
 from worldmodel.envs import registry
+from worldmodel.envs.two_room import TwoRoom
 from worldmodel.errors import BadValue
+from worldmodel.planners.agent import Agent
 
 
 @pytest.fixture
@@ -75,6 +80,56 @@ def test_another_look_changes_what_is_seen_and_not_what_happens(store, task, pai
     assert floors_and_ceiling("two-room", varied, 15, seed=0)["replay"].rate == 1.0
     for one, two in zip(plain.rollouts, other.rollouts):
         assert not np.array_equal(one.frames, two.frames) and not np.array_equal(one.goal, two.goal)
+
+
+def test_episodes_in_one_environment_are_those_of_many(pairs, task, monkeypatch):
+    policy, seen = RandomPolicy(task.action_space, seed=5), []
+
+    def counted(*arguments, **options):
+        seen.append(seats(*arguments, **options))
+        return seen[-1]
+
+    monkeypatch.setattr(evaluation, "seats", counted)
+    shared = evaluate(policy, "two-room", pairs, 30, 16, watch=3)
+    assert len({id(env.unwrapped) for env in seen[-1]}) == 1 < len(seen[-1])
+    monkeypatch.setattr(evaluation, "seats", lambda name, count, apart, **o: seats(name, count, True, **o))
+    apart = evaluate(policy, "two-room", pairs, 30, 16, watch=3)
+    np.testing.assert_array_equal(shared.states, apart.states)
+    for one, two in zip(shared.rollouts, apart.rollouts, strict=True):
+        assert np.array_equal(one.frames, two.frames) and np.array_equal(one.goal, two.goal)
+
+
+def test_worlds_that_differ_have_an_environment_each(store, task, monkeypatch):
+    varied = sample_pairs(store, task, 15, 6, seed=0, variation="colour")
+    monkeypatch.setattr(evaluation, "seats", lambda *a, **o: seen.extend(seats(*a, **o)) or seen)
+    seen = []
+    evaluate(RandomPolicy(task.action_space), "two-room", varied, 5, 16)
+    assert len({id(env.unwrapped) for env in seen}) == 6
+
+
+@pytest.mark.parametrize(("controller", "R"), [("reflex", 1), ("search", 3)])
+def test_pictures_that_nobody_looks_at_are_not_drawn_and_change_nothing(pairs, monkeypatch, controller, R):
+    """Of the steps of a block all but the last; the rollout that is filmed is drawn whole."""
+    options = dict(candidates=8, elites=2, iterations=1, horizon=3, goal_offset=15)
+    agent = tiny_model(context=2, reflex=8, env="two-room").agent(controller=controller, execute_steps=R, **options)
+    drawn, draw = [], TwoRoom.draw
+    monkeypatch.setattr(TwoRoom, "draw", lambda task, state: drawn.append(state) or draw(task, state))
+
+    def judged(policy):
+        drawn.clear()
+        return evaluate(policy, "two-room", pairs, 20, image_size=16, watch=1), len(drawn)
+
+    lazy, few = judged(agent)
+    monkeypatch.delattr(Agent, "looks")
+    whole, all_of_them = judged(agent)
+    np.testing.assert_array_equal(lazy.states, whole.states)
+    np.testing.assert_array_equal(lazy.actions, whole.actions)
+    assert lazy.success.tolist() == whole.success.tolist()
+    np.testing.assert_array_equal(lazy.rollouts[0].frames, whole.rollouts[0].frames)
+    block, shown = agent.model.config.action_block, 2 * len(pairs)  # every start and goal
+    steps, filmed = whole.steps.sum(), whole.steps[0]
+    assert all_of_them == shown + steps
+    assert few == shown + filmed + (whole.steps[1:] // block).sum()
 
 
 def test_progress_adds_up(pairs):

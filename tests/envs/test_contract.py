@@ -175,6 +175,34 @@ def test_two_at_once_do_not_disturb_each_other(name: str) -> None:
 
 
 @every
+def test_episodes_that_take_turns_in_one_task_are_those_of_two(name: str) -> None:
+    shared = registry.make(name, observation="state").unwrapped
+    apart = [registry.make(name, observation="state").unwrapped for _ in range(2)]
+    kept, moves = {}, [actions(shared, 20, seed) for seed in range(2)]
+    for seed, task in enumerate(apart):
+        shared.reset(seed=seed)
+        kept[seed] = shared.episode
+        task.reset(seed=seed)
+    for step in range(20):
+        for seed, task in enumerate(apart):
+            shared.episode = kept[seed]
+            ours, theirs = shared.step(moves[seed][step]), task.step(moves[seed][step])
+            kept[seed] = shared.episode
+            for part, same in ((ours[0], theirs[0]), (ours[4], theirs[4])):
+                assert all(np.array_equal(part[key], same[key]) for key in part)
+            assert ours[1] == theirs[1]
+
+
+@some
+def test_nobody_looks_at_a_picture_until_the_next_reset(name: str) -> None:
+    task = registry.make(name).unwrapped
+    task.reset(seed=0)
+    task.unseen = True
+    assert not task.step(zeros(task))[0]["pixels"].any()
+    assert task.reset(seed=0)[0]["pixels"].any() and task.step(zeros(task))[0]["pixels"].any()
+
+
+@every
 def test_drawing_changes_nothing_and_depends_on_the_state_only(name: str) -> None:
     task = registry.make(name, image_size=48).unwrapped
     task.reset(seed=0)
