@@ -270,7 +270,7 @@ def _play_each(
 def time_one_plan(
     policy: Policy, task: str, start: Mapping[str, Any], image_size: int, repeats: int = 3, **options: Any
 ) -> dict[str, float]:
-    """What the first ``predict`` of an episode reset with options ``start`` takes, one environment.
+    """What the first ``predict`` with a search of an episode reset with options ``start`` takes, one environment.
 
     Returns:
         ``ms_one_plan``, the median, and ``cpu_ms_one_plan``, that of the processor's milliseconds, which others that
@@ -279,8 +279,9 @@ def time_one_plan(
     env = registry.make(task, image_size=image_size, **options)
     observation, _ = env.reset(seed=0, options=dict(start))
     batch, times = {name: image[None] for name, image in observation.items()}, []
+    late = [policy.reflexive_steps] if getattr(policy, "reflexive_steps", 0) else []
     for _ in range(repeats):
-        state = policy.begin([0])
+        state = policy.begin([0], *late)
         wall, cpu = time.perf_counter(), time.process_time()
         policy.predict(batch, state)
         times.append((1000 * (time.perf_counter() - wall), 1000 * (time.process_time() - cpu)))

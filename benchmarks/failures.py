@@ -86,6 +86,9 @@ def sort_out(record: Record, executed: Executed, model: WorldModel, task: Any) -
     reasons: list[str | None] = [None] * len(hoped)
     if scale is not None:
         shown, leads_there = _demonstrated(record, executed, model)
+        beyond = (record.pairs.offset or 0) > record.values["horizon"] * model.config.action_block
+        if beyond and record.values.get("controller") == "both":  # the first plan is the reflex's, not a search's
+            shown = np.full_like(shown, np.nan)
         for i in np.flatnonzero(~record.outcome.success):
             left = there[i].any()  # it was a success for a while, which is enough unless it must stay
             reasons[i] = "did not stay" if left else reason(hoped[i], came[i], shown[i], leads_there, scale)

@@ -23,7 +23,10 @@ class Rows(Protocol):
 
 
 class Policy(Protocol):
-    """Whatever can be evaluated; an ``Agent`` can."""
+    """Whatever can be evaluated; an ``Agent`` can.
+
+    It may also say of each row by ``looks(state)`` whether it will look at the next picture, which is drawn only then.
+    """
 
     def begin(self, rows: Sequence[int]) -> Any:
         """Return the state (see ``Rows``) at the beginning of an episode, for these rows of the evaluation."""

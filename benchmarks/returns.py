@@ -115,7 +115,7 @@ def _play(
             rows = mine[first : first + len(envs)]
             seen = [env.reset(seed=seeds[row])[0] for env, row in zip(envs, rows)]
             frames |= {row: [shown["pixels"]] for row, shown in zip(rows, seen) if row in watched}
-            lockstep(policy, envs, rows, seen, budget, note, progress)
+            lockstep(policy, envs, rows, seen, budget, note, progress, watched)
     finally:
         for env in envs:
             env.close()

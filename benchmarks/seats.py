@@ -1,6 +1,6 @@
 """Many episodes side by side in one environment, which is put into the state of each in turn.
 
-Making the simulator of a robot arm, and what draws it, takes more than a second; setting its state, well below a
+Making the simulator of a robot arm, and what draws it, takes more than a second; setting its state, about half a
 millisecond. What follows from a state depends on nothing else (envs/goal_task.py), so the episodes are the same to the
 last bit.
 """
@@ -20,13 +20,13 @@ def seats(task: str, count: int, apart: bool, **options: Any) -> list[Any]:
     Args:
         task: name of the environment.
         count: episodes at a time.
-        apart: whether each needs a simulator: in worlds that differ, or where a state cannot be set.
+        apart: whether each needs an environment: in worlds that differ, or where a state cannot be set.
         options: arguments of ``registry.make``.
     """
-    if apart:
-        return [registry.make(task, **options) for _ in range(count)]
-    shared = registry.make(task, **options).unwrapped
-    return [Seat(shared) for _ in range(count)]
+    made = [registry.make(task, **options) for _ in range(count if apart else min(count, 1))]
+    if all(getattr(env.unwrapped, "takes_turns", False) for env in made):
+        return made if apart else [Seat(env.unwrapped) for env in made for _ in range(count)]
+    return made + [registry.make(task, **options) for _ in range(count - len(made))]
 
 
 class Seat(gymnasium.Wrapper[Any, Any, Any, Any]):

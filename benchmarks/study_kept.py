@@ -37,7 +37,7 @@ def recall(study: Study, results: Path, minutes: float) -> None:
             study.kept |= {name: found[name] for name in ("pairs", "cells", "variants")}
         for task, about in found.get("data", {}).items():
             note, mine = study.note_of(task), study.kept["data"].setdefault(task, about)
-            _agree(note, *(x["fingerprint"] for x in (_here(note, about), mine, about)), results=path)
+            _agree(note, *(x.get("fingerprint") for x in (_here(note, about), mine, about)), results=path)
         for task, its in found.get("compute", {}).items():
             mine = study.kept["compute"].setdefault(task, {})
             for name, cost in its.items():

@@ -74,6 +74,7 @@ class DMC(MuJoCoTask):
         self._physics, self._task = env.physics, env.task
         self._substeps = round(env.control_timestep() / env.physics.timestep())
         self._to_goal = name == "reacher-qpos"
+        self.takes_turns = self._to_goal  # others may have other targets, bodies or terrain in each episode
         if self._to_goal:
             self.model.geom("target").rgba[3] = 0
         self.metadata = {**self.metadata, "render_fps": round(1 / env.control_timestep())}

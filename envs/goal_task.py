@@ -35,6 +35,7 @@ class GoalTask(Task):
         factors: what of the world can be varied, by name.
         variation: value of every factor now, float64, not to be written to.
         varied: whether these are not just the defaults.
+        takes_turns: whether going from one `episode` to another is much quicker than making another task.
         unseen: whether `step` need not draw, as nobody will look at the picture: it is black then. `reset` draws.
     """
 
@@ -42,6 +43,7 @@ class GoalTask(Task):
     reset_options: ClassVar[tuple[str, ...]] = ("state", "goal_state", "variation")
     colour_factor: ClassVar[str] = ""  # which of the factors is the colour of what moves; none by default
     action_space: spaces.Box = spaces.Box(-1.0, 1.0, (2,), np.float32)
+    takes_turns = True
     unseen = False
     _goal_image: Array | None
     _goal_features: Array | None
@@ -168,7 +170,10 @@ class GoalTask(Task):
 
     @property
     def episode(self) -> tuple[Any, ...]:
-        """What differs between episodes of the same world; whoever sets it goes on with that episode."""
+        """What differs between episodes of the same world; whoever sets it goes on with that episode.
+
+        A task that keeps more of an episode than its state and goal adds it.
+        """
         return self._state, self.goal_state, self._goal_image, self._goal_features
 
     @episode.setter

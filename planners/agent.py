@@ -37,7 +37,7 @@ class Agent(Replanner):
     Args:
         model: encoder, predictors, action normalisation and bounds.
         planner: the search, in normalised action blocks.
-        config: horizon, replanning and objective.
+        config: controller (settled, not ``auto``), horizon, replanning and objective.
         actions: what the environment takes; what is returned lies within its bounds.
         objective: takes the place of the distance to the goal's latent, as ``Replanner`` takes it.
         env: what draws goals that are given as states.
@@ -65,12 +65,16 @@ class Agent(Replanner):
         if config.deadline_ms is not None:
             require_time(self, config.deadline_ms)
 
-    def begin(self, rows: Sequence[int]) -> AgentState:
+    def begin(self, rows: Sequence[int], steps: int = 0) -> AgentState:
         """Return the state at the beginning of an episode, for rows seeded by these numbers.
 
         A row acts the same whichever rows accompany it, so many episodes can be spread over batches of any size.
+
+        Args:
+            rows: numbers of the episodes.
+            steps: environment steps that were acted towards the goal before.
         """
-        return AgentState(tuple(new_row(number, self.model.device) for number in rows))
+        return AgentState(tuple(replace(new_row(number, self.model.device), steps=steps) for number in rows))
 
     def predict(
         self,
@@ -124,8 +128,8 @@ class Agent(Replanner):
 
     def looks(self, state: AgentState) -> list[bool]:
         """Say which rows will look at the picture they are shown next: at whole model steps. The rest need none."""
-        block = self.model.config.action_block
-        return [row.waiting or row.executed % block == 0 for row in state.rows]
+        block, remembers = self.model.config.action_block, self.model.config.context > 1
+        return [row.waiting or (remembers and row.executed % block == 0) for row in state.rows]
 
     def set_goal(self, goal: Any) -> None:
         """Plan towards this goal from every row's next plan on, instead of those in observations; None for those again.

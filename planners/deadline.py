@@ -26,7 +26,7 @@ def require_time(agent: Agent, deadline_ms: float) -> None:
     S = agent.model.config.image_size
     image = np.zeros((1, S, S, 3), np.uint8)
     goal = image if agent.wants_goal else agent.fixed_goals()[:1]
-    rows = list(agent.begin([0]).rows)
+    rows = list(agent.begin([0], agent.reflexive_steps).rows)  # where a search is made
     for _ in range(max(3, agent.model.config.context + 1)):
         rows = agent.replan(rows, image, goal, ms=deadline_ms if agent.controller == "both" else 0.0)
         acted = len(rows[0].queue)

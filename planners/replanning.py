@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from worldmodel.blocks import at_least_float32
+from worldmodel.errors import BadValue
 from worldmodel.interfaces import Context, Objective, Planner
 from worldmodel.planners.actions import Actions
 from worldmodel.planners.arrivals import way_left
@@ -51,6 +52,9 @@ class Replanner:
     Attributes:
         controller: who acts, ``search``, ``reflex`` or ``both``.
         stats: what planning took.
+
+    Raises:
+        BadValue: the controller ``auto``, which `make_agent` settles.
     """
 
     def __init__(
@@ -62,6 +66,8 @@ class Replanner:
         objective: Objective | None = None,
         proposal: Proposal | None = None,
     ) -> None:
+        if config.controller == "auto":
+            raise BadValue("controller: expected search, reflex or both, got auto, which model.agent() settles")
         self.model, self.planner, self.config, self.actions = model.eval(), planner, config, actions
         self.proposal = self.guide = proposal
         self.predictor = model.predictor(config.predictor_of(model.predictors))
@@ -74,7 +80,7 @@ class Replanner:
         self.bounds = actions.bounds(model)
         self.stats = Stats()
         self._least = 0.0  # seconds that the quickest search took until its first iteration, a row; 0 before one
-        self._hope = 1.0  # share of them that the next one may take; after every plan without a search it is less
+        self._hope = 1.0  # share of them that the next one may take; after every one for which there was no time, less
 
     @property
     def reads_goal(self) -> bool:
@@ -117,7 +123,8 @@ class Replanner:
             groups: dict[tuple[int, bool, bool, Objective], list[int]] = {}
             for i, row in enumerate(rows):
                 tries = self.config.warm_start and row.elites is not None
-                groups.setdefault((len(row.z), tries, self._reflexive(row), self._objective(row.steps)), []).append(i)
+                alone = self.controller == "reflex" or row.steps % (self.config.goal_offset or 1) < self.reflexive_steps
+                groups.setdefault((len(row.z), tries, alone, self._objective(row.steps)), []).append(i)
             for left, ((_, _, alone, objective), group) in zip(range(len(groups), 0, -1), groups.items()):
                 now = time.perf_counter()
                 share = None if until is None else now + (until - now) / left
@@ -127,15 +134,16 @@ class Replanner:
         self.stats.count(1000 * (time.perf_counter() - begun), len(rows))
         return rows
 
-    def _reflexive(self, row: Row) -> bool:
-        """Whether the reflex acts without a search for this row.
+    @property
+    def reflexive_steps(self) -> int:
+        """Environment steps at the beginning of a way, while the goal lies beyond the horizon, that reflexes take.
 
-        While the goal lies beyond the horizon, the distance that is left at the horizon is no reason to leave the
-        reflex's way: who must go round something, or fetch it, first goes away from the goal.
+        The distance that is left at the horizon is then no reason to leave the reflex's way: who must go round
+        something, or fetch it, first goes away from the goal.
         """
-        way, reach = self.config.goal_offset, self.config.horizon * self.model.config.action_block
-        far = way is not None and way_left(way, row.steps) > reach
-        return self.controller == "reflex" or (self.controller == "both" and self.proposal is None and far)
+        reach = self.config.horizon * self.model.config.action_block
+        beyond = self.controller == "both" and self.proposal is None and self.config.goal_offset is not None
+        return max(0, (self.config.goal_offset or 0) - reach) if beyond else 0
 
     def _solve(
         self, rows: list[Row], z_goal: Tensor, objective: Objective, until: float | None, alone: bool
@@ -147,7 +155,7 @@ class Replanner:
         clock, H = Clock(z_goal.device, until), self.config.horizon
         generators = [row.noise(self.config.seed, z_goal.device) for row in rows]
         context = Context(torch.stack([row.z for row in rows]), torch.stack([row.actions for row in rows]))
-        in_time = self.controller != "both" or clock.has(self._hope * self._least * len(rows))
+        in_time = alone or self.controller != "both" or clock.has(self._hope * self._least * len(rows))
         if not in_time:
             alone, self._hope = True, self._hope * PATIENCE
         own = self._guided(rows, context, z_goal, objective, generators, alone)

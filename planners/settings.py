@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from math import inf
 from numbers import Integral, Real
 from typing import Any
 
@@ -14,7 +15,7 @@ from worldmodel.planners.registry import config_class
 
 KINDS = {"int", "float", "bool", "str", "None", "tuple[int, ...]"}  # others, of somebody's own planner, are its matter
 # Defaults of a search from the reflex's plan: it stays near, since far away it finds what the model is wrong about.
-SMALL = {"init_std": 0.1}
+SMALL = {"init_std": 0.2}
 NEAR = {
     "cem": {**SMALL, "iterations": 3, "candidates": 100},
     **dict.fromkeys(("icem", "mppi", "predictive-sampling", "gradient", "cem-gradient"), SMALL),
@@ -51,7 +52,10 @@ def configured(options: Mapping[str, Any], near: bool = False) -> tuple[AgentCon
     values = {name: typed(name, known[name], value) for name, value in options.items()}
     names = [{f.name for f in fields(kind)} for kind in (AgentConfig, own)]
     agent, search = ({name: value for name, value in values.items() if name in mine} for mine in names)
-    return AgentConfig(**agent), own(**{**(NEAR.get(planner, {}) if near else {}), **search})
+    usual = dict(NEAR.get(planner, {}) if near else {})
+    if search.get("elites", 0) > usual.get("candidates", inf):
+        del usual["candidates"]
+    return AgentConfig(**agent), own(**{**usual, **search})
 
 
 def typed(name: str, kind: str, value: Any) -> Any:

@@ -99,6 +99,23 @@ def test_episodes_in_one_environment_are_those_of_many(pairs, task, monkeypatch)
         assert np.array_equal(one.frames, two.frames) and np.array_equal(one.goal, two.goal)
 
 
+@pytest.mark.parametrize(("missing", "apart"), [(None, 1), ("takes_turns", 4)])
+def test_only_a_task_that_can_take_turns_does(monkeypatch, missing, apart):
+    """Others may be slow at it, or of somebody else's making."""
+    if missing:
+        monkeypatch.setattr(TwoRoom, missing, False)
+    assert len({id(env.unwrapped) for env in seats("two-room", 4, False)}) == apart
+    assert seats("two-room", 0, False) == []
+
+
+def test_one_plan_is_timed_where_it_is_searched_for():
+    agent = tiny_model(reflex=8, env="two-room").agent(goal_offset=50, iterations=2, candidates=16, elites=2, horizon=2)
+    task = registry.make("two-room").unwrapped
+    start = {"state": task.sample(np.random.default_rng(0)), "goal_state": task.sample(np.random.default_rng(1))}
+    time_one_plan(agent, "two-room", start, 16, repeats=2)
+    assert [solve.iterations for solve in agent.stats.solves] == [2, 2]
+
+
 def test_worlds_that_differ_have_an_environment_each(store, task, monkeypatch):
     varied = sample_pairs(store, task, 15, 6, seed=0, variation="colour")
     monkeypatch.setattr(evaluation, "seats", lambda *a, **o: seen.extend(seats(*a, **o)) or seen)

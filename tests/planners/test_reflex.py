@@ -166,16 +166,21 @@ def test_who_acts_by_default_and_how_long():
 
 
 def test_a_search_from_the_reflexs_plan_stays_near_it_unless_told_otherwise():
+    agent = make_agent(FakeModel())
     for options, wanted in (
-        ({}, (0.1, 3, 100)),
+        ({}, (0.2, 3, 100)),
         ({"controller": "search"}, (1, 10, 300)),
         ({"iterations": 7, "init_std": 0.5}, (0.5, 7, 100)),
+        ({"elites": 150}, (0.2, 3, 300)),  # which 100 candidates could not be
         ({"proposal": lambda z, goal: 0 * z, "controller": "both"}, (1, 10, 300)),
     ):
         search = make_agent(knowing(), **options).planner.config
         assert (search.init_std, search.iterations, search.candidates) == wanted
+    assert make_agent(knowing(), init_std=0.3).guide.std == 0.3  # the reflex's copies are as near
     assert NEAR.keys() == {name for name in PLANNERS if "init_std" in kinds(name)}
-    assert make_agent(knowing(), planner="mppi").planner.config.init_std == 0.1
+    assert make_agent(knowing(), planner="mppi").planner.config.init_std == 0.2
+    with pytest.raises(BadValue, match="expected search, reflex or both, got auto"):
+        Agent(FakeModel(), agent.planner, AgentConfig(), agent.actions)
 
 
 @pytest.mark.parametrize(("controller", "far"), [("both", [True, True, False, False, False]), ("search", [False] * 5)])
@@ -191,6 +196,20 @@ def test_the_reflex_acts_alone_while_the_goal_is_beyond_the_horizon(controller, 
     for _ in range(30):  # who is not there in time has the same time again
         _, state = agent.predict(observe([(0, 0)], GOAL), state)
     assert seen == far + far and agent.stats.reflexes == sum(seen)
+
+
+def test_plans_without_a_search_say_nothing_about_the_time_of_one(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    options = dict(iterations=100, horizon=2, execute_steps=1, controller="both", goal_offset=30)
+    agent = make(knowing(Slow, now), deadline_ms=150, **options)
+    least, state = agent._least, None
+    assert least > 0 and agent.reflexive_steps == 24  # it was built by searching, though the first goals are far
+    for _ in range(24):
+        _, state = agent.predict(observe([(0, 0)], GOAL), state)
+    assert agent.stats.reflexes == agent.stats.plans == 8 and (agent._least, agent._hope) == (least, 1.0)
+    agent.predict(observe([(0, 0)], GOAL), state)
+    assert agent.stats.reflexes == 8 and agent.stats.solves[-1].iterations > 0
 
 
 def test_a_policy_of_ones_own_takes_the_reflexs_place():
