@@ -279,7 +279,7 @@ def time_one_plan(
     env = registry.make(task, image_size=image_size, **options)
     observation, _ = env.reset(seed=0, options=dict(start))
     batch, times = {name: image[None] for name, image in observation.items()}, []
-    late = [policy.reflexive_steps] if getattr(policy, "reflexive_steps", 0) else []
+    late = [steps] if (steps := getattr(policy, "reflexive_steps", 0)) else []
     for _ in range(repeats):
         state = policy.begin([0], *late)
         wall, cpu = time.perf_counter(), time.process_time()

@@ -15,7 +15,7 @@ from worldmodel.planners.registry import config_class
 
 KINDS = {"int", "float", "bool", "str", "None", "tuple[int, ...]"}  # others, of somebody's own planner, are its matter
 # Defaults of a search from the reflex's plan: it stays near, since far away it finds what the model is wrong about.
-SMALL = {"init_std": 0.2}
+SMALL = {"init_std": 0.3}
 NEAR = {
     "cem": {**SMALL, "iterations": 3, "candidates": 100},
     **dict.fromkeys(("icem", "mppi", "predictive-sampling", "gradient", "cem-gradient"), SMALL),

@@ -168,17 +168,17 @@ def test_who_acts_by_default_and_how_long():
 def test_a_search_from_the_reflexs_plan_stays_near_it_unless_told_otherwise():
     agent = make_agent(FakeModel())
     for options, wanted in (
-        ({}, (0.2, 3, 100)),
+        ({}, (0.3, 3, 100)),
         ({"controller": "search"}, (1, 10, 300)),
         ({"iterations": 7, "init_std": 0.5}, (0.5, 7, 100)),
-        ({"elites": 150}, (0.2, 3, 300)),  # which 100 candidates could not be
+        ({"elites": 150}, (0.3, 3, 300)),  # which 100 candidates could not be
         ({"proposal": lambda z, goal: 0 * z, "controller": "both"}, (1, 10, 300)),
     ):
         search = make_agent(knowing(), **options).planner.config
         assert (search.init_std, search.iterations, search.candidates) == wanted
-    assert make_agent(knowing(), init_std=0.3).guide.std == 0.3  # the reflex's copies are as near
+    assert make_agent(knowing(), init_std=0.2).guide.std == 0.2  # the reflex's copies are as near
     assert NEAR.keys() == {name for name in PLANNERS if "init_std" in kinds(name)}
-    assert make_agent(knowing(), planner="mppi").planner.config.init_std == 0.2
+    assert make_agent(knowing(), planner="mppi").planner.config.init_std == 0.3
     with pytest.raises(BadValue, match="expected search, reflex or both, got auto"):
         Agent(FakeModel(), agent.planner, AgentConfig(), agent.actions)
 
