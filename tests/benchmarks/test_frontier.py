@@ -71,6 +71,9 @@ def test_predictors_and_horizons_side_by_side(run):
 def test_controllers_side_by_side(run, tmp_path, dataset):
     about = {"env": "two-room", "dataset": {"path": str(dataset)}}
     save_model(tmp_path / "run" / "model", tiny_model(reflex=8), **about)
+    code, _, _ = run("--controllers", "both", "--episodes", 1)
+    (usual,) = json.loads(Path("f.json").read_text())["settings"]
+    assert (code, usual["setting"], usual["iterations"]) == (0, "cem controller=both", 3)
     options = ("--controllers", "search", "reflex", "both", "--budgets", "20x1", "--episodes", 2)
     code, out, err = run(*options)
     assert (code, err) == (0, "") and "ms an action" in out

@@ -34,8 +34,8 @@ class Frontier:
     """Who acts: search, reflex, both; reflex once, the others with every planner and budget [auto]."""
     planners: tuple[str, ...] = ()
     """Planners, each with every budget [cem, if there are no --settings]."""
-    budgets: tuple[str, ...] = ("300x10",)
-    """Candidates x iterations."""
+    budgets: tuple[str, ...] = ("default",)
+    """Candidates x iterations, such as 300x10, or default: the planner's own, fewer where the reflex proposes."""
     settings: tuple[str, ...] = ()
     """Planners with any options, such as "cem iterations=30", "icem candidates=64", "cem deadline_ms=100"."""
     predictor: str = "auto"
@@ -147,7 +147,10 @@ def _searches(options: Frontier) -> Iterator[str]:
         with common.option("--planners"):
             config_class(planner)
         for budget in options.budgets:
+            if budget == "default":
+                yield planner
+                continue
             match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", budget)
             if not match:
-                raise BadValue(f"--budgets: expected CANDIDATESxITERATIONS such as 300x10, got {budget!r}")
+                raise BadValue(f"--budgets: expected CANDIDATESxITERATIONS such as 300x10, or default, got {budget!r}")
             yield f"{planner} candidates={match[1]} iterations={match[2]}"
