@@ -39,7 +39,7 @@ class Memory:
 
 
 class OnnxAgent:
-    """Plans for one robot as ``model.agent()`` does, with CEM and the distance to the goal's latent.
+    """Plans for one robot as ``model.agent(controller="search")`` does, with CEM and the distance to the goal's latent.
 
     Args:
         folder: what ``wm-model export`` wrote.

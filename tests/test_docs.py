@@ -66,7 +66,6 @@ def test_your_own_environment_in_30_lines(tmp_path: Path) -> None:
 
 def test_your_own_robot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "episodes").mkdir()
     exec(blocks(DATA, "python")[0], {})
     printed = run(blocks(DATA, "sh")[1].replace("--env robot", "--env robot --image-size 32"), tmp_path)
     assert printed.splitlines()[-1] == "next: worldmodel.load('runs/robot').agent() plans from pictures of robot"

@@ -1,4 +1,4 @@
-"""The house rules: who may import whom, what starts light, and the three places that name the folders."""
+"""The house rules: who may import whom, what starts light, and the four places that name the folders."""
 
 from __future__ import annotations
 
@@ -168,12 +168,13 @@ def test_library_neither_prints_nor_names_a_device(path: Path) -> None:
     assert (prints, devices) == ([], [])
 
 
-def test_three_places_name_the_same_folders() -> None:
+def test_four_places_name_the_same_folders() -> None:
     setuptools = PROJECT["tool"]["setuptools"]
     expected = {"worldmodel", *(f"worldmodel.{name}" for name in SIBLINGS)}
     assert worldmodel._SIBLINGS == SIBLINGS
     assert set(setuptools["packages"]) == {*expected, "worldmodel.cli"}
     assert setuptools["package-dir"] == {"worldmodel": "worldmodel", **{f"worldmodel.{n}": n for n in SIBLINGS}}
+    assert f"\nROOMS = {' '.join(SIBLINGS)}\n" in (ROOT / "Makefile").read_text()
 
 
 def test_every_python_folder_is_packaged() -> None:

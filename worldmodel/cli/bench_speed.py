@@ -53,7 +53,7 @@ class Speed:
     """On the processor."""
     device: str = "auto"
     """auto, cpu, or an accelerator's name."""
-    json: str = "benchmarks/results/planning-speed.json"
+    json: str = "planning-speed.json"
     """Where the numbers go; a plot goes beside them."""
 
 
