@@ -174,7 +174,7 @@ def test_four_places_name_the_same_folders() -> None:
     assert worldmodel._SIBLINGS == SIBLINGS
     assert set(setuptools["packages"]) == {*expected, "worldmodel.cli"}
     assert setuptools["package-dir"] == {"worldmodel": "worldmodel", **{f"worldmodel.{n}": n for n in SIBLINGS}}
-    assert f"\nROOMS = {' '.join(SIBLINGS)}\n" in (ROOT / "Makefile").read_text()
+    assert f"\nROOMS := {' '.join(SIBLINGS)}\n" in (ROOT / "Makefile").read_text()
 
 
 def test_every_python_folder_is_packaged() -> None:
