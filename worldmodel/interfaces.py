@@ -1,12 +1,12 @@
-"""The seams of the toolkit: what an encoder, a predictor, an objective and a planner promise each other.
+"""The seams of the toolkit: what a predictor, an objective and a planner promise each other.
 
-Protocols are structural: nothing inherits from them. Letters: B environments, T time, C context frames, N candidates,
+Protocols are structural: nothing inherits from them. Letters: B environments, C context frames, N candidates,
 H horizon (model steps), D latent size, A = F * a action-block size, S arrival times.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
@@ -71,16 +71,6 @@ class Plan(NamedTuple):
     std: Tensor  # (B, H, A) the final standard deviation of the search
     elites: Tensor | None  # (B, M, H, A) further plans that the next solve may start from; None for most planners
     stats: PlannerStats
-
-
-class Encoder(Protocol):
-    """Turns a window of observations into latents; it names the columns it reads."""
-
-    columns: Sequence[str]
-
-    def __call__(self, obs: Mapping[str, Tensor]) -> Tensor:
-        """Encode every frame by itself: columns (B, T, ...) -> z (B, T, *E)."""
-        ...
 
 
 class Predictor(Protocol):

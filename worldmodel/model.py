@@ -52,7 +52,6 @@ class WorldModel(nn.Module):
         config: sizes and parts.
     """
 
-    columns = ("pixels",)
     action_mean: Tensor
     action_std: Tensor
     action_low: Tensor
