@@ -15,7 +15,7 @@ from worldmodel.cli import common, plan
 from worldmodel.cli.diagnosis import run_folder
 from worldmodel.cli.plan_options import FLAGS as PLAN_FLAGS
 from worldmodel.cli.plan_options import PREDICTORS, Options, check, text
-from worldmodel.errors import BadFile, BadValue, UnknownName
+from worldmodel.errors import BadValue, UnknownName
 from worldmodel.planners.config import CONTROLLERS
 from worldmodel.planners.registry import config_class
 
@@ -78,7 +78,6 @@ def frontier(options: Annotated[Frontier, tyro.conf.arg(name="")]) -> None:
     from worldmodel.benchmarks.pairs import sample_pairs
     from worldmodel.benchmarks.provenance import file_fingerprint, provenance
     from worldmodel.checkpoint import load_model
-    from worldmodel.envs.registry import make
     from worldmodel.files import write_json
 
     device = common.device(options.device)
@@ -88,11 +87,8 @@ def frontier(options: Annotated[Frontier, tyro.conf.arg(name="")]) -> None:
     if options.predictor != "auto":
         with common.option("--predictor"):
             model.predictor(options.predictor)
-    trained_on, look = about.get("dataset") or {}, about.get("render_preset", "fast")
-    task = make(env, observation="state").unwrapped
-    if look not in task.presets:
-        raise BadFile(f"--model: {folder} learned from {look!r} pictures, which {env} does not draw")
-    with plan.dataset(chosen, env, trained_on, model.config.image_size, look) as store:
+    task, look = plan.look_of(about, env, folder)
+    with plan.dataset(chosen, env, about.get("dataset") or {}, model.config.image_size, look) as store:
         notes = plan.held_out(chosen.dataset, about, store, options.split)
         pairs = sample_pairs(store, task, options.offset, options.episodes, options.seed, options.split)
         data = {"path": str(store.path), "fingerprint": store.fingerprint}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from worldmodel.cli import common, plan
 from worldmodel.cli.plan_options import Options, text
-from worldmodel.errors import BadFile, BadValue
+from worldmodel.errors import BadValue
 
 if TYPE_CHECKING:
     import torch
@@ -120,18 +120,13 @@ def subject(name: str, options: Diagnosis) -> Iterator[Subject]:
     import torch
 
     from worldmodel.checkpoint import load_model
-    from worldmodel.envs.registry import make
 
     device = common.device(options.device)
     with common.option("--model"):
         model = load_model(folder, device)
-    trained_on, look = about.get("dataset") or {}, about.get("render_preset", "fast")
-    with common.option("--env"):
-        presets = make(env, observation="state").unwrapped.presets
-    if look not in presets:
-        raise BadFile(f"--model: {folder} learned from {look!r} pictures, which {env} does not draw")
+    _, look = plan.look_of(about, env, folder)
     size = model.config.image_size
-    with plan.dataset(chosen, env, trained_on, size, look) as store, torch.inference_mode():
+    with plan.dataset(chosen, env, about.get("dataset") or {}, size, look) as store, torch.inference_mode():
         notes = plan.held_out(options.dataset, about, store, options.split)
         yield Subject(
             notes=notes,

@@ -50,7 +50,6 @@ def _plan(
     from worldmodel.benchmarks.report import Planning
     from worldmodel.checkpoint import load_model
     from worldmodel.cli.trials import TRIALS, Asked
-    from worldmodel.envs.registry import make
     from worldmodel.files import write_json
 
     with common.option("--model"):
@@ -58,14 +57,8 @@ def _plan(
     predictor = options.predictor or ("prefix" if "prefix" in model.predictors else model.predictors[0])
     with common.option("--predictor"):
         model.predictor(predictor)
-    look = {"render_preset": about.get("render_preset", "fast")}
-    with common.option("--env"):
-        task = make(env, observation="state").unwrapped
-    if look["render_preset"] not in task.presets:
-        raise BadFile(
-            f"--model: {folder} learned from {look['render_preset']!r} pictures, which {env} does not draw: train on a "
-            "dataset converted with --redraw"
-        )
+    task, preset = look_of(about, env, folder)
+    look = {"render_preset": preset}
     trial = TRIALS[options.objective](Asked(options, env, task, model.config.image_size, look, folder, about))
 
     with common.options_as_fields(["controller", "deadline_ms", "horizon", "objective"]):
@@ -174,6 +167,21 @@ def _newest(env: str | None) -> Path:
             f"{found['protocol']['shown']}; train your own with wm-train --env {env}"
         )
     return ships[env]
+
+
+def look_of(about: Mapping[str, Any], env: str, folder: Path) -> tuple[Any, str]:
+    """Make the task and name the look of the pictures that a model learned from, which it must be able to draw."""
+    from worldmodel.envs.registry import make
+
+    look = about.get("render_preset", "fast")
+    with common.option("--env"):
+        task = make(env, observation="state").unwrapped
+    if look not in task.presets:
+        raise BadFile(
+            f"--model: {folder} learned from {look!r} pictures, which {env} does not draw: train on a dataset "
+            "converted with --redraw"
+        )
+    return task, look
 
 
 @contextmanager
