@@ -7,7 +7,6 @@ fails ends all of them.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import pickle
 import traceback
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
 from worldmodel import distributed
-from worldmodel.datasets.processes import children_ignore_ctrl_c, start_worker
+from worldmodel.datasets.processes import children_ignore_ctrl_c, cores, start_worker
 from worldmodel.errors import BadValue, WorldModelError
 
 Share = TypeVar("Share")
@@ -59,11 +58,6 @@ def shared(
         if stats is not None:
             policy.stats.add(stats)
     return [share for share, _ in played]
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _played(play: Callable[..., Share], policy: Any, rows: range, progress: Progress | None) -> tuple[Share, Any]:

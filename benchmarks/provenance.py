@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 import worldmodel
+from worldmodel.datasets.processes import cores
 
 PACKAGES = ("torch", "numpy", "gymnasium", "pymunk", "h5py", "mujoco", "dm-control", "ogbench", "stable-baselines3")
 
@@ -23,7 +23,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
     return {
         "hardware": {
             "processor": processor(),
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "cores": cores(),
             "threads": torch.get_num_threads(),
             "device": str(device),
             "accelerator": accelerator(device),

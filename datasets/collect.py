@@ -8,7 +8,6 @@ compressed again.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,8 +19,9 @@ from typing import Any
 import numpy as np
 
 import worldmodel
+from worldmodel.datasets.merge import policy_counts
 from worldmodel.datasets.policies import mixture
-from worldmodel.datasets.processes import run_in_processes
+from worldmodel.datasets.processes import cores, run_in_processes
 from worldmodel.datasets.recording import Recording
 from worldmodel.datasets.store import EpisodeStore
 from worldmodel.datasets.writing import IMAGE_CHUNK, StoreWriter, write_store
@@ -117,19 +117,19 @@ def _go_on(
     folder = parts_folder(path)
     if path.exists():  # by now: another process has just finished
         return _already(path, recipe, episodes)
-    _claim(folder, path, recipe)
+    _claim(folder, recipe)
     parts = {_part_path(folder, start, stop): (start, stop) for start, stop in _ranges(episodes)}
     todo = {part: span for part, span in parts.items() if not _is_whole(part)}
     done = episodes - sum(stop - start for start, stop in todo.values())
     progress = progress or (lambda done, total: None)
     progress(done, episodes)
     calls = [(recipe, part, start, stop) for part, (start, stop) in todo.items()]
-    with closing(run_in_processes(collect_part, calls, min(workers or _cores(), len(calls)))) as finished:
+    with closing(run_in_processes(collect_part, calls, min(workers or cores(), len(calls)))) as finished:
         for part in finished:
             start, stop = parts[part]
             done += stop - start
             progress(done, episodes)
-    _join(path, list(parts), recipe, split_of(episodes, recipe.seed))
+    _join(path, list(parts), split_of(episodes, recipe.seed))
     shutil.rmtree(folder, ignore_errors=True)
     return path
 
@@ -213,28 +213,26 @@ def provenance(recipe: Recipe, env: Any) -> dict[str, Any]:
     return {**made, "action_low": space.low.tolist(), "action_high": space.high.tolist(), "action_dim": len(space.low)}
 
 
-def _join(path: Path, parts: list[Path], recipe: Recipe, split: np.ndarray) -> None:
+def _join(path: Path, parts: list[Path], split: np.ndarray) -> None:
     policies: Counter[str] = Counter()
     with replacing(path) as temporary, StoreWriter(temporary, {}) as writer:
         for number, part in enumerate(parts):
             with EpisodeStore(part) as store:
                 writer.extend(store, split[number * PART : number * PART + len(store)])
-                names = store.read("policy", 0, store.rows)[store.offsets]
-                policies.update(name.decode() for name in names.tolist())
+                policies.update(policy_counts(store, store.episodes()))
                 about = {name: value for name, value in store.attrs.items() if name not in ("format", "created")}
         writer.describe({**about, "policies": dict(sorted(policies.items()))})  # episodes of each
 
 
-def _claim(folder: Path, path: Path, recipe: Recipe) -> None:
+def _claim(folder: Path, recipe: Recipe) -> None:
     """Make the folder of parts, or check that the one which is there belongs to this recipe."""
     note = folder / "recipe.json"
     if note.exists():
         before = read_json(note)
         for option, value in asdict(recipe).items():
-            found = before.get(option, getattr(Recipe, option, None))  # the default, if it did not exist then
-            if found != value:
+            if before.get(option) != value:
                 raise BadFile(
-                    f"{folder} holds an unfinished collection with {option} {found!r}, not {value!r}: "
+                    f"{folder} holds an unfinished collection with {option} {before.get(option)!r}, not {value!r}: "
                     "continue it with that, choose another file, or delete the folder"
                 )
     else:
@@ -244,7 +242,7 @@ def _claim(folder: Path, path: Path, recipe: Recipe) -> None:
 def _already(path: Path, recipe: Recipe, episodes: int) -> Path:
     """Check that the dataset which is there is the one asked for, and tidy up."""
     with EpisodeStore(path) as store:
-        defaults = {option: getattr(Recipe, option, None) for option in asdict(recipe)}  # for what did not exist then
+        defaults = {option: getattr(Recipe, option, None) for option in asdict(recipe)}  # provenance leaves "" out
         found = {**defaults, **store.attrs, "episodes": len(store)}
     for option, value in {**asdict(recipe), "episodes": episodes}.items():
         if option != "version" and found.get(option) != value:
@@ -270,7 +268,3 @@ def _ranges(episodes: int) -> list[tuple[int, int]]:
 
 def _part_path(folder: Path, start: int, stop: int) -> Path:
     return folder / f"part-{start:07d}-{stop:07d}.h5"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

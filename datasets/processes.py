@@ -58,6 +58,11 @@ def run_in_processes(
     executor.shutdown()
 
 
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def start_worker() -> None:
     """Begin a worker process: OpenCV keeps to one thread, and the end of the parent is the end of it."""
     import cv2
