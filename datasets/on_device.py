@@ -15,12 +15,12 @@ SHARE = 0.3  # of the accelerator's free memory that frames may take; the model 
 _ROWS = 4096  # moved at once
 
 
-def fits_on(device: torch.device, store: EpisodeStore, column: str = "pixels") -> bool:
-    """Whether a decoded column would take at most 30 % of an accelerator's free memory; never on a processor."""
+def fits_on(device: torch.device, store: EpisodeStore) -> bool:
+    """Whether the decoded pictures would take at most 30 % of an accelerator's free memory; never on a processor."""
     if device.type == "cpu":
         return False
     free = getattr(torch.get_device_module(device), "mem_get_info", None)
-    shape, dtype = store.columns[column]
+    shape, dtype = store.columns["pixels"]
     return free is not None and math.prod(shape) * dtype.itemsize <= SHARE * free(device)[0]
 
 

@@ -118,7 +118,7 @@ def still_states(store: EpisodeStore) -> tuple[float, int]:
     return float((change <= STILL_STATE * values.std(axis=0)).all(axis=1).mean()), len(change)
 
 
-def still_pictures(store: EpisodeStore, column: str = "pixels") -> tuple[float, int]:
+def still_pictures(store: EpisodeStore) -> tuple[float, int]:
     """Share of 25-step windows between whose ends the picture hardly changes (see ``STILL_PIXELS``), and of how many.
 
     At most 400 windows are looked at, evenly spaced; the share is NaN where no episode is long enough.
@@ -126,26 +126,24 @@ def still_pictures(store: EpisodeStore, column: str = "pixels") -> tuple[float, 
     starts = _window_starts(store, MOST_WINDOWS)
     still = []
     for start in starts.tolist():
-        first, last = (store.read(column, row, row + 1)[0].astype(np.int16) for row in (start, start + WINDOW))
+        first, last = (store.read("pixels", row, row + 1)[0].astype(np.int16) for row in (start, start + WINDOW))
         still.append((np.abs(last - first).max(axis=-1) > STILL_LEVELS).mean() < STILL_PIXELS)
     return float(np.mean(still)) if still else float("nan"), len(still)
 
 
-def out_of_view(store: EpisodeStore, in_view: Callable[[np.ndarray], bool], column: str = "state") -> tuple[float, int]:
+def out_of_view(store: EpisodeStore, in_view: Callable[[np.ndarray], bool]) -> tuple[float, int]:
     """Share of rows whose state is out of view (`GoalTask.in_view`), and of how many: at most 2000, evenly spaced."""
     rows = np.unique(np.linspace(0, store.rows - 1, MOST_VIEWS).astype(np.int64))
-    states = np.concatenate(list(_blocks(store, column, rows)))
+    states = np.concatenate(list(_blocks(store, "state", rows)))
     return 1 - float(np.mean([bool(in_view(state)) for state in states])), len(rows)
 
 
-def hard_windows(
-    store: EpisodeStore, hard: Callable[[np.ndarray, np.ndarray], bool], column: str = "state"
-) -> tuple[float, int]:
+def hard_windows(store: EpisodeStore, hard: Callable[[np.ndarray, np.ndarray], bool]) -> tuple[float, int]:
     """Share of 25-step windows that a task calls hard (`GoalTask.hard`), and of how many: at most 2000."""
     starts = _window_starts(store, MOST_VIEWS)
     if not len(starts):
         return float("nan"), 0
-    ends = (np.concatenate(list(_blocks(store, column, rows))) for rows in (starts, starts + WINDOW))
+    ends = (np.concatenate(list(_blocks(store, "state", rows))) for rows in (starts, starts + WINDOW))
     found = [bool(hard(start, goal)) for start, goal in zip(*ends)]
     return float(np.mean(found)), len(found)
 

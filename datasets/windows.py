@@ -151,15 +151,15 @@ def action_statistics(store: EpisodeStore, split: int | str | None = 0) -> tuple
     return np.asarray(actions.mean(axis=0)), np.asarray(actions.std(axis=0))
 
 
-def reward_scale(store: EpisodeStore, split: int | str | None = 0) -> float:
-    """Root mean square of the rewards of one split, or of all (None); 1 where there are none but zeros.
+def reward_scale(store: EpisodeStore) -> float:
+    """Root mean square of the rewards to train on; 1 where there are none but zeros.
 
     Raises:
         BadFile: the store has no rewards, or some that are missing or not finite.
     """
     if missing := {"reward", "terminated"} - set(store.columns):
         raise BadFile(f"{store.path} has no column {min(missing)!r}, from which the heads reward and value learn")
-    chosen = np.isin(np.repeat(np.arange(len(store)), store.lengths), store.episodes(split))
+    chosen = np.isin(np.repeat(np.arange(len(store)), store.lengths), store.episodes("train"))
     chosen[store.offsets] = False  # nothing was received before the first row
     rewards = store.read("reward", 0, store.rows)[chosen].astype(np.float64)
     if not np.isfinite(rewards).all():

@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from worldmodel import distributed
 from worldmodel.blocks import at_least_float32
 
+END = 3.0  # of the integral
 
-def quadrature(knots: int = 17, end: float = 3.0) -> tuple[Tensor, Tensor]:
-    """Knots t (Q,) on [0, end] and trapezoid weights (Q,), doubled for the symmetric half, windowed by exp(-t^2/2)."""
-    t = torch.linspace(0.0, end, knots)
-    weight = torch.full((knots,), 2 * end / (knots - 1))
+
+def quadrature(knots: int = 17) -> tuple[Tensor, Tensor]:
+    """Knots t (Q,) on [0, 3] and trapezoid weights (Q,), doubled for the symmetric half, windowed by exp(-t^2/2)."""
+    t = torch.linspace(0.0, END, knots)
+    weight = torch.full((knots,), 2 * END / (knots - 1))
     weight[[0, -1]] /= 2
     return t, weight * torch.exp(-t.square() / 2)
 
