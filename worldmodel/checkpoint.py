@@ -105,8 +105,6 @@ def load_model(path: str | Path, device: str | torch.device = "cpu") -> WorldMod
     """
     folder = model_folder(path)
     about = read_about(folder)
-    if about["format"] < 2 and about["model"].get("prefix"):
-        raise BadFile(f"{folder} has a prefix predictor of format 1, whose layers were others: train it again")
     try:
         model = WorldModel(from_dict(ModelConfig, about["model"]))
         state = load_file(folder / "model.safetensors")

@@ -113,9 +113,6 @@ def test_what_is_not_a_model_is_refused_in_one_line(folder: Path, tmp_path: Path
     edit(folder, format=FORMAT + 1)
     with pytest.raises(BadFile, match="upgrade worldmodel"):
         load_model(folder)
-    edit(folder, format=1)
-    with pytest.raises(BadFile, match="prefix predictor of format 1, whose layers were others: train it again"):
-        load_model(folder)
     edit(folder, format=FORMAT, model={"laten_dim": 3})
     with pytest.raises(BadFile, match="did you mean 'latent_dim'"):
         load_model(folder)

@@ -36,15 +36,12 @@ def slim(path: Annotated[str, tyro.conf.Positional], out: str, dataset: str = ""
     from worldmodel.checkpoint import for_planning, load_model, model_folder, read_about, save_model
     from worldmodel.cli.facts import learned_from
     from worldmodel.datasets.store import EpisodeStore
-    from worldmodel.training import saved_minutes
 
     folder = model_folder(path)
     about = {name: x for name, x in read_about(folder).items() if name not in ("format", "worldmodel", "model")}
     run = folder.parent if folder.name == "model" else folder
     if not (run / "config.yaml").is_file():
         raise BadFile(f"{run} holds no config.yaml: without the settings of its training, a model cannot ship")
-    if "training" not in about and (minutes := saved_minutes(run)):  # trained before such things were noted
-        about["training"] = {"minutes": minutes}
     if dataset:
         with common.option("--dataset"), EpisodeStore(dataset) as store:
             known = about.get("dataset") or {}
