@@ -6,15 +6,12 @@ import math
 import os
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-KEPT = 10_000  # plans and ticks that quantiles are of: a robot may run for months
-_last: Any = partial(field, default_factory=partial(deque, maxlen=KEPT))
+from worldmodel.planners.stats import last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +41,8 @@ class Counts:
     late: int = 0
     fallback: int = 0
     held: int = 0
-    jitter: deque[float] = _last()
-    latency: deque[float] = _last()
+    jitter: deque[float] = last()
+    latency: deque[float] = last()
 
     def report(self) -> Report:
         """What they are now."""

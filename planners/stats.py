@@ -9,8 +9,8 @@ from typing import Any
 
 from worldmodel.interfaces import PlannerStats
 
-KEPT = 10_000  # calls and solves that are kept one by one
-_last: Any = partial(field, default_factory=partial(deque, maxlen=KEPT))
+KEPT = 10_000  # calls, solves and ticks that are kept one by one: a robot may run for months
+last: Any = partial(field, default_factory=partial(deque, maxlen=KEPT))
 
 
 @dataclass
@@ -20,9 +20,9 @@ class Stats:
     plans: int = 0  # made in all, counting every row of a solve
     reflexes: int = 0  # of the plans, those of the reflex alone: it acts so, the goal was far, or no time was left
     total_ms: float = 0.0  # that they took
-    milliseconds: deque[float] = _last()  # of the last calls
-    rows: deque[int] = _last()  # that those calls served
-    solves: deque[PlannerStats] = _last()  # one a call; more if rows differ
+    milliseconds: deque[float] = last()  # of the last calls
+    rows: deque[int] = last()  # that those calls served
+    solves: deque[PlannerStats] = last()  # one a call; more if rows differ
 
     @property
     def ms_per_plan(self) -> float:
