@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tests.cli.test_model import wm_model
 from tests.datasets.episodes import episode
 from tests.worldmodel.tiny import dot_batch, tiny_model
 from worldmodel.checkpoint import load_decoder, save_model
-from worldmodel.cli import model as command
 from worldmodel.datasets.store import write_store
-
-
-def wm_model(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """Run the command in this process and return its exit code."""
-    monkeypatch.setattr(sys, "argv", ["wm-model", *map(str, arguments)])
-    try:
-        command.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from gymnasium.wrappers import FilterObservation, TransformObservation
 
+from tests.planners.test_latents import pictures_only
 from tests.worldmodel.tiny import tiny_model
 from worldmodel.checkpoint import save_model
 from worldmodel.envs.registry import make
@@ -22,12 +22,6 @@ from worldmodel.planners.extractor import LatentExtractor  # noqa: E402
 
 def two_room(image_size: int = 16) -> Any:
     return make("two-room", image_size=image_size, max_episode_steps=10)
-
-
-def pictures_only() -> Any:
-    """A Box, not a Dict."""
-    env = FilterObservation(two_room(), ["pixels"])
-    return TransformObservation(env, lambda seen: seen["pixels"], env.observation_space["pixels"])
 
 
 def ppo(env: Any, policy: str = "MultiInputPolicy", scaled: bool = True, **options: Any) -> Any:

@@ -8,7 +8,7 @@ import torch
 
 from tests.oracles import policy_plan_slow
 from tests.planners.test_agent import observe
-from tests.planners.toys import BUDGET, FakeModel, generators
+from tests.planners.toys import BUDGET, FakeModel, generators, watch
 from tests.worldmodel.tiny import tiny_config
 from worldmodel.errors import BadValue
 from worldmodel.interfaces import Context
@@ -47,14 +47,7 @@ def watched(planner, proposal=None, **options):
     agent = make_agent(
         FakeModel(), proposal=proposal, planner=planner, **{k: v for k, v in given.items() if k in known}
     )
-    solve, seen = agent.planner.solve, []
-
-    def watch(cost_fn, start, noise, proposals=None, until=None):
-        seen.append((cost_fn, start, proposals, solve(cost_fn, start, noise, proposals, until)))
-        return seen[-1][-1]
-
-    agent.planner.solve = watch
-    return agent, seen
+    return agent, watch(agent)
 
 
 def test_the_plan_is_no_worse_than_a_perfect_proposal(planner):

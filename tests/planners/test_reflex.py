@@ -11,7 +11,7 @@ import torch
 from tests.oracles import reflex_plan_slow
 from tests.planners.test_agent import observe
 from tests.planners.test_deadline import Slow
-from tests.planners.toys import FakeModel, generators
+from tests.planners.toys import FakeModel, generators, watch
 from tests.worldmodel.tiny import tiny_model
 from worldmodel.errors import BadValue, UnknownName
 from worldmodel.interfaces import Context
@@ -55,18 +55,6 @@ def make(model, **options):
     return make_agent(model, **{name: value for name, value in {**SEARCH, **options}.items() if name in known})
 
 
-def watched(agent):
-    """What its planner is asked and finds."""
-    solve, seen = agent.planner.solve, []
-
-    def watch(cost_fn, start, noise, proposals=None, until=None):
-        seen.append((cost_fn, start, proposals, solve(cost_fn, start, noise, proposals, until)))
-        return seen[-1][-1]
-
-    agent.planner.solve = watch
-    return seen
-
-
 @pytest.mark.parametrize("R", [1, 2, 5])
 @pytest.mark.parametrize("controller", ["search", "reflex", "both"])
 def test_a_row_acts_the_same_whichever_rows_accompany_it(controller, R):
@@ -88,7 +76,7 @@ def test_a_row_acts_the_same_whichever_rows_accompany_it(controller, R):
 
 def test_a_reflex_asks_the_model_once_and_searches_nothing():
     agent = make(knowing(context=1), controller="reflex", goal_offset=12)
-    seen, state = watched(agent), None
+    seen, state = watch(agent), None
     for step in range(7):  # F = 3: plans at 0, 3 and 6
         action, state = agent.predict(observe([(0, 0), (1, 2)], GOAL), state)
         if step == 0:
@@ -131,7 +119,7 @@ def test_how_far_goals_are():
 def test_both_begins_with_the_reflexs_plan_and_is_no_worse(planner):
     model = tiny_model(reflex=8)
     agent = make(model, planner=planner, controller="both", candidates=64, iterations=1)
-    seen = watched(agent)
+    seen = watch(agent)
     agent.predict({"pixels": SHOWN[0], "goal": SHOWN[1]})
     cost_fn, start, proposals, plan = seen[0]
     assert proposals.shape == (5, COUNT + 1, 5, 6) and torch.equal(start, proposals[:, 0])
@@ -146,7 +134,7 @@ def test_both_begins_with_the_reflexs_plan_and_is_no_worse(planner):
 @pytest.mark.parametrize(("candidates", "proposed"), [(2, 1), (16, 15), (300, COUNT + 1)])
 def test_candidates_are_left_to_the_search(candidates, proposed):
     agent = make(knowing(), controller="both", candidates=candidates, elites=1)
-    seen = watched(agent)
+    seen = watch(agent)
     agent.predict(observe([(0, 0)], GOAL))
     assert seen[0][2].shape[1] == proposed
 
@@ -215,7 +203,7 @@ def test_plans_without_a_search_say_nothing_about_the_time_of_one(monkeypatch):
 def test_a_policy_of_ones_own_takes_the_reflexs_place():
     proposal = Proposal(policy=lambda z, goal: torch.full_like(z, 0.25), count=3)
     agent = make_agent(FakeModel(), proposal=proposal, controller="both", **SEARCH)
-    seen = watched(agent)
+    seen = watch(agent)
     agent.predict(observe([(0, 0)], GOAL))
     assert seen[0][2].shape[1] == 3
     (row,) = agent.replan(list(agent.begin([0]).rows), observe([(0, 0)])["pixels"], observe([(0, 0)])["goal"], ms=0.0)
@@ -271,7 +259,7 @@ def test_after_one_slow_search_others_are_tried_again(monkeypatch):
 
 def test_both_tries_what_is_left_of_the_last_plan():
     agent = make(knowing(), controller="both", execute_steps=2)
-    seen, state = watched(agent), None
+    seen, state = watch(agent), None
     for _ in range(7):  # F = 3: plans at 0 and 6
         _, state = agent.predict(observe([(0, 0), (1, 2)], GOAL), state)
     (*_, first, plan), (_, start, second, _) = seen
@@ -279,7 +267,7 @@ def test_both_tries_what_is_left_of_the_last_plan():
     torch.testing.assert_close(second[:, -1, :3], plan.actions[:, 2:])
     assert not second[:, -1, 3:].any() and torch.equal(start, second[:, 0])
     cold = make(knowing(), controller="both", execute_steps=2, warm_start=False)
-    seen = watched(cold)
+    seen = watch(cold)
     cold.predict(observe([(0, 0)], GOAL))
     assert seen[0][2].shape[1] == 14
 

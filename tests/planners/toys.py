@@ -174,3 +174,15 @@ class FakeModel:
         B, N, H, _ = plans.shape
         moved = self.denormalise(plans).reshape(B, N, H, -1, 2).sum(3).cumsum(2)
         return context.z[:, None, -1:] + moved[:, :, [step - 1 for step in steps]]
+
+
+def watch(agent):
+    """What its planner is asked, from now on, and finds."""
+    solve, seen = agent.planner.solve, []
+
+    def watched(cost_fn, start, noise, proposals=None, until=None):
+        seen.append((cost_fn, start, proposals, solve(cost_fn, start, noise, proposals, until)))
+        return seen[-1][-1]
+
+    agent.planner.solve = watched
+    return seen
