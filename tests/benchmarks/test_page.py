@@ -62,7 +62,7 @@ class Reader(HTMLParser):
 def evaluated(workplace, tmp_path_factory) -> Path:
     """A run folder with three evaluations of a model that was never trained."""
     run = tmp_path_factory.mktemp("runs") / "plain"
-    shutil.copytree(workplace / "runs" / "two-room", run)
+    shutil.copytree(workplace / "runs" / "two-room" / "model", run / "model")  # other files evaluate it there, too
     quick = dict(model=str(run), dataset=str(workplace / "data" / "two-room.h5"), device="cpu", no_video=True)
     quick |= dict(episodes=8, candidates=8, elites=2, iterations=1)
     with pytest.MonkeyPatch.context() as patch:
