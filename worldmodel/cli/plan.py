@@ -58,7 +58,7 @@ def _plan(
     with common.option("--predictor"):
         model.predictor(predictor)
     task, preset = look_of(about, env, folder)
-    look = {"render_preset": preset}
+    look: dict[str, Any] = {"render_preset": preset}
     trial = TRIALS[options.objective](Asked(options, env, task, model.config.image_size, look, folder, about))
 
     with common.options_as_fields(["controller", "deadline_ms", "horizon", "objective"]):
