@@ -11,19 +11,15 @@ from typing import BinaryIO
 import numpy as np
 
 from worldmodel.benchmarks.evaluate import Rollout
-from worldmodel.benchmarks.imagined import Imagined
 from worldmodel.errors import BadValue
 from worldmodel.files import replacing
 
 GREEN, GREY, DARK = (40, 200, 80), (120, 120, 120), (24, 24, 24)
-BLUE, ORANGE = (0, 114, 178), (230, 159, 0)
 TILE = 192  # about the side of a picture on the screen, pixels
 
 
 def compose(rollouts: Sequence[Rollout], columns: int = 3) -> np.ndarray:
     """Lay rollouts out in a grid, each to the left of its goal; a success gets a green frame and stands still.
-
-    What was imagined of a rollout stands between the two in a blue frame, which is orange at moments of planning.
 
     Pictures are enlarged by repeating pixels, so that one sees what the model saw.
 
@@ -53,12 +49,6 @@ def _cell(rollout: Rollout, length: int, scale: int) -> np.ndarray:
     if rollout.success:
         last = len(rollout.frames) - 1
         frames[last:] = _framed(rollout.frames[-1:], scale, GREEN)
-    if isinstance(rollout, Imagined):
-        still = np.repeat(rollout.imagined[-1:], length - len(rollout.imagined), axis=0)
-        imagined = _framed(np.concatenate([rollout.imagined, still]), scale, BLUE)
-        planned = list(rollout.planned)
-        imagined[planned] = _framed(rollout.imagined[planned], scale, ORANGE)
-        frames = np.concatenate([frames, imagined], axis=2)
     if rollout.goal is not None:
         goals = np.repeat(_framed(rollout.goal[None], scale, GREY), length, axis=0)
         frames = np.concatenate([frames, goals], axis=2)
