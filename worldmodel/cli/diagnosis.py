@@ -69,12 +69,12 @@ class Subject:
         """Run folder, or the model folder where it is in none."""
         return common.run_folder(self.folder)
 
-    def task(self, **options: Any) -> Any:
+    def task(self) -> Any:
         """The task itself, which draws the pictures that the model knows."""
         from worldmodel.envs.registry import make
 
-        look = {"image_size": self.model.config.image_size, "render_preset": self.render_preset}
-        return make(self.env, **{**look, **options}).unwrapped
+        size = self.model.config.image_size
+        return make(self.env, image_size=size, render_preset=self.render_preset).unwrapped
 
     def tell(self, values: Mapping[str, Any], rows: Sequence[Sequence[object]]) -> None:
         """Print the table; write the numbers and on what, with what and from which commit they were measured."""
