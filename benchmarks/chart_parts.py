@@ -69,9 +69,9 @@ def scale(values: Sequence[float], axis: Axis, begin: float, end: float) -> tupl
     return lambda v: begin + (v - low) / span * (end - begin), [t for t in ticks if low - slack <= t <= high + slack]
 
 
-def nice(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers from at most ``low`` to at least ``high``, some ``about`` of them."""
-    rough = (high - low or abs(high) or 1.0) / about
+def nice(low: float, high: float) -> list[float]:
+    """Round numbers from at most ``low`` to at least ``high``, about five of them."""
+    rough = (high - low or abs(high) or 1.0) / 5
     base = 10.0 ** math.floor(math.log10(rough))
     step = next(base * m for m in (1, 2, 2.5, 5, 10) if base * m >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

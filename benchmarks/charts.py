@@ -77,16 +77,15 @@ def lines(
     return _figure(title, describe, [*drawn, below], height, numbers)
 
 
-def rates(title: str, rows: Sequence[tuple[str, Sequence[Point]]], label: str) -> Html:
+def rates(title: str, rows: Sequence[tuple[str, Sequence[Point]]]) -> Html:
     """Shares between 0 and 100 %, a line for each row and a mark for each of its points, the first with emphasis.
 
     Args:
         title: what is seen.
         rows: their names and points, shares of 1; points of one name look the same in all rows.
-        label: of the axis.
     """
     names = _names(rows)
-    step, left, right = 40.0, 8.0, WIDTH - RIGHT
+    step, left, right, label = 40.0, 8.0, WIDTH - RIGHT, "goals reached within the budget [%]; bars: Wilson 95 %"
     axis = Axis(label=label, low=0, high=1, ticks=(0, 0.25, 0.5, 0.75, 1))
     at, ticks = part.scale([], axis, left + 6, right - 6)
     bottom = TOP + step * len(rows) + 4
@@ -109,7 +108,7 @@ def rates(title: str, rows: Sequence[tuple[str, Sequence[Point]]], label: str) -
 
 
 def bars(
-    title: str, rows: Sequence[tuple[str, Sequence[Point]]], label: str, low: float, high: float, most: int = 16
+    title: str, rows: Sequence[tuple[str, Sequence[Point]]], label: str, low: float, high: float, most: int
 ) -> Html:
     """Groups of horizontal bars; a value beyond the axis ends at it, and the table has it.
 

@@ -48,7 +48,7 @@ def compare(options: Options) -> None:
         model, about = load_model(options.model, common.device(options.device)), read_about(options.model)
     env, size, budget = model.config.env, model.config.image_size, 2 * options.offset
     look = {"render_preset": about.get("render_preset", "fast")}
-    path = options.dataset or (about.get("dataset") or {}).get("path") or f"data/{env}.h5"
+    path = options.dataset or (about.get("dataset") or {}).get("path") or common.default_file(env)
     with common.option("--dataset"), EpisodeStore(path) as store:
         task = registry.make(env, observation="state").unwrapped
         pairs = sample_pairs(store, task, options.offset, options.episodes, options.seed)

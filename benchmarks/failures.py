@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 
 from worldmodel.benchmarks.record import Record
-from worldmodel.benchmarks.retrace import Executed, follow, latents
+from worldmodel.benchmarks.retrace import Executed, latents
 from worldmodel.interfaces import Context
 from worldmodel.model import WorldModel
 
@@ -64,21 +64,15 @@ class Failures:
 
 
 @torch.no_grad()
-def explain(record: Record, model: WorldModel, task: Any) -> Failures:
+def sort_out(record: Record, executed: Executed, model: WorldModel, task: Any) -> Failures:
     """Say of every failed pair what went wrong first.
 
     Args:
         record: of an evaluation with this model, for goals, in an environment that can be put into a state.
+        executed: its plans, as ``follow`` returns them.
         model: the model.
         task: the task itself, which draws as the model knows it.
     """
-    steps, ahead = int(record.values["execute_steps"]), int(record.values["horizon"])
-    return sort_out(record, follow(model, task, record.pairs, record.outcome, steps, ahead), model, task)
-
-
-@torch.no_grad()
-def sort_out(record: Record, executed: Executed, model: WorldModel, task: Any) -> Failures:
-    """The same, of what was followed already."""
     hoped, came = (_least(executed, x) for x in (executed.expected[record.values["predictor"]], executed.reached))
     there = accomplished(record, task)
     planned = record.values.get("controller") != "reflex"

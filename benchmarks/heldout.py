@@ -28,7 +28,7 @@ class Episode:
 
 
 @torch.no_grad()
-def episodes(model: WorldModel, store: EpisodeStore, split: str, seed: int, most: int = MOST) -> list[Episode]:
+def episodes(model: WorldModel, store: EpisodeStore, split: str, seed: int) -> list[Episode]:
     """Encode the episodes of a split that last a model step at least; if there are many, some of them at random.
 
     Raises:
@@ -40,7 +40,7 @@ def episodes(model: WorldModel, store: EpisodeStore, split: str, seed: int, most
     if len(long) < 2:
         name = SPLITS[split_number(split)]
         raise BadValue(f"--split: {store.path} has {len(long)} {name} episodes of {F} steps or more, expected 2")
-    chosen = np.sort(np.random.default_rng(seed).permutation(long)[:most])
+    chosen = np.sort(np.random.default_rng(seed).permutation(long)[:MOST])
     found = [_episode(model, store, int(e)) for e in chosen]
     if not all(e.z.isfinite().all() for e in found):
         raise BadFile("--model: its latents of held-out frames are not finite numbers; train it again")

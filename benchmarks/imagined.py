@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldmodel.benchmarks.evaluate import Rollout
 from worldmodel.benchmarks.retrace import ahead_of
 from worldmodel.checkpoint import load_decoder, model_folder
 from worldmodel.diagnostics import encoded, nearest
@@ -34,15 +33,14 @@ Pictures = Callable[[Tensor], np.ndarray]  # latents (..., D) -> (..., S, S, 3) 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Imagined(Rollout):
-    """One episode to look at, beside what was expected of it.
+class Imagined:
+    """What was expected of one episode.
 
     At every moment of planning the model sees what is there; between two of them it only predicts.
     """
 
     row: int  # of the pair
     imagined: np.ndarray  # (t + 1, S, S, 3) uint8: what was expected of each moment, at the last block that was over
-    planned: tuple[int, ...]  # environment steps at which was planned, the first of them 0
     by: str  # DECODED or NEAREST
 
 
@@ -67,29 +65,18 @@ def imagine(record: Record, model: WorldModel, rows: Sequence[int]) -> tuple[Ima
         if not task.restorable:
             return ()
         shown = [record.pairs.draw(task, row, _visited(record.outcome.states[row])) for row in rows]
-        goals = [record.pairs.draw(task, row, record.pairs.goals[row : row + 1])[0] for row in rows]
         by, pictures = drawn_by(values["model"]["path"], model, lambda: _demonstrated(record, task))
     finally:
         env.close()
     predictor, F, R = model.predictor(values["predictor"]), model.config.action_block, values["execute_steps"]
     made = []
-    for row, frames, goal in zip(rows, shown, goals):
+    for row, frames in zip(rows, shown):
         t = len(frames) - 1
         blocks = record.outcome.actions[row, : t // F * F].reshape(t // F, F * model.config.action_dim)
         z = encoded(model, frames[::F][: len(blocks) + 1])
         actions = model.normalise(torch.from_numpy(blocks).to(model.device))
         expected = pictures(foreseen(predictor, z, actions, R, model.config.context))
-        made.append(
-            Imagined(
-                row=row,
-                frames=frames,
-                goal=goal,
-                success=bool(record.outcome.success[row]),
-                imagined=expected[np.minimum(np.arange(t + 1) // F, len(blocks))],
-                planned=tuple(range(0, max(t, 1), R * F)),
-                by=by,
-            )
-        )
+        made.append(Imagined(row=row, imagined=expected[np.minimum(np.arange(t + 1) // F, len(blocks))], by=by))
     return tuple(made)
 
 

@@ -10,18 +10,18 @@ import numpy as np
 from worldmodel.errors import BadValue
 
 Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
+MEANS, CLUSTERED = 10_000, 2_000  # bootstrap draws, of values and of clusters
 EXACT = 200  # differences, of which a signed-rank test counts all ways to choose the signs
 
 
-def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float]:
-    """Wilson score interval of a binomial proportion (Wilson 1927), without continuity correction.
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """Wilson score 95 % interval of a binomial proportion (Wilson 1927), without continuity correction.
 
     ``(p + z^2/2n -+ z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n)``; it stays inside [0, 1] and is honest at 0 and 1.
 
     Args:
         successes: how many succeeded.
         n: of how many.
-        z: normal quantile; 95 % confidence by default.
 
     Returns:
         low, high; (0, 1) when n is 0.
@@ -33,7 +33,7 @@ def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float]:
         raise BadValue(f"successes: expected 0 to {n}, got {successes}")
     if n == 0:
         return 0.0, 1.0
-    p = successes / n
+    p, z = successes / n, Z95
     centre = p + z * z / (2 * n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
@@ -118,13 +118,12 @@ def signed_rank(differences: np.ndarray) -> float:
     return min(1.0, 2 * float(min(shares[: above + 1].sum(), shares[above:].sum())))
 
 
-def bootstrap_mean(values: np.ndarray, draws: int = 10_000, seed: int = 0) -> tuple[float, float]:
+def bootstrap_mean(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
     """Percentile bootstrap 95 % interval of a mean (Efron 1979): low, high; equal where there is one value.
 
     Args:
         values: (n,).
-        draws: of n values, with replacement.
-        seed: of the draws.
+        seed: of the draws of n values, with replacement.
 
     Raises:
         BadValue: no values, or some that are not finite.
@@ -132,14 +131,12 @@ def bootstrap_mean(values: np.ndarray, draws: int = 10_000, seed: int = 0) -> tu
     if not len(values) or not np.isfinite(values).all():
         raise BadValue(f"values: expected finite numbers, at least one, got {values}")
     rng = np.random.default_rng(seed)
-    means = [rng.choice(values, len(values)).mean() for _ in range(draws)]
+    means = [rng.choice(values, len(values)).mean() for _ in range(MEANS)]
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
 
 
-def bootstrap_clusters(
-    values: np.ndarray, cluster: np.ndarray, draws: int = 2000, seed: int = 0
-) -> tuple[float, float]:
+def bootstrap_clusters(values: np.ndarray, cluster: np.ndarray, seed: int = 0) -> tuple[float, float]:
     """Percentile bootstrap 95 % interval of a mean whose values come in clusters, such as pairs of one episode.
 
     Whole clusters are drawn with replacement, so that what their values share is not counted as evidence twice.
@@ -147,8 +144,7 @@ def bootstrap_clusters(
     Args:
         values: (n,).
         cluster: (n,), which cluster each belongs to.
-        draws: of as many clusters as there are, with replacement.
-        seed: of the draws.
+        seed: of the draws of as many clusters as there are, with replacement.
 
     Raises:
         BadValue: no values.
@@ -157,6 +153,6 @@ def bootstrap_clusters(
         raise BadValue("values: expected at least one, got none")
     _, which = np.unique(cluster, return_inverse=True)
     sums, sizes = np.bincount(which, values), np.bincount(which)
-    drawn = np.random.default_rng(seed).integers(len(sums), size=(draws, len(sums)))
+    drawn = np.random.default_rng(seed).integers(len(sums), size=(CLUSTERED, len(sums)))
     low, high = np.percentile(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [2.5, 97.5])
     return float(low), float(high)

@@ -16,6 +16,7 @@ from worldmodel.benchmarks.page_runs import Run
 from worldmodel.benchmarks.record import Record
 from worldmodel.benchmarks.report import acting
 from worldmodel.benchmarks.video import as_mp4
+from worldmodel.datasets.preview import png
 from worldmodel.envs import registry
 from worldmodel.errors import BadValue, WorldModelError
 
@@ -196,10 +197,3 @@ def _card(record: Record, film: Film, reason: str | None) -> Html:
     head = tag("h3", f"{'✓' if reached else '✗'} {title}")
     words = tag("div", why, tag("p", ", ".join(facts)))
     return tag("article", head, pictures, words, class_="film reached" if reached else "film")
-
-
-def png(image: np.ndarray) -> bytes:
-    """A picture (height, width, 3) uint8 as a PNG file."""
-    done, encoded = cv2.imencode(".png", image[..., ::-1])
-    assert done
-    return encoded.tobytes()

@@ -11,6 +11,7 @@ from typing import Any
 from worldmodel.benchmarks.provenance import file_fingerprint
 from worldmodel.benchmarks.record import Record, find
 from worldmodel.benchmarks.report import acting
+from worldmodel.cli import common
 from worldmodel.errors import BadFile
 from worldmodel.files import read_json
 
@@ -67,7 +68,7 @@ def read_runs(folders: Sequence[Path]) -> tuple[Run, ...]:
     Raises:
         BadFile: one does not exist, holds nothing to report, or something that is damaged.
     """
-    folders = [folder.parent if folder.name == "model" else folder for folder in folders]
+    folders = [common.run_folder(folder) for folder in folders]
     return tuple(_read(folder, i, _name(folder, folders)) for i, folder in enumerate(folders))
 
 

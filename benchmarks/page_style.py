@@ -37,7 +37,6 @@ figcaption { font-weight: 600; line-height: 1.35; margin-bottom: .5rem; }
 .tight { gap: .2rem 1.1rem; } h4 { margin: .6rem 0 0; font-size: .9rem; }
 .big { font-size: 2.6rem; font-weight: 700; line-height: 1; letter-spacing: -.03em; }
 .big small { font-size: 1rem; font-weight: 400; letter-spacing: 0; color: var(--soft); }
-.swatch { display: inline-block; width: 1.3rem; height: .8rem; vertical-align: -.05rem; margin-right: .4rem; }
 ul.findings { list-style: none; margin: .8rem 0 0; padding: 0; }
 ul.findings li { padding: .45rem 0 .45rem 1.7rem; border-top: 1px solid var(--grid); position: relative; }
 ul.findings li::before { content: attr(data-sign); position: absolute; left: .2rem; font-weight: 700; }
@@ -67,9 +66,6 @@ tbody th { font-weight: 400; color: var(--soft); min-width: 7rem; }
 td { min-width: 5.5rem; } td code { overflow-wrap: anywhere; } td[colspan] { color: var(--soft); }
 details > summary { cursor: pointer; color: var(--soft); font-size: .88rem; padding: .35rem 0; }
 details[open] > summary { color: var(--ink); }
-dl { margin: .5rem 0; font-size: .9rem; } dl > div { display: flex; gap: .8rem; padding: .25rem 0;
-  border-bottom: 1px solid var(--grid); }
-dt { flex: 0 0 9.5rem; color: var(--soft); } dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
 code, pre { font: .84rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 pre { background: var(--card); border: 1px solid var(--rule); border-radius: .5rem; padding: .6rem .8rem;
   margin: .4rem 0; white-space: pre-wrap; overflow-wrap: anywhere; }

@@ -55,7 +55,7 @@ def _rates(run: Run, runs: Sequence[Run]) -> Html:
     title = f"{run.name}: " if len(runs) > 1 else ""
     title += f"{percent(main.outcome.rate)} of goals reached ({name})"
     title += "" if floor is None else f"; {percent(floor)} without a model"
-    return rates(title, rows, "goals reached within the budget [%]; bars: Wilson 95 %")
+    return rates(title, rows)
 
 
 def _points(record: Record, rows: np.ndarray) -> list[Point]:

@@ -83,18 +83,18 @@ def grid(
     return cases, ratios
 
 
-def beside_peer(search: Mapping[str, Any], paper: str = "paper", nano: str = "nano") -> Cases:
+def beside_peer(search: Mapping[str, Any]) -> Cases:
     """Side by side with stable-worldmodel's CEM and LeWM predictor, at the published sizes.
 
     Theirs and our one-step predictor with the same weights; our prefix predictor up to 32 steps in one jump, or
     composed of jumps of 8 and of 5, or read at four arrival times; and at ``nano`` 50 environments in one solve.
     """
     options = {"planner": "cem", "predictor": "one-step", "horizon": 5, **LAST, **search}
-    short = Case(model=f"lewm/{paper}", setting=Setting(options=options))
+    short = Case(model="lewm/paper", setting=Setting(options=options))
     long = short.but(horizon=32)
-    prefix = replace(short, model=f"wm/{paper}").but(predictor="prefix", jump=32)
+    prefix = replace(short, model="wm/paper").but(predictor="prefix", jump=32)
     far = prefix.but(horizon=32)
-    alone = replace(prefix, model=f"wm/{nano}", jump=0)
+    alone = replace(prefix, model="wm/nano", jump=0)
     cases = [short.but(peer=True), long.but(peer=True), short, long, prefix, far]
     cases += [
         far.but(jump=8),
@@ -108,7 +108,7 @@ def beside_peer(search: Mapping[str, Any], paper: str = "paper", nano: str = "na
     return cases, ratios
 
 
-def targets(search: Mapping[str, Any], preset: str = "paper", many: int = 50) -> Cases:
+def targets(search: Mapping[str, Any], preset: str = "paper") -> Cases:
     """What an accelerator should do: one plan at H 5, and at H 32 in one jump; many at once; graphs off and on."""
     cases: list[Case] = []
     ratios: list[Ratio] = []
@@ -117,6 +117,6 @@ def targets(search: Mapping[str, Any], preset: str = "paper", many: int = 50) ->
             options = {"planner": "cem", "predictor": "prefix", "horizon": 5, **LAST, **search}
             options["precision"] = precision
             one = Case(model=f"wm/{preset}", setting=Setting(options={**options, "graphs": graphs}), jump=32)
-            ratios.append(Ratio(f"{many} solves over one: {{}}", len(cases), len(cases) + 2))
-            cases += [one, one.but(horizon=32), one.but(environments=many)]
+            ratios.append(Ratio("50 solves over one: {}", len(cases), len(cases) + 2))
+            cases += [one, one.but(horizon=32), one.but(environments=50)]
     return cases, ratios

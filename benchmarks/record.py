@@ -15,6 +15,7 @@ import numpy as np
 
 from worldmodel.benchmarks.evaluate import Outcome
 from worldmodel.benchmarks.pairs import Pairs
+from worldmodel.cli import common
 from worldmodel.errors import BadFile
 from worldmodel.files import read_json, replacing, write_json
 
@@ -78,9 +79,7 @@ class Record:
 
 def find(run: str | Path) -> list[Path]:
     """Folders of the evaluations of a run or model folder, in order of their names."""
-    run = Path(run)
-    run = run.parent if run.name == "model" else run
-    return sorted(path.parent for path in (run / "evaluation").glob(f"*/{RESULT}"))
+    return sorted(path.parent for path in (common.run_folder(Path(run)) / "evaluation").glob(f"*/{RESULT}"))
 
 
 def save_pairs(path: str | Path, pairs: Pairs) -> Path:

@@ -14,10 +14,10 @@ FEWEST = 5  # episodes, from fewer of which no interval follows
 EACH = 8  # of each kind, from fewer of which the normal approximation gives no p-value
 
 
-def counts(n: int, seed: int, draws: int = DRAWS) -> np.ndarray:
+def counts(n: int, seed: int) -> np.ndarray:
     """How often each of n samples is in each draw of n with replacement: (G, n)."""
     rng = np.random.default_rng(seed)
-    return rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(np.float64)
+    return rng.multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(np.float64)
 
 
 def by_cluster(cluster: np.ndarray, seed: int) -> np.ndarray:

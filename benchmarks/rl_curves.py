@@ -1,4 +1,4 @@
-"""Joins the trainings of ``rl_latents`` into one result: learning curves, and what the policies bring at the end."""
+"""Joins the trainings of ``rl_latents`` or ``rl_seeding``: learning curves, and what the policies bring at the end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from worldmodel.benchmarks.intervals import bootstrap_mean, wilson
-from worldmodel.benchmarks.rl_runs import require_same, settings_of
+from worldmodel.benchmarks.rl_runs import require_same
 from worldmodel.cli import common
 from worldmodel.errors import BadFile
 from worldmodel.files import read_json
@@ -22,7 +22,7 @@ def join(folder: Path) -> dict[str, dict[str, Any]]:
     """Summarise every arm of every task of which there are files.
 
     Args:
-        folder: what ``rl_latents`` has written.
+        folder: what either has written.
 
     Returns:
         task -> arm -> its ``settings``, ``seeds``, ``evaluation`` and, of what was trained, ``curve``.
@@ -38,12 +38,10 @@ def join(folder: Path) -> dict[str, dict[str, Any]]:
         arms: dict[str, list[Run]] = {}
         known: dict[str, Any] = {}
         for run in sorted((run for run in runs if run["task"] == task), key=lambda run: int(run["seed"])):
-            told = settings_of(run)
-            require_same(
-                told, known, f"{folder}: runs of {task} with different settings: {{name}} {{its}} and {{ours}}"
-            )
-            known |= told
-            arms.setdefault(run["arm"], []).append(run | {"settings": told})
+            told = f"{folder}: runs of {task} with different settings: {{name}} {{its}} and {{ours}}"
+            require_same(run["settings"], known, told)
+            known |= run["settings"]
+            arms.setdefault(run["arm"], []).append(run)
         tasks[task] = {arm: summary(those) for arm, those in arms.items()}
     return tasks
 

@@ -92,12 +92,6 @@ def trained_on(path: str, env: str | None, option: str) -> tuple[WorldModel, str
     return model, task, file_fingerprint(folder / "model.safetensors")
 
 
-def settings_of(run: Mapping[str, Any]) -> dict[str, Any]:
-    """A file's settings with what older ones hold elsewhere: the model, and how many episodes were evaluated."""
-    model = {"model": run["model"]} if "model" in run else {}
-    return {**run["settings"], **model, "episodes": len(run["evaluation"]["return"])}
-
-
 def require_same(its: Mapping[str, Any], ours: Mapping[str, Any], message: str) -> None:
     """Compare settings by the names that both have: an arm or an older file need not have all.
 
@@ -143,7 +137,7 @@ def measure_missing(
         path = folder / f"{file_name(task)}-{arm}-{seed}.json"
         if path.exists():
             again = "was made with {name} {its}, now {ours}: remove it, or use another folder"
-            require_same(settings_of(read_json(path)), settings, f"{path} {again}")
+            require_same(read_json(path)["settings"], settings, f"{path} {again}")
             told(f"{path}: already there")
             continue
         found = {"task": task, "arm": arm, "seed": seed, "settings": dict(settings), **measure(task, arm, seed)}

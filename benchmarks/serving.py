@@ -141,7 +141,7 @@ def serve(options: Options) -> None:
     with common.option("--model"):
         agent, about = _agent(options.model, setting)
     look = {"image_size": about["image_size"], "render_preset": about.get("render_preset", "fast")}
-    episodes = options.dataset or (about.get("dataset") or {}).get("path") or f"data/{about['env']}.h5"
+    episodes = options.dataset or (about.get("dataset") or {}).get("path") or common.default_file(about["env"])
     env = registry.make(about["env"], terminate_on_success=False, max_episode_steps=10**9, **look)
     with common.option("--dataset"), EpisodeStore(episodes) as store, common.options_as_fields():
         pairs = sample_pairs(store, env.unwrapped, options.offset, options.episodes, options.seed)

@@ -174,10 +174,10 @@ def ceiling(
     pairs: Pairs,
     budget: int,
     seed: int,
+    policy: Outcome,
     n: int = 50,
     progress: Callable[[int], object] | None = None,
     workers: int = 1,
-    policy: Outcome | None = None,
     **options: Any,
 ) -> tuple[Outcome, dict[str, Any]]:
     """Plan on the true simulator for some of the pairs, spread evenly over them.
@@ -187,16 +187,16 @@ def ceiling(
         pairs: starts and goals.
         budget: environment steps allowed.
         seed: of the search.
+        policy: what is read against it, on all pairs.
         n: of how many pairs at least, if there are as many.
         progress: as ``evaluate`` calls it, of ``len(values["pairs"]) * budget`` steps in all.
         workers: as for ``evaluate``.
-        policy: what is read against it, on all pairs.
         options: of ``SimulatorPolicy``: ``horizon``, ``action_block``, ``execute_steps``, ``candidates`` ...
 
     Returns:
         The outcome on those pairs, and values for JSON: which ``pairs``, which of them were ``solved``, their success
-        with its interval, and the budget of the search in environment steps that were simulated. If a policy is given,
-        its success on exactly these pairs, and McNemar's exact p-value that the two do equally well.
+        with its interval, and the budget of the search in environment steps that were simulated; the
+        policy's success on exactly these pairs, and McNemar's exact p-value that the two do equally well.
     """
     search = SimulatorPolicy(task, pairs, seed, **options)
     rows = some(len(pairs), n)
@@ -206,7 +206,7 @@ def ceiling(
         "hard": proportion(outcome.success[pairs.hard[rows]]),
         "pairs": list(rows),
         "solved": outcome.success.tolist(),
-        **(_beside(outcome.success, policy.success[rows]) if policy else {}),
+        **_beside(outcome.success, policy.success[rows]),
         "candidates": search.config.candidates,
         "iterations": search.config.iterations,
         "horizon": search.horizon,

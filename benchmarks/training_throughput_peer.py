@@ -48,7 +48,7 @@ def measure(load: Callable[[], Batch], step: Callable[[Batch], object], given: d
     return found
 
 
-def optimised(model: Any, fused: bool | None, given: dict[str, Any]) -> Callable[[Callable[[], Any]], None]:
+def optimised(model: Any, fused: bool | None) -> Callable[[Callable[[], Any]], None]:
     """Return the rest of a training step: the loss under autocast, then its gradient, clipped, and AdamW."""
     import torch
 
@@ -90,7 +90,7 @@ def ours(given: dict[str, Any]) -> dict[str, Any]:
     config, device = from_dict(RunConfig, given["run"]), torch.device(given["device"])
     model = WorldModel(config.model).to(device).train()
     loss = Loss(config.loss, config.model.predictions).to(device)
-    update, number = optimised(model, True, given), steps()
+    update, number = optimised(model, True), steps()
     with EpisodeStore(config.dataset) as store:
         batches = Batches(store, config, device)
 
@@ -147,7 +147,7 @@ def theirs(given: dict[str, Any]) -> dict[str, Any]:
         MLP(width, step["head"], width, norm_fn=norm),
     )
     model.to(device).train()
-    sigreg, update = SIGReg(num_proj=loss["projections"]).to(device), optimised(model, None, given)
+    sigreg, update = SIGReg(num_proj=loss["projections"]).to(device), optimised(model, None)
     mean, std = (torch.tensor(x)[:, None, None] for x in (MEAN, STD))
 
     def transform(item: Batch) -> Batch:

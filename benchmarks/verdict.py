@@ -32,19 +32,14 @@ class Verdict:
     model: list[Finding]  # what it is, then what it is missing; empty where nothing was measured
     evaluations: dict[str, list[Finding]]  # by name: whether planning works, then how far to trust it
 
-    @property
-    def findings(self) -> list[Finding]:
-        """All of them, the model's first."""
-        return [*self.model, *(finding for found in self.evaluations.values() for finding in found)]
-
 
 def verdict(diagnostics: Diagnostics, records: Mapping[str, Record]) -> Verdict:
     """Judge a run by what was measured.
 
     Of the model it says what it is, one of ``untrained``, ``collapsed``, ``no better than copying``, ``ignores the
-    actions``, ``one predictor ignores the actions``, ``near-perfect`` and ``predicts``; then what it is missing. Of
-    each evaluation it says whether planning works, one of ``at the floor``, ``search fails``, ``works in part`` and
-    ``solved``, and what limits the trust in that.
+    actions``, ``one predictor ignores the actions``, ``near-perfect``, ``predicts too short a time`` and ``predicts``;
+    then what it is missing. Of each evaluation it says whether planning works, one of ``too few pairs``, ``at the
+    floor``, ``search fails``, ``works in part`` and ``solved``, and what limits the trust in that.
 
     Args:
         diagnostics: what ``wm-bench openloop``, ``geometry``, ``probe`` and ``surprise`` wrote, by these names.

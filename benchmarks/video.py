@@ -11,19 +11,16 @@ from typing import BinaryIO
 import numpy as np
 
 from worldmodel.benchmarks.evaluate import Rollout
-from worldmodel.benchmarks.imagined import Imagined
 from worldmodel.errors import BadValue
 from worldmodel.files import replacing
 
 GREEN, GREY, DARK = (40, 200, 80), (120, 120, 120), (24, 24, 24)
-BLUE, ORANGE = (0, 114, 178), (230, 159, 0)
 TILE = 192  # about the side of a picture on the screen, pixels
+BORDER, COLUMNS = 4, 3  # pixels around a picture, rollouts beside each other
 
 
-def compose(rollouts: Sequence[Rollout], columns: int = 3) -> np.ndarray:
+def compose(rollouts: Sequence[Rollout]) -> np.ndarray:
     """Lay rollouts out in a grid, each to the left of its goal; a success gets a green frame and stands still.
-
-    What was imagined of a rollout stands between the two in a blue frame, which is orange at moments of planning.
 
     Pictures are enlarged by repeating pixels, so that one sees what the model saw.
 
@@ -39,7 +36,7 @@ def compose(rollouts: Sequence[Rollout], columns: int = 3) -> np.ndarray:
     length = max(len(rollout.frames) for rollout in rollouts)
     length += max(5, length // 5)
     cells = [_cell(rollout, length, scale) for rollout in rollouts]
-    columns = min(columns, len(cells))
+    columns = min(COLUMNS, len(cells))
     cells += [np.full_like(cells[0], DARK[0])] * (-len(cells) % columns)
     lines = [np.concatenate(cells[i : i + columns], axis=2) for i in range(0, len(cells), columns)]
     film = np.concatenate(lines, axis=1)
@@ -53,24 +50,18 @@ def _cell(rollout: Rollout, length: int, scale: int) -> np.ndarray:
     if rollout.success:
         last = len(rollout.frames) - 1
         frames[last:] = _framed(rollout.frames[-1:], scale, GREEN)
-    if isinstance(rollout, Imagined):
-        still = np.repeat(rollout.imagined[-1:], length - len(rollout.imagined), axis=0)
-        imagined = _framed(np.concatenate([rollout.imagined, still]), scale, BLUE)
-        planned = list(rollout.planned)
-        imagined[planned] = _framed(rollout.imagined[planned], scale, ORANGE)
-        frames = np.concatenate([frames, imagined], axis=2)
     if rollout.goal is not None:
         goals = np.repeat(_framed(rollout.goal[None], scale, GREY), length, axis=0)
         frames = np.concatenate([frames, goals], axis=2)
     return np.pad(frames, ((0, 0), (4, 4), (4, 4), (0, 0)), constant_values=DARK[0])
 
 
-def _framed(images: np.ndarray, scale: int, colour: tuple[int, int, int], width: int = 4) -> np.ndarray:
+def _framed(images: np.ndarray, scale: int, colour: tuple[int, int, int]) -> np.ndarray:
     """Enlarge images (T, S, S, 3) by a whole number and paint a border around each."""
     large = images.repeat(scale, axis=1).repeat(scale, axis=2)
-    framed = np.empty((len(large), large.shape[1] + 2 * width, large.shape[2] + 2 * width, 3), np.uint8)
+    framed = np.empty((len(large), large.shape[1] + 2 * BORDER, large.shape[2] + 2 * BORDER, 3), np.uint8)
     framed[:] = colour
-    framed[:, width:-width, width:-width] = large
+    framed[:, BORDER:-BORDER, BORDER:-BORDER] = large
     return framed
 
 
@@ -85,10 +76,10 @@ def write_video(path: str | Path, film: np.ndarray, fps: int = 10) -> Path:
     return Path(path)
 
 
-def as_mp4(film: np.ndarray, fps: int = 10) -> bytes:
+def as_mp4(film: np.ndarray) -> bytes:
     """Return frames (T, height, width, 3) uint8 as a small H.264 MP4 file."""
     file = io.BytesIO()
-    _encode(file, film, fps, quality=24)
+    _encode(file, film, 10, quality=24)
     return file.getvalue()
 
 

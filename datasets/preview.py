@@ -75,8 +75,13 @@ def write_png(path: str | Path, picture: np.ndarray) -> Path:
         BadFile: the disk is full or the folder is not writable.
     """
     with replacing(path) as temporary:
-        temporary.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
+        temporary.write_bytes(png(picture))
     return Path(path)
+
+
+def png(picture: np.ndarray) -> bytes:
+    """A picture (height, width, 3) uint8, RGB, as a PNG file."""
+    return cv2.imencode(".png", picture[..., ::-1])[1].tobytes()
 
 
 def _title(store: EpisodeStore, episode: int) -> str:

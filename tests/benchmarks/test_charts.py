@@ -21,8 +21,8 @@ def parsed(figure: str) -> ET.Element:
     "figure",
     [
         lines(EVIL, ALL_MARKS, Axis(label=EVIL), Axis(label=EVIL), [(1.0, EVIL)]),
-        rates(EVIL, [(EVIL, [Point(name=EVIL, value=0.5, low=0.4, high=0.6), Point(name="other", value=0)])], EVIL),
-        bars(EVIL, [(EVIL, [Point(name=EVIL, value=0.5), Point(name="other", value=-9)])], EVIL, -0.1, 1.0),
+        rates(EVIL, [(EVIL, [Point(name=EVIL, value=0.5, low=0.4, high=0.6), Point(name="other", value=0)])]),
+        bars(EVIL, [(EVIL, [Point(name=EVIL, value=0.5), Point(name="other", value=-9)])], EVIL, -0.1, 1.0, 16),
     ],
     ids=["lines", "rates", "bars"],
 )
@@ -75,9 +75,9 @@ def test_of_many_bars_the_first_and_the_last_are_drawn_and_the_table_has_all() -
 
 
 def test_a_bar_beyond_the_axis_ends_at_it_and_the_table_has_its_value() -> None:
-    root = parsed(bars("t", [("a", [Point(name="p", value=-7.0)])], "R²", -0.1, 1.0))
+    root = parsed(bars("t", [("a", [Point(name="p", value=-7.0)])], "R²", -0.1, 1.0, 16))
     bar = next(rect for rect in root.iter("rect"))
-    shown = parsed(bars("t", [("a", [Point(name="p", value=-0.1)])], "R²", -0.1, 1.0))
+    shown = parsed(bars("t", [("a", [Point(name="p", value=-0.1)])], "R²", -0.1, 1.0, 16))
     assert bar.attrib == next(rect for rect in shown.iter("rect")).attrib
     assert [cell.text for cell in root.iter("td")] == ["-7.000"]
 

@@ -62,11 +62,10 @@ def test_search_on_the_simulator_is_said_to_be_another(pairs):
     won = np.arange(24) % 4 > 0
     simulated = report.proportion(np.ones(6, bool)) | {"candidates": 64, "iterations": 5}
     simulated |= {"horizon_env_steps": 25, "execute_env_steps": 10}
+    simulated |= {"policy": report.proportion(won[::4]), "mcnemar_p_pairs_independent": 2 / 2**6}
     table = dict(report.rows(values(pairs, won) | {"simulator": simulated}))
     assert table["CEM on the simulator"].endswith(
         "n = 6, 64 candidates x 5 iterations, 25 environment steps ahead, 10 executed"
     )
-    simulated |= {"policy": report.proportion(won[::4]), "mcnemar_p_pairs_independent": 2 / 2**6}
-    table = dict(report.rows(values(pairs, won) | {"simulator": simulated}))
     line = table["  the model on these"]
     assert line.startswith("  0.0 %") and line.endswith("n = 6, McNemar p 0.031, pairs taken as independent")

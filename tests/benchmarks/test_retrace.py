@@ -12,7 +12,7 @@ from tests.worldmodel.tiny import tiny_model
 from worldmodel.benchmarks import executed as module
 from worldmodel.benchmarks.evaluate import evaluate, floors_and_ceiling
 from worldmodel.benchmarks.executed import against_failure, examine
-from worldmodel.benchmarks.failures import REASONS, accomplished, explain, reason, separating
+from worldmodel.benchmarks.failures import REASONS, Failures, accomplished, reason, separating, sort_out
 from worldmodel.benchmarks.pairs import sample_pairs
 from worldmodel.benchmarks.record import Record
 from worldmodel.benchmarks.retrace import Executed, follow, latents
@@ -41,6 +41,10 @@ def record(model, store, task) -> Record:
     floors = floors_and_ceiling("two-room", pairs, BUDGET, 0)
     values = {"predictor": "prefix", "execute_steps": 2, "horizon": 4, "manifest": {"sha256": pairs.sha256}}
     return Record(values=values, pairs=pairs, outcome=outcome, floors=floors)
+
+
+def explain(record: Record, model, task) -> Failures:
+    return sort_out(record, follow(model, task, record.pairs, record.outcome, 2, 4), model, task)
 
 
 def test_expected_and_reached_are_one_prediction_and_one_picture_at_a_time(model, task, record) -> None:

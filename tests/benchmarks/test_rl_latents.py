@@ -95,7 +95,7 @@ def written(folder: Path, arm: str, seed: int, level: float, steps: int = 200) -
         "task": "two-room",
         "arm": arm,
         "seed": seed,
-        "settings": {"steps": steps},
+        "settings": {"steps": steps, "episodes": 2},
         "evaluation": {"return": [level, level + 2], "success": [True, False]},
         "commit": None,
         "date": "",
@@ -170,17 +170,20 @@ def test_trainings_with_different_settings_are_not_joined(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"evaluation": {"return": [0.0], "success": [True]}}, "episodes 1 and 2"),
-        ({"arm": "random", "evaluation": {"return": [0.0], "success": [True]}}, "episodes 1 and 2"),
+        ({"settings": {"episodes": 1}}, "episodes 1 and 2"),
+        ({"arm": "random", "settings": {"episodes": 1}}, "episodes 1 and 2"),
         ({"settings": {"steps": 200, "play": {"steps": 9}}}, "play {'steps': 9} and {'steps': 8}"),
-        ({"settings": {"steps": 200}, "model": "another"}, "model another and one"),  # as older files hold it
+        ({"settings": {"steps": 200, "model": "another"}}, "model another and one"),
         ({"settings": {"episodes": 2}}, None),
     ],
 )
 def test_runs_are_joined_where_they_agree_in_what_they_share(
     tmp_path: Path, changed: dict[str, object], message: str | None
 ) -> None:
-    for seed, more in ((0, {"settings": {"steps": 200, "play": {"steps": 8}, "model": "one"}}), (1, changed)):
+    for seed, more in (
+        (0, {"settings": {"steps": 200, "episodes": 2, "play": {"steps": 8}, "model": "one"}}),
+        (1, changed),
+    ):
         written(tmp_path, "pixels", seed, 0.0)
         path = tmp_path / f"pixels-{seed}.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | more))

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from tests.worldmodel.tiny import tiny_model
-from worldmodel.benchmarks import serving
+from worldmodel.benchmarks import episodes, serving, workers
 from worldmodel.benchmarks.serving import Robot
 from worldmodel.checkpoint import save_model
+from worldmodel.envs import registry
+from worldmodel.errors import BadValue
 
 
 class Line(gymnasium.Env):
@@ -83,6 +85,16 @@ def test_what_is_counted_is_printed_and_written(run):
     assert found["n"] == min(found["visits"], 2) and found["physics_steps"] // 4 <= found["visits"]
     assert found["waiting"]["n"] == found["pairs"] == 2 and found["every"] == 3
     assert {"hardware", "versions", "commit", "dataset", "jitter_p99_ms", "late"} <= found.keys()
+
+
+@pytest.mark.parametrize("does", [episodes.compare, serving.serve, workers.compare])
+def test_episodes_are_looked_for_where_they_are_collected(does, tmp_path, monkeypatch):
+    """Where neither an option nor the model names them; the name of a task may hold a slash, that of a file cannot."""
+    save_model(tmp_path / "run" / "model", tiny_model(), env="two-room")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "file_name", lambda env: f"file-of-{env}")
+    with pytest.raises(BadValue, match="--dataset: no such dataset: data/file-of-two-room.h5"):
+        does(sys.modules[does.__module__].Options(model="run"))
 
 
 def test_mistakes_are_one_line(run):

@@ -14,7 +14,7 @@ from worldmodel.benchmarks import card
 from worldmodel.benchmarks.provenance import file_fingerprint
 from worldmodel.benchmarks.record import Record
 from worldmodel.checkpoint import load_model, read_about, save_model
-from worldmodel.cli import diagnosis, model, plan, shipping
+from worldmodel.cli import common, model, plan, shipping
 from worldmodel.cli.facts import learned_from
 from worldmodel.config import TrainConfig
 from worldmodel.datasets.store import EpisodeStore
@@ -186,4 +186,4 @@ def test_without_a_run_the_shipped_model_plans(command, slim, tmp_path, monkeypa
     save_model("runs/mine/model", tiny(), env="two-room")  # from now on
     found, *_ = plan.choose_model(plan.Options(env="two-room"))
     assert str(found) == "runs/mine/model"
-    assert diagnosis.run_folder(plan.choose_model(plan.Options(model="two-room"))[0]).name == "two-room-shipped"
+    assert common.run_folder(plan.choose_model(plan.Options(model="two-room"))[0]).name == "two-room-shipped"

@@ -25,31 +25,36 @@ def pairs(store, task):
     return sample_pairs(store, task, 15, 12, seed=0)
 
 
-def test_it_reaches_what_can_be_reached_and_counts_what_it_simulates(pairs):
-    outcome, values = ceiling("two-room", pairs, 30, seed=0, n=6, **QUICK)
+@pytest.fixture
+def still(pairs):
+    """Of a policy that never moves."""
+    return evaluate(NoopPolicy(len(pairs), 2), "two-room", pairs, 30, observation="state")
+
+
+def test_it_reaches_what_can_be_reached_and_counts_what_it_simulates(pairs, still):
+    outcome, values = ceiling("two-room", pairs, 30, 0, still, n=6, **QUICK)
     assert outcome.success.mean() >= 0.8 and values["n"] == len(outcome.success) == 6
     assert values["pairs"] == [0, 2, 4, 6, 8, 10] and values["horizon_env_steps"] == 25
     most = values["plans"] * 24 * 2 * 25
     assert 0 < values["simulated_env_steps"] < most  # what succeeds is simulated no further
-    assert values["solved"] == outcome.success.tolist() and "policy" not in values
-    _, at_end = ceiling("two-room", replace(pairs, strict=True), 5, seed=0, n=6, **QUICK)
+    assert values["solved"] == outcome.success.tolist()
+    _, at_end = ceiling("two-room", replace(pairs, strict=True), 5, 0, still, n=6, **QUICK)
     assert at_end["plans"] == 6 and at_end["simulated_env_steps"] == 6 * 24 * 2 * 25
 
 
-def test_it_executes_as_much_as_it_is_told(pairs):
+def test_it_executes_as_much_as_it_is_told(pairs, still):
     """Plans of 2 x 5 steps of which one block of 5 is executed: another plan every 5 steps."""
     told = {"horizon": 2, "action_block": 5, "execute_steps": 1}
-    outcome, values = ceiling("two-room", pairs, 15, seed=0, n=4, **told, **QUICK)
+    outcome, values = ceiling("two-room", pairs, 15, 0, still, n=4, **told, **QUICK)
     assert (values["horizon_env_steps"], values["execute_env_steps"]) == (10, 5)
     assert values["plans"] == sum(-(-steps // 5) for steps in outcome.steps)
     with pytest.raises(BadValue, match="execute_steps: expected 1 to the horizon, 2, got 3"):
         SimulatorPolicy("two-room", pairs, horizon=2, execute_steps=3)
 
 
-def test_what_is_read_against_it_is_read_on_the_same_pairs(pairs):
-    policy = evaluate(NoopPolicy(len(pairs), 2), "two-room", pairs, 30, observation="state")
-    policy.success[1::2] = True  # on pairs that it does not play
-    outcome, values = ceiling("two-room", pairs, 30, seed=0, n=6, policy=policy, **QUICK)
+def test_what_is_read_against_it_is_read_on_the_same_pairs(pairs, still):
+    still.success[1::2] = True  # on pairs that it does not play
+    outcome, values = ceiling("two-room", pairs, 30, 0, still, n=6, **QUICK)
     assert values["policy"] == proportion(np.zeros(6, bool))
     assert values["mcnemar_p_pairs_independent"] == mcnemar(int(outcome.success.sum()), 0)
 

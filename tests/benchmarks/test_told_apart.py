@@ -49,7 +49,8 @@ def runs(store: EpisodeStore, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def judged(run: Path) -> list[Finding]:
     found = {name: json.loads((run / "evaluation" / f"{name}.json").read_text()) for name in DIAGNOSES}
-    return verdict(found, {folder.name: record.Record.load(folder) for folder in record.find(run)}).findings
+    told = verdict(found, {folder.name: record.Record.load(folder) for folder in record.find(run)})
+    return [*told.model, *(finding for these in told.evaluations.values() for finding in these)]
 
 
 @pytest.mark.slow

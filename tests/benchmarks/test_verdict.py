@@ -18,7 +18,9 @@ LOST = {"openloop": openloop(prefix=predictor((0.4, 0.8)))}
 
 
 def judged(diagnostics: dict[str, Any], *records: Record) -> list[Finding]:
-    return verdict(diagnostics, {f"evaluation-{i}": record for i, record in enumerate(records)}).findings
+    """All findings, the model's first."""
+    told = verdict(diagnostics, {f"evaluation-{i}": record for i, record in enumerate(records)})
+    return [*told.model, *(finding for found in told.evaluations.values() for finding in found)]
 
 
 def names(diagnostics: dict[str, Any], *records: Record) -> list[str]:
@@ -103,7 +105,7 @@ def test_the_model_comes_first_and_every_evaluation_is_judged() -> None:
     assert {name: [x.name for x in told] for name, told in found.evaluations.items()} == {
         "a": ["solved"], "b": ["works in part", "too few pairs"],
     }  # fmt: skip
-    assert [x.name for x in found.findings] == ["predicts", "solved", "works in part", "too few pairs"]
+    assert names(SOUND, *records.values()) == ["predicts", "solved", "works in part", "too few pairs"]
     assert names({}) == []
     assert names(SOUND, replace(evaluation(), floors={})) == ["predicts"]  # one for reward
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.datasets.episodes import episode
-from worldmodel.cli.recorded import recorded_numbers
+from worldmodel.cli.recorded import shown_numbers, varies
 from worldmodel.datasets.store import EpisodeStore, write_store
 
 ROWS = np.array([0, 3, 4, 11])
@@ -18,6 +18,11 @@ ROWS = np.array([0, 3, 4, 11])
 def store_of(path: Path, env: str, **columns: Any) -> EpisodeStore:
     made = [episode(i, 10) | {name: np.array(x[10 * i : 10 * i + 10]) for name, x in columns.items()} for i in (0, 1)]
     return EpisodeStore(write_store(path / "made.h5", made, {"env": env}))
+
+
+def recorded_numbers(store: EpisodeStore, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Those that are there and vary."""
+    return {name: x for name, x in shown_numbers(store, rows).items() if varies(x)}
 
 
 def test_angles_of_a_known_task_are_turned_and_velocities_left_out(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import tyro
 
 from worldmodel.benchmarks.settings import Setting, parse
 from worldmodel.cli import common, plan
-from worldmodel.cli.diagnosis import run_folder
 from worldmodel.cli.plan_options import FLAGS as PLAN_FLAGS
 from worldmodel.cli.plan_options import PREDICTORS, Options, check, text
 from worldmodel.errors import BadValue, UnknownName
@@ -69,7 +68,7 @@ def frontier(options: Annotated[Frontier, tyro.conf.arg(name="")]) -> None:
     check(chosen)
     settings = _settings(options)
     folder, about, env = plan.choose_model(chosen)
-    path = Path(options.json or run_folder(folder) / "evaluation" / "frontier.json")
+    path = Path(options.json or common.run_folder(folder) / "evaluation" / "frontier.json")
     common.require_writable("--json", str(path))
 
     import torch

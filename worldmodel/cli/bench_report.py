@@ -14,7 +14,7 @@ from worldmodel.cli.bench_geometry import Geometry, geometry
 from worldmodel.cli.bench_openloop import OpenLoop, openloop
 from worldmodel.cli.bench_probe import Probe, probe
 from worldmodel.cli.bench_surprise import Surprise, surprise
-from worldmodel.cli.diagnosis import Diagnosis, run_folder
+from worldmodel.cli.diagnosis import Diagnosis
 from worldmodel.errors import WorldModelError
 from worldmodel.files import read_json
 
@@ -41,7 +41,7 @@ class Report:
 def report(options: Annotated[Report, tyro.conf.arg(name="")]) -> None:
     """Write one HTML page about runs: success, rollouts and diagnoses, side by side; it needs no network."""
     runs = [Path(run) for run in options.runs] or [common.newest_run(None)]
-    out = Path(options.out or run_folder(runs[0]) / "report.html")
+    out = Path(options.out or common.run_folder(runs[0]) / "report.html")
     common.require_writable("--out", str(out))
     if options.measure:
         _measure(runs)
@@ -58,8 +58,8 @@ def _measure(runs: Sequence[Path]) -> None:
 
     for name, (options_of, diagnose) in DIAGNOSES.items():
         for run in runs:
-            file = run_folder(run) / "evaluation" / f"{name}.json"
-            if file.is_file() and is_current(read_json(file), weights(run_folder(run))):
+            file = common.run_folder(run) / "evaluation" / f"{name}.json"
+            if file.is_file() and is_current(read_json(file), weights(common.run_folder(run))):
                 continue
             print(f"\n{name} of {run}")
             try:

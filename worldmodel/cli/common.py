@@ -265,6 +265,11 @@ def default_file(env: str) -> Path:
     return Path(f"data/{file_name(env)}.h5")
 
 
+def run_folder(folder: Path) -> Path:
+    """The run folder that a model folder lies in, or itself."""
+    return folder.parent if folder.name == "model" else folder
+
+
 def newest_run(env: str | None, root: Path = RUNS) -> Path:
     """Find the run folder whose model was saved last; copies of shipped models do not count.
 

@@ -67,14 +67,14 @@ class Subject:
     @property
     def run(self) -> Path:
         """Run folder, or the model folder where it is in none."""
-        return run_folder(self.folder)
+        return common.run_folder(self.folder)
 
-    def task(self, **options: Any) -> Any:
+    def task(self) -> Any:
         """The task itself, which draws the pictures that the model knows."""
         from worldmodel.envs.registry import make
 
-        look = {"image_size": self.model.config.image_size, "render_preset": self.render_preset}
-        return make(self.env, **{**look, **options}).unwrapped
+        size = self.model.config.image_size
+        return make(self.env, image_size=size, render_preset=self.render_preset).unwrapped
 
     def tell(self, values: Mapping[str, Any], rows: Sequence[Sequence[object]]) -> None:
         """Print the table; write the numbers and on what, with what and from which commit they were measured."""
@@ -95,7 +95,6 @@ class Subject:
         print(common.aligned(rows))
         for note in self.notes:
             print(f"note: {note}")
-        self.json.parent.mkdir(parents=True, exist_ok=True)
         write_json(self.json, whole)
         print(f"numbers: {self.json}")
 
@@ -114,7 +113,7 @@ def subject(name: str, options: Diagnosis) -> Iterator[Subject]:
     fields = ("model", "env", "dataset", "split", "device", "seed")
     chosen = Options(**{field: getattr(options, field) for field in fields})
     folder, about, env = plan.choose_model(chosen)
-    path = Path(options.json or run_folder(folder) / "evaluation" / f"{name}.json")
+    path = Path(options.json or common.run_folder(folder) / "evaluation" / f"{name}.json")
     common.require_writable("--json", str(path))
 
     import torch
@@ -141,8 +140,3 @@ def subject(name: str, options: Diagnosis) -> Iterator[Subject]:
             device=device,
             json=path,
         )
-
-
-def run_folder(folder: Path) -> Path:
-    """The run folder that a model folder lies in, or itself."""
-    return folder.parent if folder.name == "model" else folder

@@ -113,7 +113,7 @@ def _plan(
     if options.json is not None:
         write_json(options.json, values)
         print(f"numbers: {options.json}")
-    run = folder.parent if folder.name == "model" else folder
+    run = common.run_folder(folder)
     if (kept := trial.keep(values, options.record, run)) is not None:
         print(f"record: {kept}")
     if options.report is not None:

@@ -20,11 +20,6 @@ _UNSEEN = re.compile(r".*(qvel|velocity|omega|time).*|.*_v[xyz]|state_\d+")
 _HINGE = 3  # mujoco.mjtJoint.mjJNT_HINGE
 
 
-def recorded_numbers(store: EpisodeStore, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Return those of the `shown_numbers` of some rows (M,) that are there and vary: name -> (M,) float64."""
-    return {name: x for name, x in shown_numbers(store, rows).items() if varies(x)}
-
-
 def shown_numbers(store: EpisodeStore, rows: np.ndarray) -> dict[str, np.ndarray]:
     """Read what the pictures of some rows show, name -> (M,) float64.
 

@@ -39,7 +39,7 @@ def slim(path: Annotated[str, tyro.conf.Positional], out: str, dataset: str = ""
 
     folder = model_folder(path)
     about = {name: x for name, x in read_about(folder).items() if name not in ("format", "worldmodel", "model")}
-    run = folder.parent if folder.name == "model" else folder
+    run = common.run_folder(folder)
     if not (run / "config.yaml").is_file():
         raise BadFile(f"{run} holds no config.yaml: without the settings of its training, a model cannot ship")
     if dataset:

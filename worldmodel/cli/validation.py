@@ -48,7 +48,7 @@ class Validation:
     - ``<predictor>_sensitivity_<h>``: how many times as large shuffled actions make it (`action_sensitivity`);
     - ``reward_r2``: R^2 of the reward head, where the model has one;
     - ``reflex_r2``: R^2 of the reflex's action blocks, for goals 5 model steps away, or as many as episodes have;
-    - ``probe_linear``, ``probe_mlp``: R^2 of reading what was recorded of the state (`recorded_numbers`) from the
+    - ``probe_linear``, ``probe_mlp``: R^2 of reading what was recorded of the state (`shown_numbers`) from the
       latent of one frame, averaged over numbers; ``probe_linear_<number>``, ``probe_mlp_<number>`` of each;
     - ``probe_pixels_...``, ``probe_random_...``: the same from the frame itself, averaged down to 8 x 8 pixels, and
       from an encoder of the same shape that was never trained: what a latent must beat to have learned anything.
@@ -127,7 +127,7 @@ class Validation:
         """Draw the last predictions, (height, width, 3) uint8.
 
         For each of a few windows: the recorded frames from now on, and below them, for each predictor, the held-out
-        frames whose latents lie nearest to the predicted ones, because nothing turns a latent into a picture.
+        frames whose latents lie nearest to the predicted ones: a decoder is trained, if at all, on the finished model.
         """
         assert self._seen is not None, "nothing was judged yet"
         z, paths = self._seen
