@@ -46,8 +46,11 @@ $(DEMOS): demo-%: $(INSTALLED)
 			--json runs/demo-$*/$$predictor.json --video runs/demo-$*/$$predictor.mp4 || exit $$?; \
 	done
 
+# A core for each process; a file's tests share what they make, so they stay in one.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
+
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
