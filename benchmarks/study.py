@@ -133,7 +133,7 @@ def plan(options: Options) -> tuple[list[Variant], list[Evaluation]]:
     ]
 
 
-def require_sound(variants: Sequence[Variant]) -> None:
+def require_sound(variants: Sequence[Variant], task: str) -> None:
     """Refuse flags that wm-train or wm-plan would refuse, before anything is done.
 
     Raises:
@@ -145,7 +145,7 @@ def require_sound(variants: Sequence[Variant]) -> None:
         said = StringIO()
         try:
             with redirect_stderr(said):
-                study_compute.settings_of(variant.train)
+                study_compute.settings_of(variant.train, task)
                 plan_options.check(common.parse(plan_options.Options, variant.plan.split()))
         except (SystemExit, WorldModelError) as error:
             raise BadValue(f"idea {variant.name}: {said.getvalue().strip() or error}") from error
@@ -192,7 +192,7 @@ def run(options: Options, call: Call | None = None) -> None:
     reference = next(v.train for v in VARIANTS if v.name == DEFAULT)
     study = Study(folder, Path(options.data or folder / "data"), options.pairs, reference)
     study_kept.recall(study, options.written, options.budget_minutes)
-    require_sound(variants)
+    require_sound(variants, evaluations[0].training.task)
     variants = known(study, variants)
     if options.dry_run:
         print(expected(study, evaluations, options.jobs))

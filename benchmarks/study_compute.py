@@ -44,16 +44,16 @@ def steps(minutes: float, reference_seconds: float, ratio: float) -> int:
     return max(1, round(60 * minutes / (reference_seconds * ratio)))
 
 
-def options_of(flags: str) -> Options:
+def options_of(flags: str, task: str) -> Options:
     """What wm-train makes of a variant's flags."""
     from worldmodel.cli.train_options import parse
 
-    return parse(["--preset", "nano", "--device", "cpu", *flags.split()])
+    return parse(["--env", task, "--preset", "nano", "--device", "cpu", *flags.split()])
 
 
-def settings_of(flags: str) -> dict[str, Any]:
-    """Every setting that an idea decides, by its dotted name, so that a changed idea is noticed."""
-    options = options_of(flags)
+def settings_of(flags: str, task: str) -> dict[str, Any]:
+    """Every setting that an idea decides for a task, by its dotted name, so that a changed idea is noticed."""
+    options = options_of(flags, task)
     parts = {name: flat(getattr(options, name)) for name in ("model", "loss", "train")}
     found = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
     data = ("model.env", "model.action_dim")
@@ -97,8 +97,8 @@ class Stepping:
         from worldmodel.run import RunConfig
         from worldmodel.terms import Loss
 
-        options = options_of(flags)
         with EpisodeStore(dataset) as store:
+            options = options_of(flags, store.env)
             sizes = replace(options.model, env=store.env, action_dim=store.columns["action"][0][1])
             told: dict[str, Any] = {
                 "env": store.env,
@@ -163,7 +163,7 @@ class _EnoughError(Exception):
 
 
 def main() -> None:
-    """Measure what the first argument says: JSON with ``flags``, ``reference``, ``dataset`` and ``out``, the result."""
+    """Measure what the first argument says: JSON with ``task``, ``flags``, ``reference``, ``dataset`` and ``out``."""
     import torch
 
     from worldmodel.benchmarks.provenance import provenance
@@ -175,7 +175,7 @@ def main() -> None:
 
     def work() -> None:
         found = measure(list(dict.fromkeys((given["reference"], given["flags"]))), given["dataset"])
-        about = {"flags": given["flags"], "settings": settings_of(given["flags"])}
+        about = {"flags": given["flags"], "settings": settings_of(given["flags"], given["task"])}
         write_json(given["out"], {**about, **found, **provenance(torch.device("cpu"))})
 
     common.run(work)

@@ -134,13 +134,14 @@ class Study:
         known = self.cost(training)
         if known:
             again = f"steps of {training.name} were timed with {{name}} {{its}}, now {{ours}}: name the idea otherwise"
-            require_same(known["settings"], study_compute.settings_of(training.flags), again)
+            require_same(known["settings"], study_compute.settings_of(training.flags, training.task), again)
         return known is not None
 
     def measuring(self, training: Training) -> list[str]:
         """Arguments of study_compute."""
-        told = {"flags": training.flags, "reference": self.reference, "dataset": str(self.dataset(training.task))}
-        return [json.dumps({**told, "out": str(self.timing(training.task, training.name))})]
+        task, out = training.task, self.timing(training.task, training.name)
+        told = {"task": task, "flags": training.flags, "reference": self.reference, "dataset": str(self.dataset(task))}
+        return [json.dumps({**told, "out": str(out)})]
 
     def steps(self, training: Training) -> int | None:
         """Optimiser steps of a training; None while nobody knows what they cost."""
@@ -241,7 +242,8 @@ class Study:
             again = (
                 f"the results' {evaluation.variant.name} is of {{name}} {{its}}, now {{ours}}: name the idea otherwise"
             )
-            require_same(cost["settings"], study_compute.settings_of(evaluation.training.flags), again)
+            training = evaluation.training
+            require_same(cost["settings"], study_compute.settings_of(training.flags, training.task), again)
         return found
 
     def _require_alike(self, evaluation: Evaluation, where: object, manifest: str, command: str) -> None:

@@ -300,3 +300,12 @@ def coarse_slow(corners: np.ndarray, triangles: np.ndarray, cells: int) -> list[
             met.add(cells_met)
             kept.append((i, [cell.index(cell[corner]) for corner in triangle]))
     return kept
+
+
+def moved(picture: torch.Tensor, down: int, right: int) -> torch.Tensor:
+    """Every pixel of a picture (S, S, 3) is the one so far above and to the left, or the nearest one at the edge."""
+    size, seen = len(picture), torch.empty_like(picture)
+    for row in range(size):
+        for column in range(size):
+            seen[row, column] = picture[min(max(row - down, 0), size - 1), min(max(column - right, 0), size - 1)]
+    return seen

@@ -162,6 +162,7 @@ class TrainConfig:
     ahead: int = 0  # environment steps from a window's frame C to the furthest goal drawn for it, 0 for no goals
     settle: float = 0.0  # share of the training, at its end, in which the encoder stands still and the rest goes on
     mirror: bool = False  # windows are mirrored at random, where the task looks and acts alike in a mirror
+    shift: float = 0.0  # share of a picture's side by which a window and its goal are moved at most, together
     ragged: bool = False  # also windows that an episode's end cuts short, a batch of one length at a time (2606.26217)
     lr: float = 1e-3
     weight_decay: float = 1e-3
@@ -199,6 +200,7 @@ class TrainConfig:
             raise BadValue(f"train.schedule: expected 1 or more, got {self.schedule}")
         _share("train.warmup", self.warmup)
         _share("train.settle", self.settle)
+        _share("train.shift", self.shift)
         if not 0 <= self.final_lr <= 1:
             raise BadValue(f"train.final_lr: expected 0 to 1, got {self.final_lr}")
 

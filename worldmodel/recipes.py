@@ -14,6 +14,7 @@ from worldmodel.config import HEADS, EncoderConfig, LossConfig, ModelConfig, One
 from worldmodel.errors import UnknownName
 
 AHEAD = 50  # environment steps to the furthest goal that the reflex head learns from
+FEW = ("ogbench/cube", "ogbench/puzzle", "ogbench/scene")  # tasks slow to draw, so that there are few episodes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ class Recipe:
     long_share: float = 1.0  # of the windows that are that long; the others hold C + 1 frames
     ragged: bool = False  # also windows that an episode's end cuts short
     mirror: bool = False  # windows are mirrored at random, where the task has mirrors
+    shift: float = 0.0  # share of a picture's side by which windows are moved, of tasks with few episodes
     settle: float = 0.0  # share of the training, at its end, in which the encoder stands still
     one_step: bool
     prefix: bool
@@ -106,8 +108,9 @@ class Both(Recipe):
     not shape the encoder: either would otherwise teach it, in short runs, to leave out the block of PushT, which is
     hard to predict. The prefix predictor also learns from rollouts of random plans by the one-step predictor, because a
     planner tries what no demonstrator did. The reflex acts towards goals, alone or as what a search starts from.
-    Windows are mirrored where the task has mirrors. In the last part of the training the encoder stands still, and the
-    others learn what it has become. The other weights are LeWM's; what is not is ours.
+    Windows are mirrored where the task has mirrors, and moved where episodes are few. In the last part of the training
+    the encoder stands still, and the others learn what it has become. The other weights are LeWM's; what is not is
+    ours.
     """
 
     context: int = 2
@@ -118,6 +121,7 @@ class Both(Recipe):
     max_prefix: int = 8
     prefix_shapes_encoder: bool = False
     mirror: bool = True
+    shift: float = 0.05
     settle: float = 0.15
     loss: LossConfig = LossConfig(imagined=1.0, inverse=0.5, reflex=1.0)
 
@@ -176,8 +180,8 @@ PRESETS = {
 }
 
 
-def settings(recipe: str, preset: str) -> tuple[ModelConfig, LossConfig, TrainConfig]:
-    """Combine a recipe and a preset.
+def settings(recipe: str, preset: str, env: str = "") -> tuple[ModelConfig, LossConfig, TrainConfig]:
+    """Combine a recipe and a preset, for a task.
 
     Raises:
         UnknownName: no such recipe or preset.
@@ -209,6 +213,7 @@ def settings(recipe: str, preset: str) -> tuple[ModelConfig, LossConfig, TrainCo
         long_share=what.long_share,
         ragged=what.ragged,
         mirror=what.mirror,
+        shift=what.shift if env.startswith(FEW) else 0.0,
         settle=what.settle,
     )
     if preset == "paper":

@@ -56,7 +56,7 @@ class Desk:
             name = next(v.name for v in TOY if v.train == given["flags"])
             seconds = {"seconds": self.seconds * RATIOS[name], "reference_seconds": self.seconds}
             cost = {**seconds, "ratio": RATIOS[name], "frames": 30}
-            settings = study_compute.settings_of(given["flags"])
+            settings = study_compute.settings_of(given["flags"], given["task"])
             write_json(given["out"], {"flags": given["flags"], "settings": settings, **cost})
         else:
             self.monkeypatch.setattr(sys, "argv", [command, *arguments])
@@ -336,14 +336,14 @@ def test_mistakes_are_one_line(options: dict[str, object], error: type[Exception
 
 
 def test_flags_that_do_not_work_are_found_before_anything_is_done() -> None:
-    study.require_sound(VARIANTS)
+    study.require_sound(VARIANTS, "pusht")
     assert len({v.name for v in VARIANTS}) == len(VARIANTS)
     for wrong in (
         Variant(name="bad", idea="", train="--model.contxt 1"),
         Variant(name="bad", idea="", plan="--hrizon 2"),
     ):
         with pytest.raises(BadValue, match="idea bad: .*(contxt|hrizon)"):
-            study.require_sound([wrong])
+            study.require_sound([wrong], "pusht")
 
 
 def test_ideas_that_only_plan_otherwise_share_a_training() -> None:

@@ -16,6 +16,7 @@ from worldmodel import distributed
 from worldmodel.cli.batches import MORE, Batches, ahead
 from worldmodel.datasets import on_device
 from worldmodel.datasets.mirrors import MIRRORS, Mirroring
+from worldmodel.datasets.shifts import shifted
 from worldmodel.datasets.store import EpisodeStore, write_store
 from worldmodel.datasets.stream import FrameStream
 from worldmodel.errors import BadValue
@@ -127,6 +128,27 @@ def test_mirrored_windows_are_those_of_the_step(store: EpisodeStore, monkeypatch
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
         assert equal(batches(5), [{name: values[rank::2] for name, values in group.items()} for group in whole])
     assert not batches.settled(WorldModel(GOALS.model)).mirroring
+
+
+def test_moved_windows_are_those_of_the_step(store: EpisodeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By up to a quarter of eight pixels, every way; processes share them."""
+    model = replace(GOALS.model, image_size=8)
+    config = replace(GOALS, model=model, train=replace(GOALS.train, shift=0.25))
+    batches, plain, seen = Batches(store, config, CPU), Batches(store, GOALS, CPU), set()
+    ways = list(product(range(-2, 3), repeat=2))
+    for step in range(20):
+        for moved, group in zip(batches(step), plain(step), strict=True):
+            every = [shifted(group, np.tile(way, (len(group["action"]), 1)).T) for way in ways]
+            for i in range(len(group["action"])):
+                alike = [all(torch.equal(moved[name][i], way[name][i]) for name in moved) for way in every]
+                seen.add(alike.index(True))
+    assert len(seen) == 10  # down and to the right; the others move the corner, where all is written, out of sight
+    whole = batches(5)
+    monkeypatch.setattr(distributed, "size", lambda: 2)
+    for rank in range(2):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        assert equal(batches(5), [{name: values[rank::2] for name, values in group.items()} for group in whole])
+    assert not batches.settled(WorldModel(model)).shift
 
 
 def test_a_settled_step_has_more_windows_of_latents(store: EpisodeStore) -> None:

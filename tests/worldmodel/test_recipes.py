@@ -80,6 +80,13 @@ def test_fast_lewm_starts_at_the_first_frame_and_takes_short_windows(preset: str
         assert model.prefix is None or model.prefix.every_start == (recipe != "fast-lewm")
 
 
+def test_pictures_are_moved_where_episodes_are_few() -> None:
+    for preset in PRESETS:
+        shifts = {env: settings("wm", preset, env)[2].shift for env in ("", "pusht", "ogbench/cube-single", "my-cube")}
+        assert [env for env, shift in shifts.items() if shift] == ["ogbench/cube-single"]
+        assert not any(settings(name, preset, "ogbench/cube-single")[2].shift for name in ("lewm", "fast-lewm"))
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_names_its_sources_and_deviations(recipe: str) -> None:
     text = type(RECIPES[recipe]).__doc__ or ""

@@ -18,6 +18,7 @@ from worldmodel.cli import common
 from worldmodel.datasets.cache import FrameCache
 from worldmodel.datasets.mirrors import Mirroring
 from worldmodel.datasets.on_device import FramesOnDevice, fits_on
+from worldmodel.datasets.shifts import shifted
 from worldmodel.datasets.stream import FrameStream, frames_of
 from worldmodel.datasets.windows import Windows
 from worldmodel.errors import BadValue
@@ -54,6 +55,7 @@ class Batches:
         length, stride = config.train.window, config.model.action_block
         self.precision, self.rows, self.shown = config.train.precision, store.rows, "pixels"
         self.mirroring = Mirroring(config.env if config.train.mirror else "")
+        self.shift = int(config.train.shift * config.model.image_size)  # pixels
         columns = ("action", *(("reward", "terminated") if config.model.reward else ()))
         make = partial(Windows, store, "train", stride=stride, columns=columns)
         long, batch = config.train.long_windows, config.train.batch
@@ -80,7 +82,7 @@ class Batches:
         """This process's windows of a step, on the device."""
         rng = np.random.default_rng((self.seed, step))
         far = np.random.default_rng((self.seed, step, 1))  # of its own: windows are those without goals
-        mirrors = np.random.default_rng((self.seed, step, 2))
+        mirrors, shifts = (np.random.default_rng((self.seed, step, which)) for which in (2, 3))
         mine = slice(distributed.rank(), None, distributed.size())
         groups: list[Group] = []
         for windows, count in self._choose(rng):
@@ -89,7 +91,10 @@ class Batches:
             if self.ahead:
                 group |= self._goals(windows, indices, far.random(count)[mine])
             held = mirrors.random((len(self.mirroring), count)) < 0.5
-            groups.append(self.mirroring(group, held[:, mine]))
+            group = self.mirroring(group, held[:, mine])
+            if self.shift:
+                group = shifted(group, shifts.integers(-self.shift, self.shift + 1, (2, count))[:, mine])
+            groups.append(group)
         return groups
 
     def _choose(self, rng: np.random.Generator) -> list[tuple[Windows, int]]:
@@ -105,7 +110,7 @@ class Batches:
         """The same for a model whose encoder stands still: more windows, of its latents ``z`` instead of ``pixels``."""
         batches = copy(self)
         batches.frames, batches.shown = Latents(model, self.rows, self._gather, self.precision), "z"
-        batches.mirroring = Mirroring("")  # a row is encoded in one way only
+        batches.mirroring, batches.shift = Mirroring(""), 0  # a row is encoded in one way only
         batches.groups = [(windows, MORE * count) for windows, count in self.groups]
         return batches
 

@@ -84,7 +84,8 @@ def parse(arguments: list[str]) -> Options:
         preset = peek["preset"] or "auto"
         asks_help = any(argument in ("-h", "--help") for argument in arguments)
         size = common.auto_preset(peek["device"] or "auto") if preset == "auto" and not asks_help else preset
-        model, loss, train = settings(peek["recipe"] or "wm", "nano" if size == "auto" else size)
+        env = "" if asks_help else task_of(peek["env"], peek["dataset"])
+        model, loss, train = settings(peek["recipe"] or "wm", "nano" if size == "auto" else size, env)
         default = Options(preset=size, model=model, loss=loss, train=train)
     with common.options_as_fields():
         options = common.parse(Options, arguments, default)
