@@ -114,6 +114,11 @@ VARIANTS = (
         train="--model.reflex 0 --loss.reflex 0 --train.ahead 0",
     ),
     Variant(name="reflex-4", idea="The reflex counts four times as much in the loss.", train="--loss.reflex 4"),
+    Variant(
+        name="less-one-step",
+        idea="One-step predictions shape the encoder a tenth as much; the predictor itself learns as fast.",
+        train="--loss.one-step 0.1",
+    ),
     Variant(name="no-mirror", idea="Windows are never mirrored.", train="--train.no-mirror"),
     Variant(name="no-settle", idea="The encoder learns to the end.", train="--train.settle 0"),
 )
