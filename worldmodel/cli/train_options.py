@@ -84,7 +84,7 @@ def parse(arguments: list[str]) -> Options:
         preset = peek["preset"] or "auto"
         asks_help = any(argument in ("-h", "--help") for argument in arguments)
         size = common.auto_preset(peek["device"] or "auto") if preset == "auto" and not asks_help else preset
-        env = "" if asks_help else task_of(peek["env"], peek["dataset"])
+        env = peek["env"] or "" if asks_help else task_of(peek["env"], peek["dataset"])
         model, loss, train = settings(peek["recipe"] or "wm", "nano" if size == "auto" else size, env)
         default = Options(preset=size, model=model, loss=loss, train=train)
     with common.options_as_fields():
