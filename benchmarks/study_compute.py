@@ -136,7 +136,8 @@ class Stepping:
                 raise _EnoughError
 
         def sample(_: int) -> Any:
-            tick()
+            if not settle:  # else it is for batch statistics, which are no training
+                tick()
             windows = self.batches(len(self.frames))
             self.frames.append(sum(x.shape[:-3].numel() for group in windows for x in group.values() if x.ndim > 3))
             return windows

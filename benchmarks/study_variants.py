@@ -119,6 +119,7 @@ VARIANTS = (
         idea="One-step predictions shape the encoder a tenth as much; the predictor itself learns as fast.",
         train="--loss.one-step 0.1",
     ),
+    Variant(name="more-one-step", idea="They shape it three times as much.", train="--loss.one-step 3"),
     Variant(name="no-mirror", idea="Windows are never mirrored.", train="--train.no-mirror"),
     Variant(name="no-settle", idea="The encoder learns to the end.", train="--train.settle 0"),
 )

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldmodel.blocks import at_least_float32
 from worldmodel.errors import BadValue
 from worldmodel.interfaces import Context, Objective, Planner
 from worldmodel.planners.actions import Actions
@@ -90,10 +89,10 @@ class Replanner:
     @torch.inference_mode(False)
     @torch.no_grad()
     def encode(self, pixels: np.ndarray) -> Tensor:
-        """Images (B, S, S, 3) -> latents (B, D)."""
+        """Images (B, S, S, 3) -> latents (B, D), in float32, the precision of the encoder's batch statistics."""
         frames = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.model.device)
-        with torch.autocast(frames.device.type, torch.bfloat16, enabled=self.bf16):
-            return at_least_float32(self.model.encode({"pixels": frames[:, None]})[:, 0])
+        with torch.autocast(frames.device.type, enabled=False):
+            return self.model.encode({"pixels": frames[:, None]})[:, 0]
 
     @torch.inference_mode(False)  # where nothing could be differentiated, nor a recording be filled again
     @torch.no_grad()

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from worldmodel.model import WorldModel
-from worldmodel.precision import native_bf16
 
 _FRAMES = 1024  # encoded at once
 
@@ -31,17 +30,16 @@ def standing_still(*parts: nn.Module) -> Iterator[None]:
 
 
 class Latents:
-    """The latents of a dataset's rows, each encoded when it is first asked for.
+    """The latents of a dataset's rows, each encoded when it is first asked for, as an agent will: in float32.
 
     Args:
         model: whose encoder no longer learns.
         rows: N, of the dataset.
         gather: frames of rows, (M,) -> uint8 (M, S, S, 3).
-        precision: as in training.
     """
 
-    def __init__(self, model: WorldModel, rows: int, gather: Callable[[np.ndarray], Tensor], precision: str) -> None:
-        self.model, self._gather, self._bf16 = model, gather, native_bf16(precision, model.device)
+    def __init__(self, model: WorldModel, rows: int, gather: Callable[[np.ndarray], Tensor]) -> None:
+        self.model, self._gather = model, gather
         self._known = np.zeros(rows, bool)
         self._z = model.action_mean.new_empty(rows, model.config.latent_dim)
 
@@ -51,7 +49,7 @@ class Latents:
         new = new[~self._known[new]]
         training = self.model.training
         self.model.eval()
-        with torch.no_grad(), torch.autocast(self._z.device.type, torch.bfloat16, enabled=self._bf16):
+        with torch.no_grad(), torch.autocast(self._z.device.type, enabled=False):
             for start in range(0, len(new), _FRAMES):
                 some = new[start : start + _FRAMES]
                 z = self.model.encode({"pixels": self._gather(some)[:, None]})[:, 0]

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from worldmodel import distributed
+from worldmodel.calibration import calibrate
 from worldmodel.config import TrainConfig
 from worldmodel.errors import BadFile
 from worldmodel.files import replacing
@@ -57,8 +58,7 @@ def train(
     """Train until ``config.steps`` or ``config.minutes``, resuming from ``folder/state`` when it is there.
 
     In the last ``config.settle`` of it the encoder stands still, and the predictors and heads learn from its latents:
-    they catch up with what it has become, and as no frame passes the encoder twice, see far more windows. The
-    learning rate rises and falls once more.
+    they catch up with what it has become, and see far more windows. The learning rate rises and falls once more.
 
     What is there may be the end of another training, whose weights and optimiser then go on: from step ``begin`` on,
     steps, minutes and the learning-rate schedule count anew.
@@ -106,16 +106,13 @@ def train(
             if progress >= 1 or stop:
                 break
             if settled is not None and progress >= 1 - config.settle:
+                _calibrate(model, config, sample, model.encoder, model.projector)
                 sample, settled = settled(model), None
                 stack.enter_context(standing_still(model.encoder, model.projector))
                 objective = distributed.averaging(_Objective(model, loss.without("sigreg"), config))
             lr = config.lr * _schedule(progress, config)
             optimizer.param_groups[0]["lr"] = lr
-            seed = config.seed * 1_000_003 + step
-            torch.manual_seed(seed + distributed.rank() * 2**40)  # dropout
-            generator = torch.Generator(device).manual_seed(seed)  # SIGReg's directions, random plans
-
-            total, parts = objective(sample(step), generator)
+            total, parts = objective(sample(step), _chance(config, step, device))
             optimizer.zero_grad()
             total.backward()
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
@@ -129,11 +126,15 @@ def train(
                 values = distributed.mean({name: float(value.detach()) for name, value in values.items()})
                 if metrics:
                     metrics(step, {**values, "lr": lr, "grad_norm": float(norm)})
-            if validate is not None and metrics and step % config.validate_every == 0:
-                metrics(step, validated(model, validate))
+            if step % config.validate_every == 0:
+                _calibrate(model, config, sample)
+                if validate is not None and metrics:
+                    metrics(step, validated(model, validate))
             if step % config.save_every == 0 and first and health.good:
                 save_state(folder, model, optimizer, step, time.monotonic() - start)
-    health.require(step)
+        health.require(step)
+        if not stop:  # nobody waits for what is gone on with later
+            _calibrate(model, config, sample)
     if first:
         save_state(folder, model, optimizer, step, time.monotonic() - start)
     distributed.barrier()  # nobody leaves before the state is there
@@ -144,6 +145,15 @@ def train(
         metrics(step, report)
     model.eval()
     return Trained(step, report)
+
+
+def _chance(config: TrainConfig, step: int, device: torch.device) -> torch.Generator:
+    torch.manual_seed((seed := config.seed * 1_000_003 + step) + distributed.rank() * 2**40)  # dropout
+    return torch.Generator(device).manual_seed(seed)  # SIGReg's directions, random plans
+
+
+def _calibrate(model: WorldModel, config: TrainConfig, sample: Sample, *parts: nn.Module) -> None:
+    calibrate(model, lambda i: model.step(sample(i), _chance(config, i, model.device), config.accumulate), *parts)
 
 
 class _Objective(nn.Module):

@@ -53,7 +53,7 @@ class Batches:
         self.seed, self.device = config.train.seed, device
         self.present, self.block, self.ahead = config.model.context - 1, config.model.action_block, config.train.ahead
         length, stride = config.train.window, config.model.action_block
-        self.precision, self.rows, self.shown = config.train.precision, store.rows, "pixels"
+        self.rows, self.shown = store.rows, "pixels"
         self.mirroring = Mirroring(config.env if config.train.mirror else "")
         self.shift = int(config.train.shift * config.model.image_size)  # pixels
         columns = ("action", *(("reward", "terminated") if config.model.reward else ()))
@@ -109,7 +109,7 @@ class Batches:
     def settled(self, model: WorldModel) -> Batches:
         """The same for a model whose encoder stands still: more windows, of its latents ``z`` instead of ``pixels``."""
         batches = copy(self)
-        batches.frames, batches.shown = Latents(model, self.rows, self._gather, self.precision), "z"
+        batches.frames, batches.shown = Latents(model, self.rows, self._gather), "z"
         batches.mirroring, batches.shift = Mirroring(""), 0  # a row is encoded in one way only
         batches.groups = [(windows, MORE * count) for windows, count in self.groups]
         return batches

@@ -1,0 +1,45 @@
+"""After training batch norms use the statistics of many batches, in the precision in which agents encode."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from tests.worldmodel.tiny import LOSS, TRAIN, dot_batch, tiny_model
+from worldmodel.blocks import BatchNorm1d
+from worldmodel.calibration import BATCHES, calibrate
+from worldmodel.terms import Loss
+from worldmodel.training import train
+
+
+def test_statistics_are_the_means_over_the_batches() -> None:
+    torch.manual_seed(0)
+    batches, norm = 3 + 2 * torch.randn(BATCHES, 20, 5), BatchNorm1d(5)
+    model = torch.nn.Sequential(norm).eval()
+    calibrate(model, lambda i: model(batches[i]))
+    torch.testing.assert_close(norm.running_mean, batches.mean(dim=(0, 1)))
+    torch.testing.assert_close(norm.running_var, batches.var(dim=1).mean(dim=0))
+    assert norm.momentum == 0.1 and not norm.training
+
+
+def test_a_model_trained_in_half_precision_encodes_in_full_as_it_did_in_training(tmp_path: Path) -> None:
+    """Where pictures hardly differ, what bfloat16 rounds away is as large as what they differ by."""
+    torch.manual_seed(0)
+    model = tiny_model()
+    S = model.config.image_size
+    still = torch.randint(90, 160, (S, S, 3))
+
+    def sample(step: int) -> list[dict[str, torch.Tensor]]:
+        (group,) = [dot_batch(step, windows=24)]
+        return [group | {"pixels": (still + group["pixels"].long() // 64).to(torch.uint8)}]
+
+    config = replace(TRAIN, steps=40, precision="bf16", settle=0.0)
+    train(model, Loss(replace(LOSS, imagined=0.0), model.config.predictions), config, sample, tmp_path)
+    frames = torch.cat([sample(1000 + i)[0]["pixels"][:, :1] for i in range(10)])
+    with torch.no_grad():
+        planned = model.eval().encode({"pixels": frames})
+        learned = deepcopy(model).train().encode({"pixels": frames})
+    assert (planned - learned).abs().mean() < 0.1 * learned.std()

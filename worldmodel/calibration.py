@@ -1,0 +1,41 @@
+"""What batch norms use once training is over: their statistics by the last weights, in float32 (2105.07576).
+
+While they learn, they keep running averages in the precision of training, bfloat16 where a processor multiplies it. In
+float32 every layer is then off by little, but by the same wherever a picture hardly changes, and passes it on: latents
+lie beside those that the heads have learned from. A model of cube-single with 99 % success had 41 % with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+BATCHES = 32
+
+
+@torch.no_grad()
+def calibrate(model: nn.Module, forward: Callable[[int], object], *parts: nn.Module) -> None:
+    """Measure the statistics of all batch norms that ``forward`` passes; nothing is learned.
+
+    Args:
+        model: whose batch norms these are; its mode stays as it is.
+        forward: runs the model, in training mode, on batch 0 to BATCHES - 1; every process runs its share of each.
+        parts: only of these; the others keep what they have.
+    """
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    chosen = {module for part in parts or (model,) for module in part.modules()}
+    usual = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]  # type: ignore[union-attr]
+    training = model.training
+    model.train()
+    try:
+        for i in range(BATCHES):
+            for norm in norms:
+                norm.momentum = 1 / (i + 1) if norm in chosen else 0.0  # the mean of all
+            forward(i)
+    finally:
+        for norm, (momentum, tracked) in zip(norms, usual):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(tracked)  # type: ignore[union-attr]
+        model.train(training)
