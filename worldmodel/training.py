@@ -132,14 +132,13 @@ def train(
                     metrics(step, validated(model, validate))
             if step % config.save_every == 0 and first and health.good:
                 save_state(folder, model, optimizer, step, time.monotonic() - start)
-        health.require(step)
-        if not stop:  # nobody waits for what is gone on with later
-            _calibrate(model, config, sample)
+    health.require(step)
     if first:
         save_state(folder, model, optimizer, step, time.monotonic() - start)
     distributed.barrier()  # nobody leaves before the state is there
     if stop:
         raise KeyboardInterrupt
+    _calibrate(model, config, sample)  # not in the state, from which a longer run would go on as if it had not ended
     report = {} if validate is None else validated(model, validate)
     if metrics and report and (metrics.last.get("step") != step or "loss" in metrics.last):  # else it stands there
         metrics(step, report)
