@@ -54,7 +54,8 @@ def test_train_then_resume_longer_is_the_run_itself(
     out, err = capsys.readouterr()
     assert out.splitlines()[-1] == "next: wm-plan --env two-room --model whole"
     assert all(text in out for text in ("open-loop error", "with shuffled actions", "linear probe", "mlp probe"))
-    assert [line.split(" (")[0] for line in err.splitlines()] == ["the latents collapsed"]  # four steps are too few
+    told = [line.split(" (")[0] for line in err.splitlines()]
+    assert told == ["the one-step predictor ignores the actions"]  # four steps are too few
     assert sorted(p.name for p in Path("whole/model").iterdir()) == ["config.json", "model.safetensors"]
     steps = [json.loads(line)["step"] for line in Path("whole/metrics.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 3, 4, 4]  # the last is the validation
