@@ -14,6 +14,7 @@ import numpy as np
 from worldmodel.datasets.ogbench_policies import Expert, Guide, Noisy, Paint, Play
 from worldmodel.datasets.pushing import GoalPusher, Pusher
 from worldmodel.envs import pusht, two_room
+from worldmodel.envs.registry import SLOW
 from worldmodel.errors import UnknownName
 
 Array = np.ndarray
@@ -144,9 +145,7 @@ BEHAVIOURS: dict[str, dict[type[Behaviour], float]] = {
 }
 
 
-# Episodes that are collected if nobody says otherwise; a picture of OGBench's arm costs 10 ms.
-EPISODES, FEW_EPISODES = 1000, 200
-SLOW = ("ogbench/cube", "ogbench/puzzle", "ogbench/scene")
+EPISODES, FEW_EPISODES = 1000, 200  # that are collected if nobody says otherwise; few of what is slow to draw
 
 
 def usual_episodes(env_name: str) -> int:

@@ -54,6 +54,11 @@ _OGBENCH = {
     "scene": "",
 }
 TIME_LIMIT = 200  # environment steps
+SLOW = (
+    "ogbench/cube",
+    "ogbench/puzzle",
+    "ogbench/scene",
+)  # beginnings of names: a picture of OGBench's arm costs 10 ms
 
 
 def names() -> list[str]:

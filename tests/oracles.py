@@ -302,7 +302,7 @@ def coarse_slow(corners: np.ndarray, triangles: np.ndarray, cells: int) -> list[
     return kept
 
 
-def moved(picture: torch.Tensor, down: int, right: int) -> torch.Tensor:
+def moved_slow(picture: torch.Tensor, down: int, right: int) -> torch.Tensor:
     """Every pixel of a picture (S, S, 3) is the one so far above and to the left, or the nearest one at the edge."""
     size, seen = len(picture), torch.empty_like(picture)
     for row in range(size):

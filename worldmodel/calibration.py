@@ -7,7 +7,8 @@ lie beside those that the heads have learned from. A model of cube-single with 9
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -39,3 +40,15 @@ def calibrate(model: nn.Module, forward: Callable[[int], object], *parts: nn.Mod
             norm.momentum = momentum
             norm.num_batches_tracked.copy_(tracked)  # type: ignore[union-attr]
         model.train(training)
+
+
+@contextmanager
+def calibrated(model: nn.Module, forward: Callable[[int], object]) -> Iterator[None]:
+    """Have all statistics measured within the block, and what they were after it: looking on changes no training."""
+    kept = {name: buffer.clone() for name, buffer in model.named_buffers() if "running_" in name}
+    try:
+        calibrate(model, forward)
+        yield
+    finally:
+        for name, buffer in kept.items():
+            model.get_buffer(name).copy_(buffer)

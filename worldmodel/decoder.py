@@ -107,9 +107,9 @@ def train_decoder(
     while done < 1:
         optimizer.param_groups[0]["lr"] = config.lr * 0.5 * (1 + math.cos(math.pi * done))
         frames = sample(step)
+        with torch.no_grad():  # in float32, the precision of the encoder's batch statistics
+            z = model.encode({"pixels": frames[:, None]})[:, 0]
         with torch.autocast(kind, torch.bfloat16, enabled=bf16):
-            with torch.no_grad():
-                z = model.encode({"pixels": frames[:, None]})[:, 0].float()
             drawn = decoder(z)
         loss = (drawn - frames.float() / 255).square().mean()
         optimizer.zero_grad()

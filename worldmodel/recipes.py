@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from worldmodel.config import HEADS, EncoderConfig, LossConfig, ModelConfig, OneStepConfig, PrefixConfig, TrainConfig
+from worldmodel.envs.registry import SLOW
 from worldmodel.errors import UnknownName
 
 AHEAD = 50  # environment steps to the furthest goal that the reflex head learns from
-FEW = ("ogbench/cube", "ogbench/puzzle", "ogbench/scene")  # tasks slow to draw, so that there are few episodes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Recipe:
     long_share: float = 1.0  # of the windows that are that long; the others hold C + 1 frames
     ragged: bool = False  # also windows that an episode's end cuts short
     mirror: bool = False  # windows are mirrored at random, where the task has mirrors
-    shift: float = 0.0  # share of a picture's side by which windows are moved, of tasks with few episodes
+    shift: float = 0.0  # share of a picture's side by which windows are moved, of tasks slow to draw: few episodes
     settle: float = 0.0  # share of the training, at its end, in which the encoder stands still
     one_step: bool
     prefix: bool
@@ -63,7 +63,8 @@ class LeWM(Recipe):
     statistics of the training split, not of the whole file. A window needs (T - 1) F + 1 rows and its last frame no
     action, where theirs takes T F rows; so an episode has F - 1 more windows, and none holds a missing action. Windows
     are drawn anew for every step instead of once an epoch. Errors and SIGReg are computed in float32 also under
-    bfloat16. The first steps of the warm-up have 1 % of the peak rate instead of 0. The seed is 0, not 3072.
+    bfloat16, and so are, once training is over, batch norm's statistics (`worldmodel.calibration`), which theirs keeps
+    from the last steps. The first steps of the warm-up have 1 % of the peak rate instead of 0. The seed is 0, not 3072.
     """
 
     context: int = 3
@@ -213,7 +214,7 @@ def settings(recipe: str, preset: str, env: str = "") -> tuple[ModelConfig, Loss
         long_share=what.long_share,
         ragged=what.ragged,
         mirror=what.mirror,
-        shift=what.shift if env.startswith(FEW) else 0.0,
+        shift=what.shift if env.startswith(SLOW) else 0.0,
         settle=what.settle,
     )
     if preset == "paper":

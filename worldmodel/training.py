@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from worldmodel import distributed
-from worldmodel.calibration import calibrate
+from worldmodel.calibration import calibrate, calibrated
 from worldmodel.config import TrainConfig
 from worldmodel.errors import BadFile
 from worldmodel.files import replacing
@@ -103,13 +103,13 @@ def train(
         while True:
             passed = (time.monotonic() - start) / (60 * config.minutes or math.inf)
             progress, stop = distributed.maximum(max((step - begin) / config.steps, passed), float(interrupted()))
-            if progress >= 1 or stop:
-                break
-            if settled is not None and progress >= 1 - config.settle:
-                _calibrate(model, config, sample, model.encoder, model.projector)
+            if settled is not None and config.settle and progress >= 1 - config.settle:
+                calibrate(model, _forward(model, config, sample), model.encoder, model.projector)
                 sample, settled = settled(model), None
                 stack.enter_context(standing_still(model.encoder, model.projector))
                 objective = distributed.averaging(_Objective(model, loss.without("sigreg"), config))
+            if progress >= 1 or stop:
+                break
             lr = config.lr * _schedule(progress, config)
             optimizer.param_groups[0]["lr"] = lr
             total, parts = objective(sample(step), _chance(config, step, device))
@@ -127,9 +127,9 @@ def train(
                 if metrics:
                     metrics(step, {**values, "lr": lr, "grad_norm": float(norm)})
             if step % config.validate_every == 0:
-                _calibrate(model, config, sample)
-                if validate is not None and metrics:
-                    metrics(step, validated(model, validate))
+                with calibrated(model, _forward(model, config, sample)):
+                    if validate is not None and metrics:
+                        metrics(step, validated(model, validate))
             if step % config.save_every == 0 and first and health.good:
                 save_state(folder, model, optimizer, step, time.monotonic() - start)
     health.require(step)
@@ -138,7 +138,7 @@ def train(
     distributed.barrier()  # nobody leaves before the state is there
     if stop:
         raise KeyboardInterrupt
-    _calibrate(model, config, sample)  # not in the state, from which a longer run would go on as if it had not ended
+    calibrate(model, _forward(model, config, sample))  # not in the state: a longer run goes on as if it had not ended
     report = {} if validate is None else validated(model, validate)
     if metrics and report and (metrics.last.get("step") != step or "loss" in metrics.last):  # else it stands there
         metrics(step, report)
@@ -151,8 +151,9 @@ def _chance(config: TrainConfig, step: int, device: torch.device) -> torch.Gener
     return torch.Generator(device).manual_seed(seed)  # SIGReg's directions, random plans
 
 
-def _calibrate(model: WorldModel, config: TrainConfig, sample: Sample, *parts: nn.Module) -> None:
-    calibrate(model, lambda i: model.step(sample(i), _chance(config, i, model.device), config.accumulate), *parts)
+def _forward(model: WorldModel, config: TrainConfig, sample: Sample) -> Callable[[int], object]:
+    """A step's pass through the model in float32, as `calibrate` wants it."""
+    return lambda step: model.step(sample(step), _chance(config, step, model.device), config.accumulate)
 
 
 class _Objective(nn.Module):

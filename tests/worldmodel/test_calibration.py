@@ -10,7 +10,7 @@ import torch
 
 from tests.worldmodel.tiny import LOSS, TRAIN, dot_batch, tiny_model
 from worldmodel.blocks import BatchNorm1d
-from worldmodel.calibration import BATCHES, calibrate
+from worldmodel.calibration import BATCHES, calibrate, calibrated
 from worldmodel.terms import Loss
 from worldmodel.training import train
 
@@ -23,6 +23,19 @@ def test_statistics_are_the_means_over_the_batches() -> None:
     torch.testing.assert_close(norm.running_mean, batches.mean(dim=(0, 1)))
     torch.testing.assert_close(norm.running_var, batches.var(dim=1).mean(dim=0))
     assert norm.momentum == 0.1 and not norm.training
+
+
+def test_looking_on_leaves_the_statistics_of_the_training() -> None:
+    norm, other = BatchNorm1d(5), BatchNorm1d(5)
+    model, batches = torch.nn.Sequential(norm, other), 3 + torch.randn(BATCHES, 20, 5)
+    model(batches[0])
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    with calibrated(model, lambda i: model(batches[i])):
+        torch.testing.assert_close(norm.running_mean, batches.mean(dim=(0, 1)))
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
+    calibrate(model, lambda i: model(batches[i]), other)
+    assert torch.equal(norm.running_mean, before["0.running_mean"])
+    assert not torch.equal(other.running_mean, before["1.running_mean"])
 
 
 def test_a_model_trained_in_half_precision_encodes_in_full_as_it_did_in_training(tmp_path: Path) -> None:

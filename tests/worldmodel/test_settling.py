@@ -92,6 +92,11 @@ def test_resuming_is_the_same_run(at: int, settled: tuple[WorldModel, Path], tmp
     assert (tmp_path / "metrics.jsonl").read_text() == (settled[1] / "metrics.jsonl").read_text()
 
 
+def test_resuming_what_is_finished_gives_the_same_model(settled: tuple[WorldModel, Path], tmp_path: Path) -> None:
+    assert_equal(fit(tmp_path), settled[0])
+    assert_equal(fit(tmp_path), settled[0])
+
+
 def test_without_samples_of_latents_the_encoder_learns_to_the_end(tmp_path: Path) -> None:
     fit(tmp_path, settled=None)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -133,8 +138,9 @@ def test_a_step_on_latents_is_the_step_on_their_frames() -> None:
     assert not any(z.requires_grad for z in known.z)
 
 
-def test_each_row_is_encoded_once_by_the_model_as_it_plans() -> None:
-    """Whatever is asked for and in whatever order, to the last bit, and the model goes on in the mode it was in."""
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_each_row_is_encoded_once_by_the_model_as_it_plans(precision: torch.dtype) -> None:
+    """Whatever is asked for, whoever trains in bfloat16, to the last bit; the model goes on in the mode it was in."""
     model, frames = tiny_model(), dot_batch(0, windows=40)["pixels"].flatten(0, 1)
     whole = Latents(model, len(frames), lambda rows: frames[torch.from_numpy(rows)])
     expected, asked = whole.gather(np.arange(len(frames))), []
@@ -146,7 +152,8 @@ def test_each_row_is_encoded_once_by_the_model_as_it_plans() -> None:
     latents = Latents(model.train(), len(frames), gather)
     for rows in ([[3, 3], [7, 0]], [[7, 8]], [], list(range(200)), [5]):
         index = np.asarray(rows, np.int64)
-        found = latents.gather(index)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+            found = latents.gather(index)
         assert torch.equal(found, expected[torch.from_numpy(index)])
         assert not found.requires_grad and model.training
     assert sorted(asked) == list(range(200))
