@@ -58,7 +58,7 @@ SLOW = (
     "ogbench/cube",
     "ogbench/puzzle",
     "ogbench/scene",
-)  # beginnings of names: a picture of OGBench's arm costs 10 ms
+)  # their pictures of an arm cost 10 ms
 
 
 def names() -> list[str]:

@@ -54,6 +54,15 @@ def test_resuming_is_the_same_run(tmp_path: Path) -> None:
     assert (interrupted / "metrics.jsonl").read_text() == (tmp_path / "whole" / "metrics.jsonl").read_text()
 
 
+def test_looking_on_more_often_changes_no_weight(tmp_path: Path) -> None:
+    """Nor the state: the teacher of imagined plans uses running statistics, which a validation measures anew."""
+    folders = [tmp_path / "never", tmp_path / "often"]
+    models = [fit(folder, replace(TRAIN, validate_every=n)) for folder, n in zip(folders, (1000, 3))]
+    assert_equal(*models)
+    never, often = (torch.load(folder / "state" / "state.pt", weights_only=True)["model"] for folder in folders)
+    assert all(torch.equal(x, often[name]) for name, x in never.items())
+
+
 def fit_and_interrupt(folder: Path, at: int) -> None:
     torch.manual_seed(TRAIN.seed)
     model = WorldModel(CONFIG)
