@@ -14,7 +14,7 @@ import numpy as np
 from worldmodel.datasets.ogbench_policies import Expert, Guide, Noisy, Paint, Play
 from worldmodel.datasets.pushing import GoalPusher, Pusher
 from worldmodel.envs import pusht, two_room
-from worldmodel.envs.registry import SLOW
+from worldmodel.envs.registry import slow_to_draw
 from worldmodel.errors import UnknownName
 
 Array = np.ndarray
@@ -150,7 +150,7 @@ EPISODES, FEW_EPISODES = 1000, 200  # that are collected if nobody says otherwis
 
 def usual_episodes(env_name: str) -> int:
     """Return how many episodes of an environment are collected if nobody says otherwise."""
-    return FEW_EPISODES if env_name.startswith(SLOW) else EPISODES
+    return FEW_EPISODES if slow_to_draw(env_name) else EPISODES
 
 
 def behaviours(env_name: str) -> dict[type[Behaviour], float]:

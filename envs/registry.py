@@ -54,11 +54,7 @@ _OGBENCH = {
     "scene": "",
 }
 TIME_LIMIT = 200  # environment steps
-SLOW = (
-    "ogbench/cube",
-    "ogbench/puzzle",
-    "ogbench/scene",
-)  # their pictures of an arm cost 10 ms
+_SLOW = ("ogbench/cube", "ogbench/puzzle", "ogbench/scene")  # their pictures of an arm cost 10 ms
 
 
 def names() -> list[str]:
@@ -70,6 +66,11 @@ def names() -> list[str]:
         for domain, tasks in table.items()
         for task in tasks.split() or [""]
     ]
+
+
+def slow_to_draw(name: str) -> bool:
+    """Whether a task's pictures take so long that its datasets hold few episodes."""
+    return name.startswith(_SLOW)
 
 
 def short_name(name: str) -> str:

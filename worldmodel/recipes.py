@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from worldmodel.config import HEADS, EncoderConfig, LossConfig, ModelConfig, OneStepConfig, PrefixConfig, TrainConfig
-from worldmodel.envs.registry import SLOW
 from worldmodel.errors import UnknownName
 
 AHEAD = 50  # environment steps to the furthest goal that the reflex head learns from
@@ -36,7 +35,7 @@ class Recipe:
     long_share: float = 1.0  # of the windows that are that long; the others hold C + 1 frames
     ragged: bool = False  # also windows that an episode's end cuts short
     mirror: bool = False  # windows are mirrored at random, where the task has mirrors
-    shift: float = 0.0  # share of a picture's side by which windows are moved, of tasks slow to draw: few episodes
+    shift: float = 0.0  # share of a picture's side by which windows are moved where episodes are few
     settle: float = 0.0  # share of the training, at its end, in which the encoder stands still
     one_step: bool
     prefix: bool
@@ -181,8 +180,8 @@ PRESETS = {
 }
 
 
-def settings(recipe: str, preset: str, env: str = "") -> tuple[ModelConfig, LossConfig, TrainConfig]:
-    """Combine a recipe and a preset, for a task.
+def settings(recipe: str, preset: str, *, few_episodes: bool = False) -> tuple[ModelConfig, LossConfig, TrainConfig]:
+    """Combine a recipe and a preset, for a task whose datasets hold many episodes or few.
 
     Raises:
         UnknownName: no such recipe or preset.
@@ -214,7 +213,7 @@ def settings(recipe: str, preset: str, env: str = "") -> tuple[ModelConfig, Loss
         long_share=what.long_share,
         ragged=what.ragged,
         mirror=what.mirror,
-        shift=what.shift if env.startswith(SLOW) else 0.0,
+        shift=what.shift if few_episodes else 0.0,
         settle=what.settle,
     )
     if preset == "paper":

@@ -11,6 +11,7 @@ import tyro
 
 from worldmodel.cli import common
 from worldmodel.config import LossConfig, ModelConfig, RoundConfig, TrainConfig
+from worldmodel.envs.registry import file_name, slow_to_draw
 from worldmodel.errors import BadValue, UnknownName
 from worldmodel.recipes import settings, with_heads
 from worldmodel.run import RunConfig, read_config
@@ -85,7 +86,8 @@ def parse(arguments: list[str]) -> Options:
         asks_help = any(argument in ("-h", "--help") for argument in arguments)
         size = common.auto_preset(peek["device"] or "auto") if preset == "auto" and not asks_help else preset
         env = peek["env"] or "" if asks_help else task_of(peek["env"], peek["dataset"])
-        model, loss, train = settings(peek["recipe"] or "wm", "nano" if size == "auto" else size, env)
+        recipe, built = peek["recipe"] or "wm", "nano" if size == "auto" else size
+        model, loss, train = settings(recipe, built, few_episodes=slow_to_draw(env))
         default = Options(preset=size, model=model, loss=loss, train=train)
     with common.options_as_fields():
         options = common.parse(Options, arguments, default)
@@ -119,8 +121,6 @@ def _names(heads: Sequence[str]) -> list[str]:
 
 def folder_of(out: str | None, env: str) -> Path:
     """Return the run folder: what is asked for, or ``runs/<env>``."""
-    from worldmodel.envs.registry import file_name
-
     return Path(out or f"runs/{file_name(env)}")
 
 
