@@ -29,6 +29,7 @@ from worldmodel.benchmarks.study_jobs import Call, Jobs, Work
 from worldmodel.benchmarks.study_runs import Study
 from worldmodel.benchmarks.study_variants import (
     DEFAULT,
+    REFERENCE,
     VARIANTS,
     Evaluation,
     Training,
@@ -189,7 +190,7 @@ def run(options: Options, call: Call | None = None) -> None:
     """
     variants, evaluations = plan(options)
     folder = Path(options.folder)
-    reference = next(v.train for v in VARIANTS if v.name == DEFAULT)
+    reference = next(v.train for v in VARIANTS if v.name == REFERENCE)
     study = Study(folder, Path(options.data or folder / "data"), options.pairs, reference)
     study_kept.recall(study, options.written, options.budget_minutes)
     require_sound(variants, evaluations[0].training.task)

@@ -4,10 +4,11 @@ Equal compute is equal processor seconds of training steps: not equal steps, sin
 of another; and not equal wall clock, since machines are shared. Nor is a clock of processor seconds stopped while a
 training runs: they, too, swell when a neighbour takes the cache or the other half of a core, so luck would decide who
 sees how much, and no resumed run would be the run itself. Instead a step of each training is timed against one of the
-reference (recipe ``wm``), in turns, in one process with one thread, by the training loop itself, loading included: the
-median of their ratio over the turns hardly depends on who else was computing. The reference's own seconds a step are
-measured once for each task and kept, so that ideas which join later are cut by the same measure. Validation, which is
-no training, is left out. What the processes really used is noted beside it.
+reference (recipe ``lewm``, which stays what it is when our default changes), in turns, in one process with one thread,
+by the training loop itself, loading included: the median of their ratio over the turns hardly depends on who else was
+computing. The reference's own seconds a step are measured once for each task and kept, so that ideas which join later
+are cut by the same measure. Validation, which is no training, is left out. What the processes really used is noted
+beside it.
 """
 
 from __future__ import annotations
@@ -136,8 +137,9 @@ class Stepping:
                 raise _EnoughError
 
         def sample(_: int) -> Any:
-            if not settle:  # else it is for batch statistics, which are no training
-                tick()
+            if settle:  # for batch statistics, which are no training: two windows of each length do
+                return [{name: x[:2] for name, x in group.items()} for group in self.batches(0)]
+            tick()
             windows = self.batches(len(self.frames))
             self.frames.append(sum(x.shape[:-3].numel() for group in windows for x in group.values() if x.ndim > 3))
             return windows

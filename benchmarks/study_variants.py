@@ -45,6 +45,7 @@ class Evaluation:
 NAMED = ("task", "variant", "offset", "seed", "minutes")
 BASELINES = ("lewm", "fast-lewm")
 DEFAULT = "wm"
+REFERENCE = "lewm"  # whose training compute is measured by
 AS_RELEASED = "--elites 30 --iterations 30 --search correlation=0"  # the search of both baselines' released code
 
 VARIANTS = (
