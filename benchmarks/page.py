@@ -70,22 +70,33 @@ PARTS: tuple[tuple[str, str, str, Part], ...] = (  # address, title, what to kno
 )
 
 
-def write_page(path: str | Path, folders: Sequence[str | Path]) -> Path:
+def write_page(
+    path: str | Path, folders: Sequence[str | Path], progress: Callable[[int, int], object] | None = None
+) -> Path:
     """Write the page about run folders, whole or not at all.
+
+    Args:
+        path: of the page.
+        folders: of the runs.
+        progress: called with the parts that are made and how many there are.
 
     Raises:
         BadFile: a folder does not exist or holds nothing to report, or the page cannot be written.
     """
-    page = render(read_runs([Path(folder) for folder in folders]))
+    page = render(read_runs([Path(folder) for folder in folders]), progress)
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return Path(path)
 
 
-def render(runs: Sequence[Run]) -> str:
+def render(runs: Sequence[Run], progress: Callable[[int, int], object] | None = None) -> str:
     """Return the page."""
-    made = [(name, title, known, make(runs)) for name, title, known, make in PARTS]
-    parts = [part for part in made if part[3] is not None]
+    parts = []
+    for done, (name, called, known, make) in enumerate(PARTS):
+        if progress:
+            progress(done, len(PARTS))
+        if (part := make(runs)) is not None:
+            parts.append((name, called, known, part))
     title, tasks = headline(runs), " · ".join(dict.fromkeys(run.env for run in runs))
     links = (tag("a", called, href=f"#{name}") for name, called, _, _ in parts)
     sections = (

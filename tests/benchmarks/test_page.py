@@ -88,7 +88,9 @@ def main_result(run: Path) -> Path:
 
 
 def test_everything_that_was_measured_is_on_the_page(run, tmp_path):
-    text = page.write_page(tmp_path / "report.html", [run]).read_text()
+    seen = []
+    text = page.write_page(tmp_path / "report.html", [run], lambda done, total: seen.append((done, total))).read_text()
+    assert seen == [(done, len(page.PARTS)) for done in range(len(page.PARTS))]
     read = Reader(text)
     assert read.ids == [name for name, _, _, _ in page.PARTS if name != "missing"]
     assert {f"#{name}" for name in read.ids} <= set(read.addresses)

@@ -46,10 +46,17 @@ def report(options: Annotated[Report, tyro.conf.arg(name="")]) -> None:
     if options.measure:
         _measure(runs)
 
+    with common.option("RUN"):
+        write(out, runs)
+    print(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB)")
+
+
+def write(out: str | Path, runs: Sequence[Path]) -> None:
+    """Write the page, with a progress bar."""
     from worldmodel.benchmarks.page import write_page
 
-    with common.option("RUN"):
-        print(f"report: {write_page(out, runs)} ({out.stat().st_size / 1e6:.1f} MB)")
+    with common.bar(None, "part", "report") as line:
+        write_page(out, runs, progress=lambda done, total: common.move(line, done, total))
 
 
 def _measure(runs: Sequence[Path]) -> None:

@@ -117,9 +117,10 @@ def _plan(
     if (kept := trial.keep(values, options.record, run)) is not None:
         print(f"record: {kept}")
     if options.report is not None:
-        from worldmodel.benchmarks.page import write_page
+        from worldmodel.cli import bench_report
 
-        print(f"report: {write_page(options.report, [run])}")
+        bench_report.write(options.report, [run])
+        print(f"report: {options.report}")
     if not options.no_video:
         from worldmodel.benchmarks.video import compose, write_video
 
