@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,8 @@ class Jobs:
         with self.lock:
             self.ended = True
             for number in self.running:
-                os.kill(number, signal.SIGTERM)
+                with suppress(ProcessLookupError):  # it has just ended
+                    os.kill(number, signal.SIGTERM)
 
 
 def last_line(log: Path) -> str:
@@ -123,8 +125,9 @@ class Work:
             untimed = [training for training in trainings if not study.is_measured(training)]
             if not untimed and all(study.is_evaluated(e) for e in its):
                 continue
-            if not study.dataset(task).exists():
-                self.do("wm-data", study.collecting(task), {"command": "wm-data", "task": task})
+            collected = {"command": "wm-data", "task": task}
+            if not study.dataset(task).exists() and not self.do("wm-data", study.collecting(task), collected):
+                continue
             study_kept.restore(study, task)
             study.require_data(task)
             for offset in dict.fromkeys(e.offset for e in its):

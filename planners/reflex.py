@@ -91,7 +91,8 @@ def reflex_of(model: WorldModel, search: SearchConfig, alone: bool) -> Reflex:
     if not alone and free < 1:
         raise BadValue(f"candidates: {search.candidates} have no room for the reflex's plan; expected 2 or more")
     std = float(getattr(search, "init_std", 0.0))  # the copies are as near as the search's own candidates
-    return Reflex(policy=model.reflex, count=1 if alone else min(COUNT, max(1, free - 1)), std=std)
+    alike = alone or not std  # copies without noise would be one plan many times
+    return Reflex(policy=model.reflex, count=1 if alike else min(COUNT, max(1, free - 1)), std=std)
 
 
 def steps_left(passed: Sequence[int], offset: int | None, action_block: int, like: Tensor) -> Tensor:

@@ -36,11 +36,12 @@ class _SharedStatistics(nn.modules.batchnorm._BatchNorm):
         centred = full - mean.view(shape)
         var = distributed.total(centred.square().sum(dims)) / count
         with torch.no_grad():
-            assert self.momentum is not None and self.running_mean is not None and self.running_var is not None
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(var * count / (count - 1), self.momentum)
-            if self.num_batches_tracked is not None:
-                self.num_batches_tracked += 1
+            assert self.running_mean is not None and self.running_var is not None
+            assert self.num_batches_tracked is not None
+            self.num_batches_tracked += 1
+            share = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
+            self.running_mean.lerp_(mean, share)
+            self.running_var.lerp_(var * count / (count - 1), share)
         scale = self.weight * (var + self.eps).rsqrt()
         return (centred * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
 

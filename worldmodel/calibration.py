@@ -31,9 +31,12 @@ def calibrate(model: nn.Module, forward: Callable[[int], object], *parts: nn.Mod
     training = model.training
     model.train()
     try:
+        for norm in norms:
+            norm.momentum = (
+                None if norm in chosen else 0.0
+            )  # the mean over all passes, of which a batch may make several
+            norm.num_batches_tracked.zero_()  # type: ignore[union-attr]
         for i in range(BATCHES):
-            for norm in norms:
-                norm.momentum = 1 / (i + 1) if norm in chosen else 0.0  # the mean of all
             forward(i)
     finally:
         for norm, (momentum, tracked) in zip(norms, usual):

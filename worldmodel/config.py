@@ -201,6 +201,8 @@ class TrainConfig:
         _share("train.warmup", self.warmup)
         _share("train.settle", self.settle)
         _share("train.shift", self.shift)
+        if not 0 <= self.minutes < math.inf:
+            raise BadValue(f"train.minutes: expected 0 for no limit, or a finite number above it, got {self.minutes}")
         if not 0 <= self.final_lr <= 1:
             raise BadValue(f"train.final_lr: expected 0 to 1, got {self.final_lr}")
 

@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -230,6 +231,19 @@ def test_a_failed_command_is_named_and_the_others_are_done(
     assert {c["variant"] for c in read_json(tmp_path / "results/study-screen.json")["cells"]} == {"wm", "lewm", "often"}
 
 
+def test_a_task_without_data_leaves_the_others_alone(
+    toy: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(monkeypatch)
+
+    def call(command: str, arguments: list[str], log: Path) -> Spent:
+        return Spent(2, "no", 0, 0) if command == "wm-data" else desk(command, arguments, log)
+
+    with pytest.raises(study.WorldModelError, match=r"failed: wm-data pusht; .*logs"):
+        study.run(Options(**toy | {"tasks": ("pusht", "two-room")}), call)
+    assert {c["task"] for c in read_json(tmp_path / "results/study-screen.json")["cells"]} == {"two-room"}
+
+
 def test_what_was_changed_since_is_refused(
     toy: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -411,5 +425,9 @@ def test_processes_are_timed_and_end_together(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(KeyboardInterrupt):
         jobs.beside([interrupt, sleep], 2)
     assert ended == [-signal.SIGTERM] and not jobs.running
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    jobs.running.add(gone.pid)
+    jobs.end()  # what has ended by itself keeps nothing else from its end
     with pytest.raises(KeyboardInterrupt):
         sleep()  # nothing begins any more

@@ -25,6 +25,14 @@ def test_statistics_are_the_means_over_the_batches() -> None:
     assert norm.momentum == 0.1 and not norm.training
 
 
+def test_passes_of_one_batch_count_alike() -> None:
+    """A predictor's head is passed once for each group of windows."""
+    passes, norm = 3 + 2 * torch.randn(2 * BATCHES, 20, 5), BatchNorm1d(5)
+    calibrate(norm, lambda i: [norm(x) for x in passes[2 * i : 2 * i + 2]])
+    torch.testing.assert_close(norm.running_mean, passes.mean(dim=(0, 1)))
+    torch.testing.assert_close(norm.running_var, passes.var(dim=1).mean(dim=0))
+
+
 def test_looking_on_leaves_the_statistics_of_the_training() -> None:
     norm, other = BatchNorm1d(5), BatchNorm1d(5)
     model, batches = torch.nn.Sequential(norm, other), 3 + torch.randn(BATCHES, 20, 5)

@@ -48,6 +48,12 @@ def test_a_slip_is_named_with_the_nearest_setting() -> None:
         from_dict(ModelConfig, [1])
 
 
+@pytest.mark.parametrize("minutes", [-5.0, float("inf"), float("nan")])
+def test_a_training_by_the_clock_has_an_end(minutes: float) -> None:
+    with pytest.raises(BadValue, match="train.minutes: expected 0 for no limit"):
+        TrainConfig(minutes=minutes)
+
+
 def test_a_file_that_is_no_configuration(tmp_path: Path) -> None:
     with pytest.raises(BadFile, match="no such configuration"):
         read_config(tmp_path / "config.yaml")
