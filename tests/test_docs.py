@@ -226,7 +226,7 @@ def test_every_controller_that_is_shown_acts(tmp_path: Path) -> None:
 
 
 def test_the_agent_in_loops_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("stable_baselines3")
+    pytest.importorskip("stable_baselines3", reason="needs the extra sb3")
     import torch
 
     from worldmodel.checkpoint import save_model
@@ -248,7 +248,7 @@ def test_the_agent_in_loops_of_others(tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.slow
 def test_robot_data_to_a_plan_and_to_a_fixed_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
     monkeypatch.chdir(tmp_path)
     write, *plan = blocks(RL, "python", "Your own robot data to a plan")
     names: dict[str, Any] = {}

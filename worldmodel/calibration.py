@@ -32,9 +32,7 @@ def calibrate(model: nn.Module, forward: Callable[[int], object], *parts: nn.Mod
     model.train()
     try:
         for norm in norms:
-            norm.momentum = (
-                None if norm in chosen else 0.0
-            )  # the mean over all passes, of which a batch may make several
+            norm.momentum = None if norm in chosen else 0.0  # None: the mean over all passes, also several of a batch
             norm.num_batches_tracked.zero_()  # type: ignore[union-attr]
         for i in range(BATCHES):
             forward(i)

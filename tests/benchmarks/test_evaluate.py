@@ -173,7 +173,8 @@ def test_one_plan_is_timed(pairs):
 
 
 def test_video_shows_rollouts_beside_goals(pairs, tmp_path):
-    av = pytest.importorskip("av")
+    import av
+
     outcome = evaluate(ReplayPolicy(pairs.actions), "two-room", pairs, 20, 16, watch=4)
     film = compose(outcome.rollouts)
     longest = max(len(rollout.frames) for rollout in outcome.rollouts)

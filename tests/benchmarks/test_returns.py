@@ -42,7 +42,7 @@ def test_returns_are_sums_of_rewards_in_any_company() -> None:
 
 
 def test_an_episode_that_ends_earns_no_more() -> None:
-    pytest.importorskip("pygame")
+    pytest.importorskip("pygame", reason="needs the extra gym")
     policy = RandomPolicy(registry.make("gym/CartPole-v1").action_space, 0)
     earned = earn(policy, "gym/CartPole-v1", beginnings(3, 0), 150, observation="state")
     assert (earned.steps < 150).all() and (earned.returns == earned.steps).all()  # one a step

@@ -116,6 +116,6 @@ def test_some_are_spread_evenly():
 
 
 def test_what_cannot_be_put_into_a_state_is_refused(pairs):
-    pytest.importorskip("pygame")
+    pytest.importorskip("pygame", reason="needs the extra gym")
     with pytest.raises(BadValue, match="simulator: gym/Pendulum-v1 cannot be put into a state"):
         SimulatorPolicy("gym/Pendulum-v1", replace(pairs))

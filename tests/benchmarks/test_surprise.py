@@ -158,7 +158,7 @@ def test_the_command_prints_a_table_and_writes_numbers(
 def test_what_cannot_be_put_into_a_state_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("pygame")
+    pytest.importorskip("pygame", reason="needs the extra gym")
     save_model(tmp_path / "run" / "model", tiny("gym/CartPole-v1"), env="gym/CartPole-v1")
     episode = {"pixels": np.zeros((9, 16, 16, 3), np.uint8), "action": np.zeros((9, 2), np.float32), "split": 2}
     data = write_store(tmp_path / "c.h5", [episode], {"env": "gym/CartPole-v1"})

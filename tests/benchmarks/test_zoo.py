@@ -65,7 +65,7 @@ def test_nothing_names_a_folder_of_another_machine(folder: Path) -> None:
 def test_it_plans(folder: Path) -> None:
     env = read_about(folder)["env"]
     if "/" in env:
-        pytest.importorskip("mujoco")
+        pytest.importorskip("mujoco", reason="needs the extra mujoco")
     model, pairs = load_model(folder), load_pairs(folder / shipped.PAIRS)
     size, look = model.config.image_size, model.about["render_preset"]
     task = make(env, image_size=size, render_preset=look, terminate_on_success=False)

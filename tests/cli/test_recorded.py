@@ -35,7 +35,7 @@ def test_angles_of_a_known_task_are_turned_and_velocities_left_out(tmp_path: Pat
 
 
 def test_hinges_of_mujoco_are_angles(tmp_path: Path) -> None:
-    pytest.importorskip("dm_control")
+    pytest.importorskip("dm_control", reason="needs the extra mujoco")
     states = np.random.default_rng(0).normal(size=(20, 36))
     found = recorded_numbers(store_of(tmp_path, "dmc/reacher-qpos", state=states), ROWS)
     assert list(found) == ["qpos_0_sin", "qpos_0_cos", "qpos_1_sin", "qpos_1_cos"]

@@ -27,7 +27,7 @@ from worldmodel.errors import BadFile, BadValue, UnknownName, WorldModelError
 def make(format: str, folder: Path, episodes: list[dict[str, Any]]) -> Path:
     """Write a source of any of the formats."""
     if format in foreign.NEEDS:
-        pytest.importorskip(foreign.NEEDS[format])
+        pytest.importorskip(foreign.NEEDS[format], reason=f"needs the extra that reads {format}")
     if format == "worldmodel":
         return write_store(folder / "ours.h5", episodes, {"env": "toy", "policies": {"weak": len(episodes)}})
     return foreign.write(format, folder, episodes)

@@ -15,7 +15,7 @@ from worldmodel.datasets.policies import Smooth, behaviours
 from worldmodel.datasets.verify import verify
 from worldmodel.envs import registry
 
-pytest.importorskip("ogbench")
+pytest.importorskip("ogbench", reason="needs the extra mujoco")
 
 STEPS = 200
 QUICK = [("pointmaze-medium", Guide), ("cube-single", Play), ("cube-single", Noisy), ("cube-single", Expert)]

@@ -21,7 +21,7 @@ VERSIONS = ("v2.1", "v3.0")
 
 @pytest.fixture(autouse=True)
 def _pyarrow() -> None:
-    pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", reason="needs the extra lerobot")
 
 
 def filmed(size: int = 32) -> list[dict[str, Any]]:

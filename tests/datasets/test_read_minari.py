@@ -19,7 +19,7 @@ EPISODES = [episode(i, rows) for i, rows in enumerate((6, 4, 9))]
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("minari")
+    pytest.importorskip("minari", reason="needs the extra minari")
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
 
 

@@ -82,7 +82,7 @@ def test_states_of_two_room_are_the_agents_place(column: str, tmp_path: Path) ->
 
 
 def test_filters_of_hdf5plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hdf5plugin = pytest.importorskip("hdf5plugin")
+    hdf5plugin = pytest.importorskip("hdf5plugin", reason="needs the extra hdf5plugin")
     source = foreign.write_swm(tmp_path, EPISODES, pixels=None)
     pixels = np.concatenate([one["pixels"] for one in EPISODES])
     with h5py.File(source, "a") as file:

@@ -64,7 +64,7 @@ def test_gymnasium_accepts_it(name: str) -> None:
 
 @every
 def test_stable_baselines_accepts_it(name: str) -> None:
-    checker = pytest.importorskip("stable_baselines3.common.env_checker")
+    checker = pytest.importorskip("stable_baselines3.common.env_checker", reason="needs the extra sb3")
     checker.check_env(registry.make(name), warn=True)
 
 

@@ -10,9 +10,9 @@ import pytest
 from worldmodel.envs import registry
 from worldmodel.errors import BadValue
 
-gymnasium = pytest.importorskip("gymnasium")
-pytest.importorskip("ogbench")
-mujoco = pytest.importorskip("mujoco")
+gymnasium = pytest.importorskip("gymnasium", reason="needs the extra mujoco")
+pytest.importorskip("ogbench", reason="needs the extra mujoco")
+mujoco = pytest.importorskip("mujoco", reason="needs the extra mujoco")
 
 from worldmodel.envs.ogbench import chance, make_inner  # noqa: E402
 

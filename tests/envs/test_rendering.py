@@ -54,7 +54,7 @@ def test_the_fast_look_leaves_out_what_is_dear_and_shows_the_same() -> None:
         picture[..., 0] > 150 for picture in (fast.draw(state), official.draw(state))
     ]  # the arm is the only thing with red in it
     assert 20 < ink[0].sum() < 200 and (ink[0] & ink[1]).sum() > 0.6 * (ink[0] | ink[1]).sum()
-    flag = pytest.importorskip("mujoco").mjtRndFlag
+    flag = pytest.importorskip("mujoco", reason="needs the extra mujoco").mjtRndFlag
     for task, shadows in ((fast, 0), (official, 1)):
         flags = task._renderer._renderer.scene.flags
         assert flags[flag.mjRND_SHADOW] == flags[flag.mjRND_REFLECTION] == shadows

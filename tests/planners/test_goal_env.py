@@ -90,6 +90,6 @@ def test_mistakes_are_one_line() -> None:
 
 
 def test_a_task_without_goals_is_refused() -> None:
-    pytest.importorskip("pygame")
+    pytest.importorskip("pygame", reason="needs the extra gym")
     with pytest.raises(BadValue, match="observation 'goal': the picture is black, this task has no goal"):
         LatentGoalEnv(make("gym/Pendulum-v1", image_size=16), tiny_model()).reset(seed=0)

@@ -179,7 +179,7 @@ def test_mistakes_are_one_line(model, folder, tmp_path):
 
 
 def test_graphs_of_another_kind_are_refused(folder):
-    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
     about = json.loads((folder / "config.json").read_text())
     about["graphs"] = {"encoder": {"file": "encoder.pt2"}}
     (folder / "config.json").write_text(json.dumps(about))
@@ -190,7 +190,7 @@ def test_graphs_of_another_kind_are_refused(folder):
 
 @pytest.mark.slow
 def test_it_plans_and_serves_where_there_is_no_torch_and_no_gymnasium(model, tmp_path):
-    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxruntime", reason="needs the extra onnx")
     export_model(tmp_path / "out", model, "onnx")
     np.savez(tmp_path / "seen.npz", pictures=pictures(4))
     code = """

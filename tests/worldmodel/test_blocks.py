@@ -170,7 +170,7 @@ def test_one_parameter_of_a_frozen_module_may_be_trained(trained: str) -> None:
 @pytest.mark.parametrize("to", ["torchscript", "onnx"])
 def test_products_can_be_traced(to: str) -> None:
     if to == "onnx":
-        pytest.importorskip("onnx")
+        pytest.importorskip("onnx", reason="needs the extra onnx")
     layers, x = torch.nn.Sequential(ActionToken(4, 6, 8, 12), ValueOnly(12, 20, 0.0)).eval(), torch.randn(5, 4)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch.export is the way, and has its own tests

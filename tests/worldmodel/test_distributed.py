@@ -44,19 +44,21 @@ def test_alone_nothing_is_exchanged() -> None:
     assert (distributed.rank(), distributed.size(), distributed.gathered("a")) == (0, 1, ["a"])
 
 
-def test_batch_norm_over_processes_is_pytorchs_own(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_batch_norm_over_processes_is_pytorchs_own(monkeypatch: pytest.MonkeyPatch, momentum: float | None) -> None:
     """The shared formula on one process's batch, in training mode, forward, backward and running statistics."""
     generator = torch.Generator().manual_seed(0)
     x = 3 + 2 * torch.randn(12, 5, generator=generator, dtype=torch.float64)
     gradient = torch.randn(12, 5, generator=generator, dtype=torch.float64)
     results = []
     for shared in (False, True):
-        norm, z = BatchNorm1d(5).double(), x.clone().requires_grad_()
+        norm, z = BatchNorm1d(5, momentum=momentum).double(), x.clone().requires_grad_()
         with torch.no_grad():
             norm.weight.copy_(torch.arange(1.0, 6.0))
         if shared:  # as if another process had the very same batch: the statistics do not change
             monkeypatch.setattr(distributed, "size", lambda: 2)
             monkeypatch.setattr(distributed, "total", lambda values: 2 * values)
+        norm(2 * x)  # None: the mean over both passes
         y = norm(z)
         y.backward(gradient)
         assert z.grad is not None and norm.weight.grad is not None
