@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,10 @@ def _training(folder: Path, about: Mapping[str, Any], env: str) -> Iterator[tupl
         yield "trained before by", f"`{earlier.get('command', NOT_NOTED)}`{minutes}"
     if "command" in training:
         yield "command", f"`{training['command']}`"
-    again = f"wm-train --config worldmodel/zoo/{file_name(env)}/config.yaml --steps {about['steps']}"
+    made = shlex.split((about.get("dataset") or {}).get("command", ""))
+    where = next((made[i + 1] for i in reversed(range(len(made) - 1)) if made[i] == "--out"), config.dataset)
+    told = ("--config", f"worldmodel/zoo/{file_name(env)}/config.yaml", "--dataset", where, "--steps", about["steps"])
+    again = shlex.join(["wm-train", *map(str, told)])
     settings = "settings" if not config.begin else "settings as its last training"
     yield "settings", f"`{again}` trains again with the same {settings}, for as many steps"
     further = f", continued from step {config.begin}" if config.begin else ""

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from worldmodel.errors import BadValue
+
 Matrix = tuple[tuple[float, ...], ...]
 
 # What a picture looks like in each mirror: rows are its axis -3, columns -2.
@@ -43,6 +45,26 @@ class Mirroring:
 
     def __len__(self) -> int:
         return len(self.actions)
+
+    def require_alike(self, low: np.ndarray, high: np.ndarray) -> None:
+        """Refuse actions that mirrors would take out of their range, such as places in pixels.
+
+        Args:
+            low: lowest primitive action, (a,).
+            high: highest.
+
+        Raises:
+            BadValue: a mirror moves their bounds by more than a tenth of the range, or they have another size.
+        """
+        for name, matrix in self.actions.items():
+            ends = np.stack([low, high])
+            seen = ends @ matrix.numpy().T if len(low) == len(matrix) else np.full_like(ends, np.inf)
+            moved = np.abs(np.sort(seen, axis=0) - ends)
+            if (moved > 0.1 * (high - low)).any():
+                raise BadValue(
+                    f"train.mirror: mirrored ({name}), actions from {low.tolist()} to {high.tolist()} would leave that "
+                    "range; give --train.no-mirror"
+                )
 
     def __call__(self, group: Mapping[str, Tensor], held: np.ndarray) -> dict[str, Tensor]:
         """Mirror windows.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
+from worldmodel.config import usual_predictor
 from worldmodel.errors import BadValue, UnknownName
 
 OBJECTIVES = {"goal": 5, "reward": 1}  # what a plan is for, and the steps executed of it: reward takes quick feedback
@@ -268,7 +269,7 @@ class AgentConfig(ObjectiveConfig):
         """The predictor among those a model has."""
         if self.predictor != "auto":
             return self.predictor
-        return "prefix" if "prefix" in names else names[0]
+        return usual_predictor(names)
 
 
 def _at_least(least: int, name: str, value: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from worldmodel.errors import BadValue
@@ -128,6 +129,11 @@ class ModelConfig:
         return {name for name, part in made.items() if part}
 
 
+def usual_predictor(names: Sequence[str]) -> str:
+    """Which of a model's predictors plans unless told otherwise."""
+    return "prefix" if "prefix" in names else names[0]
+
+
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
     """Weight of each named term; a weight of 0 leaves the term out."""
@@ -162,7 +168,7 @@ class TrainConfig:
     ahead: int = 0  # environment steps from a window's frame C to the furthest goal drawn for it, 0 for no goals
     settle: float = 0.0  # share of the training, at its end, in which the encoder stands still and the rest goes on
     mirror: bool = False  # windows are mirrored at random, where the task looks and acts alike in a mirror
-    shift: float = 0.0  # share of a picture's side by which a window and its goal are moved at most, together
+    shift: float = 0.0  # share of a picture's side that a window and its goal are moved by at most; > 0: a pixel or more
     ragged: bool = False  # also windows that an episode's end cuts short, a batch of one length at a time (2606.26217)
     lr: float = 1e-3
     weight_decay: float = 1e-3

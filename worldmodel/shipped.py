@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import filecmp
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from worldmodel.config import usual_predictor
 from worldmodel.errors import BadFile
 from worldmodel.files import read_json, replacing
 
@@ -25,17 +27,23 @@ def models() -> dict[str, Path]:
     return {read_json(folder / "config.json")["env"]: folder for folder in folders}
 
 
+def main_result(about: Mapping[str, Any]) -> str:
+    """Name of the result of planning as a model does by default, from its ``config.json``."""
+    names = [name for name in ("one-step", "prefix") if about["model"].get(name.replace("-", "_"))]
+    return f"{RULES}-{usual_predictor(names)}"
+
+
 def result(folder: Path) -> dict[str, Any]:
     """What a shipped model reaches when it plans as it does by default.
 
     Raises:
         BadFile: the folder holds no such result.
     """
-    for predictor in ("prefix", "one-step"):  # the first that the model has is the default
-        if (file := folder / RESULTS / f"{RULES}-{predictor}.json").is_file():
-            found: dict[str, Any] = read_json(file)
-            return found
-    raise BadFile(f"{folder} is no shipped model: it holds no result by {RULES}")
+    file = folder / RESULTS / f"{main_result(read_json(folder / 'config.json'))}.json"
+    if not file.is_file():
+        raise BadFile(f"{folder} is no shipped model: it lacks {RESULTS}/{file.name}")
+    found: dict[str, Any] = read_json(file)
+    return found
 
 
 def copied(folder: Path, runs: Path) -> Path:

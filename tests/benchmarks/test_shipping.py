@@ -83,7 +83,8 @@ def test_what_ships_is_what_was_judged(command, slim, tmp_path):
         "| trained before by | `wm-train --out run --steps 3`, 1.0 minutes |\n| command | "
         "`wm-train --out run --continue; wm-train --resume --out run` |" in text
     )
-    assert "`wm-train --config worldmodel/zoo/two-room/config.yaml --steps 7` trains again with the same" in text
+    again = "wm-train --config worldmodel/zoo/two-room/config.yaml --dataset data/two-room.h5 --steps 7"
+    assert f"`{again}` trains again with the same" in text
     assert str(tmp_path) not in "".join(p.read_text() for p in folder.rglob("*.json"))
 
     (folder / "README.md").write_text("")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from worldmodel.model import WorldModel
 from worldmodel.run import RunConfig
 
 CPU = torch.device("cpu")
+BOUNDS = {"action_low": [-40.0, -40.0], "action_high": [40.0, 40.0]}
 CONFIG = RunConfig(
     env="robot", recipe="wm", preset="nano", dataset="", model=tiny_config(), loss=LOSS, train=replace(TRAIN, batch=12)
 )
@@ -32,7 +34,7 @@ CONFIG = RunConfig(
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> EpisodeStore:
     path = tmp_path_factory.mktemp("data") / "a.h5"
-    return EpisodeStore(write_store(path, [episode(i, rows) for i, rows in enumerate((40, 30, 21))], {}))
+    return EpisodeStore(write_store(path, [episode(i, rows) for i, rows in enumerate((40, 30, 21))], BOUNDS))
 
 
 GOALS = replace(CONFIG, model=replace(CONFIG.model, reflex=8), train=replace(CONFIG.train, ahead=11, long_share=1 / 3))
@@ -130,6 +132,14 @@ def test_mirrored_windows_are_those_of_the_step(store: EpisodeStore, monkeypatch
     assert not batches.settled(WorldModel(GOALS.model)).mirroring
 
 
+def test_actions_that_cannot_be_mirrored_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MIRRORS, "robot", MIRRORS["pusht"])
+    places = EpisodeStore(write_store(tmp_path / "a.h5", [episode(0, 40)], BOUNDS | {"action_low": [0.0, 0.0]}))
+    with pytest.raises(BadValue, match="train.mirror: .* --train.no-mirror"):
+        Batches(places, replace(GOALS, train=replace(GOALS.train, mirror=True)), CPU)
+    Batches(places, GOALS, CPU)
+
+
 def test_moved_windows_are_those_of_the_step(store: EpisodeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """By up to a quarter of eight pixels, every way; processes share them."""
     model = replace(GOALS.model, image_size=8)
@@ -149,6 +159,7 @@ def test_moved_windows_are_those_of_the_step(store: EpisodeStore, monkeypatch: p
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
         assert equal(batches(5), [{name: values[rank::2] for name, values in group.items()} for group in whole])
     assert not batches.settled(WorldModel(model)).shift
+    assert Batches(store, replace(config, train=replace(config.train, shift=0.01)), CPU).shift == 1
 
 
 def test_a_settled_step_has_more_windows_of_latents(store: EpisodeStore) -> None:

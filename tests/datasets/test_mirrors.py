@@ -10,6 +10,7 @@ import torch
 
 from worldmodel.datasets.mirrors import MIRRORS, PICTURES, Mirroring
 from worldmodel.envs.registry import make
+from worldmodel.errors import BadValue
 
 Array = np.ndarray
 IN_PICTURE = {
@@ -113,6 +114,19 @@ def test_many_windows_are_mirrored_as_each_would_be_alone() -> None:
             assert torch.equal(found[name][i], alone)
         one = mirroring({name: x[i : i + 1] for name, x in group.items()}, held[:, i : i + 1])
         assert all(torch.equal(one[name][0], found[name][i]) for name in group)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "alike"),
+    [([-1, -1], [1, 1], True), ([-0.97, -1], [1, 0.9], True), ([0, 0], [512, 512], False), ([-1] * 3, [1] * 3, False)],
+)
+def test_only_actions_that_stay_in_their_range_are_mirrored(low: list[float], high: list[float], alike: bool) -> None:
+    bounds = np.array(low, np.float32), np.array(high, np.float32)
+    if alike:
+        Mirroring("pusht").require_alike(*bounds)
+    else:
+        with pytest.raises(BadValue, match=r"train.mirror: mirrored \(left-right\), .* would leave .* --train.no-mirror"):
+            Mirroring("pusht").require_alike(*bounds)
 
 
 def test_a_task_without_mirrors_keeps_its_windows() -> None:

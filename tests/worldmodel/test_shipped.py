@@ -38,7 +38,10 @@ def test_a_task_names_the_model_that_ships_for_it_where_there_is_no_such_folder(
 
 def test_what_it_reaches(zoo: Path) -> None:
     assert shipped.result(zoo / "dmc-fish-swim") == {"success": 0.5}
-    with pytest.raises(BadFile, match="no shipped model: it holds no result by lewm-25"):
+    (zoo / "dmc-fish-swim" / "results" / "lewm-25-prefix.json").unlink()
+    with pytest.raises(BadFile, match="no shipped model: it lacks results/lewm-25-prefix.json"):
+        shipped.result(zoo / "dmc-fish-swim")
+    with pytest.raises(BadFile, match="config.json"):
         shipped.result(zoo)
 
 

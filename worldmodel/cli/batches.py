@@ -20,7 +20,7 @@ from worldmodel.datasets.mirrors import Mirroring
 from worldmodel.datasets.on_device import FramesOnDevice, fits_on
 from worldmodel.datasets.shifts import shifted
 from worldmodel.datasets.stream import FrameStream, frames_of
-from worldmodel.datasets.windows import Windows
+from worldmodel.datasets.windows import Windows, action_bounds
 from worldmodel.errors import BadValue
 from worldmodel.settling import Latents
 
@@ -46,7 +46,7 @@ class Batches:
         device: where the windows are wanted. An accelerator keeps all frames, if they fit.
 
     Raises:
-        BadValue: the windows of a group cannot be shared by this many processes.
+        BadValue: the windows of a group cannot be shared by this many processes, or the actions cannot be mirrored.
     """
 
     def __init__(self, store: EpisodeStore, config: RunConfig, device: torch.device) -> None:
@@ -55,7 +55,10 @@ class Batches:
         length, stride = config.train.window, config.model.action_block
         self.rows, self.shown = store.rows, "pixels"
         self.mirroring = Mirroring(config.env if config.train.mirror else "")
-        self.shift = int(config.train.shift * config.model.image_size)  # pixels
+        if self.mirroring:
+            self.mirroring.require_alike(*action_bounds(store))
+        furthest = config.train.shift * config.model.image_size
+        self.shift = max(1, int(furthest)) if furthest else 0  # pixels
         columns = ("action", *(("reward", "terminated") if config.model.reward else ()))
         make = partial(Windows, store, "train", stride=stride, columns=columns)
         long, batch = config.train.long_windows, config.train.batch

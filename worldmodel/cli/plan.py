@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from worldmodel import shipped
 from worldmodel.cli import common
 from worldmodel.cli.plan_options import TOGETHER, WATCHED, Options, check
+from worldmodel.config import usual_predictor
 from worldmodel.errors import BadFile, UnknownName
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def _plan(
 
     with common.option("--model"):
         model = load_model(folder, device)
-    predictor = options.predictor or ("prefix" if "prefix" in model.predictors else model.predictors[0])
+    predictor = options.predictor or usual_predictor(model.predictors)
     with common.option("--predictor"):
         model.predictor(predictor)
     task, preset = look_of(about, env, folder)

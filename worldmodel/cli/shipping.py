@@ -89,7 +89,7 @@ def ship(path: Annotated[str, tyro.conf.Positional], zoo: str = "worldmodel/zoo"
             results[found.name] = values
     if few:
         print(f"left out, as they are of fewer than {FEWEST_PAIRS} pairs: {', '.join(few)}")
-    main = f"{shipped.RULES}-{'prefix' if about['model'].get('prefix') else 'one-step'}"
+    main = shipped.main_result(about)
     if main not in results or results[main]["protocol"]["changed"]:
         lacks = f"{path} lacks evaluation/{main} of these weights on {FEWEST_PAIRS} pairs"
         raise BadFile(f"{lacks}: wm-plan --model {path} makes it")
