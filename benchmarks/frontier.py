@@ -10,6 +10,7 @@ Each setting is compared with the first one by the pairs that only one of the tw
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,7 +61,7 @@ def measure(
     size = played[0].agent.model.config.image_size
     for one in played:
         evaluate(one.agent, env, pairs, budget, size, together=1, only=range(1), **look)
-        one.agent.stats = Stats()
+        one.agent.stats = Stats(milliseconds=deque(), rows=deque(), solves=deque())  # of all plans, not the last
     for first in range(0, n, TURN):
         some = range(first, min(first + TURN, n))
         for one in played:

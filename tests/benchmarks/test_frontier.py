@@ -62,6 +62,25 @@ def test_planners_times_budgets(run):
     assert code == 0 and "cem candidates=20 iterations=1" in out and "cem candidates=30 iterations=1" in out
 
 
+def test_what_is_asked_for_beside_settings_is_measured_too(run):
+    for more in (("--budgets", "20x1"), ("--controllers", "search", "--budgets", "20x1")):
+        code, out, _ = run("--settings", f"cem {QUICK}", *more, "--episodes", 1)
+        assert code == 0 and "cem candidates=20 iterations=1" in out and f"cem {QUICK}" in out
+
+
+def test_quantiles_are_of_all_plans(store, task):
+    """An agent keeps the last ones only."""
+    pairs = sample_pairs(store, task, 10, 2, seed=0)
+    played = frontier.Played(parse(f"cem {QUICK} iterations=1"), parse(f"cem {QUICK} iterations=1").agent(tiny_model()))
+    assert played.agent.stats.milliseconds.maxlen
+    found = frontier.measure([played], "two-room", pairs, 20, 0, int)
+    assert found["settings"][0]["plans"] == len(played.agent.stats.milliseconds)
+    assert all(
+        kept.maxlen is None
+        for kept in (played.agent.stats.milliseconds, played.agent.stats.rows, played.agent.stats.solves)
+    )
+
+
 def test_predictors_and_horizons_side_by_side(run):
     settings = (f"cem {QUICK}", f"cem {QUICK} predictor=one-step", f"cem {QUICK} horizon=2")
     code, out, _ = run("--settings", *settings, "--episodes", 2)

@@ -122,7 +122,7 @@ def test_both_begins_with_the_reflexs_plan_and_is_no_worse(planner):
     seen = watch(agent)
     agent.predict({"pixels": SHOWN[0], "goal": SHOWN[1]})
     cost_fn, start, proposals, plan = seen[0]
-    count = 2 if planner == "categorical-cem" else COUNT + 1  # of a search without noise there are no copies
+    count = 2 if planner == "categorical-cem" else COUNT + 1  # copies are told apart by noise alone
     assert proposals.shape == (5, count, 5, 6) and torch.equal(start, proposals[:, 0])
     alone = make(model, controller="reflex", execute_steps=5)
     _, state = alone.predict({"pixels": SHOWN[0], "goal": SHOWN[1]})
@@ -138,14 +138,6 @@ def test_candidates_are_left_to_the_search(candidates, proposed):
     seen = watch(agent)
     agent.predict(observe([(0, 0)], GOAL))
     assert seen[0][2].shape[1] == proposed
-
-
-def test_a_search_without_noise_gets_the_reflexs_plan_once():
-    """Copies are told apart by noise alone; as one plan many times they would be all of a search's elites."""
-    agent = make(knowing(), controller="both", planner="categorical-cem", candidates=16)
-    seen = watch(agent)
-    agent.predict(observe([(0, 0)], GOAL))
-    assert seen[0][2].shape[1] == 2  # and what is left of the last plan
 
 
 def test_who_acts_by_default_and_how_long():

@@ -18,6 +18,7 @@ from worldmodel.errors import BadValue, UnknownName
 from worldmodel.planners.config import CONTROLLERS
 from worldmodel.planners.registry import config_class
 
+DEFAULT = ("default",)  # budgets
 FLAGS = {name: PLAN_FLAGS[name] for name in ("seed", "goal_offset")}
 
 
@@ -32,8 +33,8 @@ class Frontier:
     controllers: tuple[str, ...] = ()
     """Who acts: search, reflex, both; reflex once, the others with every planner and budget [auto]."""
     planners: tuple[str, ...] = ()
-    """Planners, each with every budget [cem, if there are no --settings]."""
-    budgets: tuple[str, ...] = ("default",)
+    """Planners, each with every budget [cem, unless --settings say it all]."""
+    budgets: tuple[str, ...] = DEFAULT
     """Candidates x iterations, such as 300x10, or default: the planner's own, fewer where the reflex proposes."""
     settings: tuple[str, ...] = ()
     """Planners with any options, such as "cem iterations=30", "icem candidates=64", "cem deadline_ms=100"."""
@@ -138,7 +139,8 @@ def _settings(options: Frontier) -> list[Setting]:
 
 def _searches(options: Frontier) -> Iterator[str]:
     """Every planner with every budget."""
-    for planner in options.planners or (() if options.settings else ("cem",)):
+    alone = options.settings and not options.controllers and options.budgets == DEFAULT
+    for planner in options.planners or (() if alone else ("cem",)):
         with common.option("--planners"):
             config_class(planner)
         for budget in options.budgets:
