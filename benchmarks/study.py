@@ -24,6 +24,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from worldmodel import checks
 from worldmodel.benchmarks import study_compute, study_kept, study_tables
 from worldmodel.benchmarks.study_jobs import Call, Jobs, Work
 from worldmodel.benchmarks.study_runs import Study
@@ -146,7 +147,8 @@ def require_sound(variants: Sequence[Variant], task: str) -> None:
         said = StringIO()
         try:
             with redirect_stderr(said):
-                study_compute.settings_of(variant.train, task)
+                options = study_compute.options_of(variant.train, task)
+                checks.check(options.model, options.loss, options.train)
                 plan_options.check(common.parse(plan_options.Options, variant.plan.split()))
         except (SystemExit, WorldModelError) as error:
             raise BadValue(f"idea {variant.name}: {said.getvalue().strip() or error}") from error

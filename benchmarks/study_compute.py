@@ -6,9 +6,9 @@ training runs: they, too, swell when a neighbour takes the cache or the other ha
 sees how much, and no resumed run would be the run itself. Instead a step of each training is timed against one of the
 reference (recipe ``lewm``, which stays what it is when our default changes), in turns, in one process with one thread,
 by the training loop itself, loading included: the median of their ratio over the turns hardly depends on who else was
-computing. The reference's own seconds a step are measured once for each task and kept, so that ideas which join later
-are cut by the same measure. Validation, which is no training, is left out. What the processes really used is noted
-beside it.
+computing. Trainings whose steps do the same work, with other weights of the same terms, share one timing. The
+reference's own seconds a step are measured once for each task and kept, so that ideas which join later are cut by the
+same measure. Validation, which is no training, is left out. What the processes really used is noted beside it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +61,15 @@ def settings_of(flags: str, task: str) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name not in (*DECIDED, *data)}
 
 
+def work_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those settings that decide what a step costs: of a term's weight only whether it is 0."""
+    found: dict[str, Any] = json.loads(json.dumps(settings))  # tuples are lists in files
+    sizes = ("loss.projections", "loss.knots")
+    return {
+        name: bool(value) if name.startswith("loss.") and name not in sizes else value for name, value in found.items()
+    }
+
+
 def measure(both: Sequence[str], dataset: str) -> dict[str, Any]:
     """Time a training's steps against the reference's.
 
@@ -70,14 +79,14 @@ def measure(both: Sequence[str], dataset: str) -> dict[str, Any]:
 
     Returns:
         ``seconds`` of a step, ``reference_seconds``, their ``ratio``, the ratio of each of the ``rounds``, and
-        ``frames`` that a step encodes.
+        ``frames`` that a step encodes, on average over a training: none where the encoder stands still.
     """
     sides = [Stepping(flags, dataset) for flags in both]
     turns = [[side.turn() for side in sides] for _ in range(ROUNDS)]
     seconds = [median(turn[i] for turn in turns) for i in range(len(sides))]
     ratios = [turn[-1] / turn[0] for turn in turns]
     found = {"seconds": seconds[-1], "reference_seconds": seconds[0], "ratio": median(ratios), "rounds": ratios}
-    return {**found, "frames": mean(sides[-1].frames)}
+    return {**found, "frames": (1 - sides[-1].config.settle) * mean(sides[-1].frames)}
 
 
 class Stepping:

@@ -134,18 +134,22 @@ class Work:
                 study.manifest(task, offset)
             for training in sorted(untimed, key=lambda training: training.flags != study.reference):
                 told = {"command": "compute", "task": task, "name": training.name}
-                self.do("compute", study.measuring(training), told)
+                if not study.share_cost(training):
+                    self.do("compute", study.measuring(training), told)
 
     def chain(self, training: Training) -> None:
         """Train, then evaluate; a training that fails is left out."""
         study, told = self.study, of_training(training)
-        left = [e for e in self.evaluations if e.training == training and not study.is_evaluated(e)]
-        if not left or study.steps(training) is None:  # its steps could not be timed
+        if not self.left(training) or study.steps(training) is None:  # its steps could not be timed
             return
         if not study.is_trained(training) and not self.do("wm-train", study.training(training), told):
             return
-        for evaluation in left:
+        for evaluation in self.left(training):  # kept evaluations of other weights, too
             self.do("wm-plan", study.evaluating(evaluation), of_evaluation(evaluation))
+
+    def left(self, training: Training) -> list[Evaluation]:
+        """Evaluations of a training that are not there."""
+        return [e for e in self.evaluations if e.training == training and not self.study.is_evaluated(e)]
 
     def do(self, command: str, arguments: Sequence[str], what: Mapping[str, Any]) -> bool:
         """Run a command and note what it took; say whether it succeeded."""

@@ -42,12 +42,12 @@ def cell(study: Study, evaluation: Evaluation, record: Record, spent: Sequence[M
     """One evaluation: what it found, of what, and what that took.
 
     ``ms_per_action`` is what one plan, made alone, takes of the processor, over the environment steps executed of it;
-    ``training_cpu_s`` all that the training's processes used, loading and the last validation included.
+    ``training_cpu_s`` all that the training's processes used, from its beginning, loading and validation included.
     """
     training, values = evaluation.training, record.values
     compute, steps = study.costs(training.task)[training.name], int(values["model"]["steps"])
     told = of_training(training)
-    mine = [line for line in spent if all(line.get(key) == value for key, value in told.items())]
+    mine = last_training([line for line in spent if all(line.get(key) == value for key, value in told.items())])
     executed = values["execute_steps"] * values["action_block"]
     return {
         **named(evaluation),
@@ -62,6 +62,12 @@ def cell(study: Study, evaluation: Evaluation, record: Record, spent: Sequence[M
         "step_cost": compute["ratio"],
         "training_cpu_s": sum(line["cpu_s"] for line in mine) if mine else None,
     }
+
+
+def last_training(lines: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Of all that a training's processes took, what follows the end of the training before, which was discarded."""
+    ends = [i for i, line in enumerate(lines) if not line["code"]]
+    return lines[ends[-2] + 1 :] if len(ends) > 1 else lines
 
 
 def solved(cells: Sequence[Cell]) -> np.ndarray:

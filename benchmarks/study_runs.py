@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,17 @@ class Study:
             require_same(known["settings"], study_compute.settings_of(training.flags, training.task), again)
         return known is not None
 
+    def share_cost(self, training: Training) -> bool:
+        """Take the cost of steps that do the same work, where it is known, and say whether it is."""
+        settings = study_compute.settings_of(training.flags, training.task)
+        work = study_compute.work_of(settings)
+        for cost in self.costs(training.task).values():
+            if study_compute.work_of(cost["settings"]) == work:
+                about = {"flags": training.flags, "settings": settings}
+                write_json(self.timing(training.task, training.name), {**cost, **about})
+                return True
+        return False
+
     def measuring(self, training: Training) -> list[str]:
         """Arguments of study_compute."""
         task, out = training.task, self.timing(training.task, training.name)
@@ -156,6 +168,10 @@ class Study:
     def run(self, training: Training) -> Path:
         """The run folder of a training."""
         return self._of(training.task) / f"{training.minutes:g}min" / f"{training.name}-{training.seed}"
+
+    def weights(self, training: Training) -> Path:
+        """Its weights, once it has ended."""
+        return self.run(training) / "model" / "model.safetensors"
 
     def is_trained(self, training: Training) -> bool:
         """Whether a training has ended.
@@ -219,7 +235,7 @@ class Study:
         Raises:
             BadFile: of other pairs, or of another way.
         """
-        path, weights = self.record(evaluation) / RESULT, self.run(evaluation.training) / "model" / "model.safetensors"
+        path, weights = self.record(evaluation) / RESULT, self.weights(evaluation.training)
         if not path.exists() or not weights.exists():
             return False
         values = read_json(path)
@@ -229,7 +245,7 @@ class Study:
         return True
 
     def cell(self, evaluation: Evaluation) -> dict[str, Any] | None:
-        """What the results keep of an evaluation; to have it done again, take it out of them.
+        """What the results keep of an evaluation, unless other weights are here; to have it done again, take it out.
 
         Raises:
             BadFile: it is of other pairs, of another way, or of another training.
@@ -244,6 +260,8 @@ class Study:
             )
             training = evaluation.training
             require_same(cost["settings"], study_compute.settings_of(training.flags, training.task), again)
+            if (weights := self.weights(training)).exists() and file_fingerprint(weights) != found["model"]:
+                return None
         return found
 
     def _require_alike(self, evaluation: Evaluation, where: object, manifest: str, command: str) -> None:
@@ -260,12 +278,15 @@ class Study:
         """Add a line on what a process took."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / "times.jsonl", "a") as file:
-            file.write(json.dumps(what) + "\n")
+            file.write("\n" + json.dumps(what))  # a line that was cut off before is alone
 
     def took(self) -> list[dict[str, Any]]:
-        """Those lines."""
-        path = self.folder / "times.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        """Those lines, without any that was cut off."""
+        path, found = self.folder / "times.jsonl", []
+        for line in path.read_text().splitlines() if path.exists() else ():
+            with suppress(json.JSONDecodeError):
+                found.append(json.loads(line))
+        return found
 
     # Where
 

@@ -168,7 +168,7 @@ class TrainConfig:
     ahead: int = 0  # environment steps from a window's frame C to the furthest goal drawn for it, 0 for no goals
     settle: float = 0.0  # share of the training, at its end, in which the encoder stands still and the rest goes on
     mirror: bool = False  # windows are mirrored at random, where the task looks and acts alike in a mirror
-    shift: float = 0.0  # share of a picture's side that a window and its goal are moved by at most; > 0: a pixel or more
+    shift: float = 0.0  # share of a picture's side that a window and its goal are moved by at most, a pixel at least
     ragged: bool = False  # also windows that an episode's end cuts short, a batch of one length at a time (2606.26217)
     lr: float = 1e-3
     weight_decay: float = 1e-3

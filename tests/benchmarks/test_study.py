@@ -22,7 +22,7 @@ from worldmodel.benchmarks.record import Record, save_pairs
 from worldmodel.benchmarks.study import Options
 from worldmodel.benchmarks.study_jobs import Jobs, Spent
 from worldmodel.benchmarks.study_runs import Study
-from worldmodel.benchmarks.study_variants import VARIANTS, Evaluation, Training, Variant, chosen, training_of
+from worldmodel.benchmarks.study_variants import VARIANTS, Evaluation, Training, Variant, chosen, named, training_of
 from worldmodel.cli import plan, train
 from worldmodel.errors import BadFile, BadValue, UnknownName
 from worldmodel.files import locked, read_json, write_json
@@ -173,7 +173,7 @@ def test_another_machine_goes_on_from_the_results(
     assert not desk.calls and {name: after[name] for name in found} == {name: before[name] for name in found}
 
     # A new idea: its training is timed and done, the others' are kept, also that of an idea which was removed.
-    new = Variant(name="other", idea="New.", train=SMALL + PREFIX + " --loss.sigreg 1", plan=QUICK)
+    new = Variant(name="other", idea="New.", train=SMALL + PREFIX + " --loss.knots 9", plan=QUICK)
     monkeypatch.setattr(study, "VARIANTS", (*TOY[:3], new))
     monkeypatch.setattr(sys.modules[__name__], "TOY", (*TOY, new))
     monkeypatch.setitem(RATIOS, "other", 2.0)
@@ -292,9 +292,17 @@ def test_an_evaluation_is_of_the_weights_that_are_there(tmp_path: Path) -> None:
     planned = Evaluation(training, Variant(name="wm", idea="", plan="--iterations 1"), 25)
     with pytest.raises(BadFile, match="of --candidates 4 --elites 2 --iterations 1, now --iterations 1"):
         those.is_evaluated(planned)
+    kept = {"training": "wm", "manifest": pairs.sha256, "command": shlex.join(["x", *those.evaluating(one)])}
+    those.kept["cells"] = [{**named(one), **kept, "model": file_fingerprint(weights)}]
+    those.kept["compute"] = {"two-room": {"wm": {"settings": {}}}}
+    those.record(one).rename(tmp_path / "gone")
+    assert those.is_evaluated(one)  # as the results keep it
+    (tmp_path / "gone").rename(those.record(one))
     weights.write_bytes(b"second")
     assert not those.is_evaluated(one)
     weights.unlink()
+    assert those.is_evaluated(one)
+    those.kept["cells"] = []
     assert not those.is_evaluated(one)
 
 
@@ -320,13 +328,45 @@ def test_equal_minutes_are_fewer_steps_where_a_step_costs_more(tmp_path: Path) -
     assert (those.steps(here["wm"]), those.steps(here["lewm"])) == (6000, 12000)  # whatever lewm took at its time
 
 
+def test_trainings_whose_steps_do_the_same_work_share_a_timing(tmp_path: Path) -> None:
+    """So noise in timings gives none of them more steps."""
+    those = Study(tmp_path, tmp_path, 4, "")
+    cost = {"flags": "", "settings": study_compute.settings_of("", "pusht"), "seconds": 0.2, "ratio": 2.0}
+    write_json(those.timing("pusht", "wm"), cost)
+    flags = {
+        "reflex-4": "--loss.reflex 4",
+        "no-inverse": "--model.inverse 0 --loss.inverse 0",
+        "knots": "--loss.knots 9",
+        "shift": "--train.shift 0.05",
+    }
+    shared = {name: those.share_cost(Training("pusht", name, told, 0, 20)) for name, told in flags.items()}
+    assert shared == {"reflex-4": True, "no-inverse": False, "knots": False, "shift": False}
+    again = Training("pusht", "reflex-4", "--loss.reflex 4", 0, 20)
+    assert those.is_measured(again) and those.cost(again)["ratio"] == 2.0
+    assert those.cost(again)["settings"]["loss.reflex"] == 4
+
+
+def test_what_a_training_took_is_what_its_own_processes_did(tmp_path: Path) -> None:
+    those = Study(tmp_path, tmp_path, 4, "")
+    for number, code in enumerate((0, 1, 0)):  # one that was discarded; then another, interrupted and resumed
+        those.note({"command": "wm-train", "code": code, "cpu_s": 10.0**number})
+    with open(tmp_path / "times.jsonl", "a") as file:
+        file.write('\n{"command": "wm-tr')  # cut off
+    those.note({"command": "wm-plan", "code": 0, "cpu_s": 5.0})
+    assert [line["cpu_s"] for line in those.took()] == [1, 10, 100, 5]
+    assert [line["cpu_s"] for line in study_results.last_training(those.took()[:3])] == [10, 100]
+    assert [line["cpu_s"] for line in study_results.last_training(those.took()[1:3])] == [10, 100]
+
+
 def test_steps_are_timed_by_the_training_loop_in_turns(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study_compute, "ROUNDS", 3)
     flags = [TOY[0].train, TOY[1].train]
     alone, both = study_compute.measure(flags[:1], str(dataset)), study_compute.measure(flags, str(dataset))
     assert alone["ratio"] == 1.0 and alone["seconds"] == alone["reference_seconds"] > 0
     assert len(both["rounds"]) == 3 and both["ratio"] == np.median(both["rounds"]) > 0
-    assert alone["frames"] == 1 * 9 + 5 * 3 + 6 and both["frames"] == 6 * 4  # wm: one window in six is long; 6 goals
+    joint = 1 * 9 + 5 * 3 + 6  # of wm: one window in six is long; 6 goals
+    still = study_compute.options_of(flags[0], "two-room").train.settle
+    assert still > 0 and alone["frames"] == (1 - still) * joint and both["frames"] == 6 * 4
 
 
 @pytest.mark.parametrize(
@@ -355,8 +395,9 @@ def test_flags_that_do_not_work_are_found_before_anything_is_done() -> None:
     for wrong in (
         Variant(name="bad", idea="", train="--model.contxt 1"),
         Variant(name="bad", idea="", plan="--hrizon 2"),
+        Variant(name="bad", idea="", train="--model.inverse 0"),
     ):
-        with pytest.raises(BadValue, match="idea bad: .*(contxt|hrizon)"):
+        with pytest.raises(BadValue, match="idea bad: .*(contxt|hrizon|loss.inverse)"):
             study.require_sound([wrong], "pusht")
 
 
