@@ -6,7 +6,7 @@ size, A = F * a, C context frames, S pixels, D latent size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,7 @@ class Agent(Replanner):
         env: what draws goals that are given as states.
         goal: of all episodes, as ``set_goal`` takes it.
         proposal: a policy whose plans are tried too.
+        asked: the options that it was made with, where these are not all of ``config`` and the planner's.
 
     Attributes:
         goal: latents (D,) or (B, D) of the goal it was given; None where observations show it.
@@ -58,9 +59,10 @@ class Agent(Replanner):
         env: Any = None,
         goal: Any = None,
         proposal: Proposal | None = None,
+        asked: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(model, planner, config, actions, objective, proposal)
-        self.env = env
+        self.env, self.asked = env, dict(asked or {})
         self.set_goal(goal)
         if config.deadline_ms is not None:
             require_time(self, config.deadline_ms)
@@ -92,7 +94,8 @@ class Agent(Replanner):
                 a mapping with it as ``pixels`` or ``observation`` and, unless the agent has a goal or needs none, with
                 the goal's as ``goal`` or ``desired_goal``.
             state: what the last call returned; None at the beginning. It is not changed.
-            episode_start: which rows have just been reset, (B,) or one bool; those forget plan, history and noise.
+            episode_start: which rows have just been reset, (B,) or one bool for all; those forget plan, history and
+                noise.
             deterministic: accepted for Stable-Baselines3 and without effect: noise belongs to the search alone, and
                 what it finds is executed as it is.
 
@@ -168,14 +171,19 @@ class Agent(Replanner):
         save_agent(path, self)
 
     @classmethod
-    def load(cls, path: str | Path, env: Any = None, device: str | torch.device = "cpu", **options: Any) -> Agent:
+    def load(
+        cls, path: str | Path, env: Any = None, device: str | torch.device = "cpu", goal: Any = None, **options: Any
+    ) -> Agent:
         """Load an agent that acts as the saved one did; nothing in the folder is ever executed.
 
         Args:
             path: its folder.
             env: what to act in, checked as by ``model.agent``; None for the same actions as before.
             device: where to put the model.
-            options: take the place of those that were saved, such as ``deadline_ms=None`` on a slower machine.
+            goal: takes the place of the saved one.
+            options: take the place of those that were saved, such as ``deadline_ms=None`` on a slower machine. With
+                another planner, controller or objective the others are those that were asked for when the saved agent
+                was made, and the defaults.
 
         Raises:
             BadFile: the folder is missing, damaged or holds no agent.
@@ -183,7 +191,7 @@ class Agent(Replanner):
         """
         from worldmodel.planners.saving import load_agent
 
-        return load_agent(path, env, device, **options)
+        return load_agent(path, env, device, goal, **options)
 
     @property
     def wants_goal(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
-from worldmodel.config import usual_predictor
+from worldmodel.config import PRECISIONS, usual_predictor
 from worldmodel.errors import BadValue, UnknownName
 
 OBJECTIVES = {"goal": 5, "reward": 1}  # what a plan is for, and the steps executed of it: reward takes quick feedback
@@ -222,6 +222,8 @@ class ObjectiveConfig:
             raise BadValue(f"arrivals: expected ascending steps, got {self.arrivals}")
         if not 0 < self.tail <= 1:
             raise BadValue(f"tail: expected 0 < tail <= 1, got {self.tail}")
+        if self.tail != ObjectiveConfig.tail and self.score != "weighted":
+            raise BadValue(f"tail: {self.tail} is not read by score={self.score!r}, but by weighted")
         for name in ("effort", "smoothness", "consistency"):
             _not_negative(name, getattr(self, name))
 
@@ -253,7 +255,7 @@ class AgentConfig(ObjectiveConfig):
         _at_least(0, "chunk", self.chunk)
         if self.deadline_ms is not None:
             _positive("deadline_ms", self.deadline_ms)
-        for name, choices in (("precision", ("fp32", "bf16", "auto")), ("controller", CONTROLLERS)):
+        for name, choices in (("precision", PRECISIONS), ("controller", CONTROLLERS)):
             if getattr(self, name) not in choices:
                 raise UnknownName(name, getattr(self, name), choices)
         if any(not 1 <= step <= self.horizon for step in self.arrivals):

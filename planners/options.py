@@ -54,6 +54,7 @@ def make_agent(
     if isinstance(objective, str):
         options, objective = options | {"objective": objective}, None
     config, search = configured(options)
+    asked = {name: getattr(config, name, getattr(search, name, None)) for name, x in options.items() if x != "auto"}
     own = None if objective is None else as_objective(objective, model)
     config = chosen(config, model, make_objective(config, model, own=own), proposal is not None)
     if config.controller == "both" and proposal is None:
@@ -67,7 +68,7 @@ def make_agent(
     if proposal is not None:
         proposal = as_proposal(proposal)
         proposal.require_fit(model, search)
-    return Agent(model, solver, config, actions, own, env, goal, proposal)
+    return Agent(model, solver, config, actions, own, env, goal, proposal, asked)
 
 
 def _require_reach(config: AgentConfig, model: WorldModel) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from worldmodel.blocks import padded_past
 from worldmodel.errors import BadValue
 from worldmodel.interfaces import Objective
 from worldmodel.planners.arrivals import way_left
@@ -42,8 +43,7 @@ class Reflex(Proposal):
         """Latents (B, M, c, D), goals (B, D) and model steps left (B,) -> blocks (B, M, A)."""
         assert goal is not None
         B, M, c, _ = z.shape
-        missing = model.config.context - c
-        anchor = torch.cat([z[:, :, :1].expand(-1, -1, missing, -1), z], dim=2)
+        anchor = padded_past(z, model.config.context - c)
         rows = anchor, goal[:, None].expand(-1, M, -1), left.clamp(min=LEAST)[:, None].expand(-1, M)
         return self.policy(*(x.flatten(0, 1) for x in rows)).unflatten(0, (B, M))
 

@@ -14,10 +14,12 @@ from worldmodel.errors import BadFile, BadValue
 from worldmodel.files import read_json, replacing, write_json
 from worldmodel.planners.actions import Actions, actions_of
 from worldmodel.planners.options import make_agent
+from worldmodel.planners.settings import configured
 
 if TYPE_CHECKING:
     from worldmodel.planners.agent import Agent
 
+SETTLING = {"controller", "objective", "planner"}  # they decide what the defaults of others are
 FORMAT = 2  # raised when a folder written today could not be read by yesterday's code
 FILE = "agent.json"
 
@@ -42,22 +44,27 @@ def save_agent(path: str | Path, agent: Agent) -> None:
     about = {
         "format": FORMAT,
         "options": {**asdict(agent.config), **asdict(agent.planner.config)},
+        "asked": agent.asked,
         "actions": {**asdict(actions), "low": actions.low.tolist(), "high": actions.high.tolist()},
         "goal": None if goal is None else goal.tolist(),  # float32 numbers, which decimals hold exactly
     }
     with replacing(path) as temporary:
-        save_model(temporary, agent.model, **{"env": agent.model.config.env, **agent.model.about})
+        save_model(temporary, agent.model, **{"env": agent.model.config.env, **agent.model.about, "precision": "fp32"})
         write_json(temporary / FILE, about)
 
 
-def load_agent(path: str | Path, env: Any = None, device: str | torch.device = "cpu", **options: Any) -> Agent:
+def load_agent(
+    path: str | Path, env: Any = None, device: str | torch.device = "cpu", goal: Any = None, **options: Any
+) -> Agent:
     """Load what ``save_agent`` wrote.
 
     Args:
         path: the folder.
         env: what to act in; None for the actions that were saved.
         device: where to put the model.
-        options: take the place of those that were saved.
+        goal: takes the place of the saved one.
+        options: take the place of those that were saved. With another planner, controller or objective the others are
+            those that were asked for when the saved agent was made, and the defaults.
 
     Raises:
         BadFile: the folder is missing, damaged or holds no agent.
@@ -71,10 +78,14 @@ def load_agent(path: str | Path, env: Any = None, device: str | torch.device = "
         raise BadFile(f"{file} does not describe an agent, or one of a newer version: upgrade worldmodel")
     try:
         actions = _actions(about["actions"], model.config.action_dim) if env is None else actions_of(model, env)
-        goal = None if about["goal"] is None else {"latent": about["goal"]}
-        return make_agent(model, env, goal=goal, actions=actions, **about["options"] | options)
+        if goal is None and about["goal"] is not None:
+            goal = {"latent": about["goal"]}
+        settled = about["options"]
+        configured(settled)
+        saved = about.get("asked", settled) if SETTLING & options.keys() else settled
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadFile(f"{file} is damaged: {type(error).__name__} {error}") from error
+    return make_agent(model, env, goal=goal, actions=actions, **saved | options)
 
 
 def _actions(saved: dict[str, Any], width: int) -> Actions:

@@ -115,7 +115,8 @@ class Controller:
         if every is not None and typed("every", "int", every) < 1:
             raise BadValue(f"every: expected 1 tick or more, got {every}")
         self.safe = None if safe is None else _safe(safe, self.agent.action_dim)
-        self.hz, self.goal, self.every = hz, copy(goal), every or self.agent.action_block
+        self._shown = getattr(self.agent, "shown", copy)  # a goal as the planning thread can take it
+        self.hz, self.goal, self.every = hz, self._shown(goal), every or self.agent.action_block
         self.clock, self.sleep, self._make_worker = clock, sleep, worker
         self.counts = Counts()
         self._reflex: Planning | None = getattr(self.agent, "reflex", None)  # acts until there is a plan
@@ -136,7 +137,7 @@ class Controller:
         """
         if afresh:
             self._forget()
-        self.goal, self._goal_number, self._due = copy(goal), self._goal_number + 1, self._time + 1
+        self.goal, self._goal_number, self._due = self._shown(goal), self._goal_number + 1, self._time + 1
 
     def tick(self, pixels: Array, passed: int = 1) -> Array:
         """Return the action (a,) for now, at once; only the very first one waits for its plan.

@@ -5,7 +5,7 @@ Shapes: c pictures, S pixels, H horizon (model steps), F action block, a action 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 
 from worldmodel.errors import BadValue
 from worldmodel.planners.agent import Agent
+from worldmodel.planners.goals import drawn
 from worldmodel.planners.reflex import Reflex
 from worldmodel.planners.state import AgentState
 from worldmodel.planners.stats import Stats
@@ -49,6 +50,12 @@ class ServedAgent:
         self.goal: Any = None  # that this one was given; None is the agent's own
         config = agent.model.config
         self.context, self.action_block, self.action_dim = config.context, config.action_block, config.action_dim
+
+    def shown(self, goal: Any) -> Any:
+        """A goal that any thread can take: a state is drawn here, where the environment may be used."""
+        if isinstance(goal, Mapping) and [*goal] == ["state"]:
+            return drawn(goal["state"], self.agent.env)
+        return copy(goal)
 
     def plan(
         self, pictures: Sequence[np.ndarray], sent: np.ndarray, goal: Any, rest: np.ndarray, number: int

@@ -95,7 +95,7 @@ def restarted(state: Any, episode_start: Any, count: int, device: torch.device) 
 
     Args:
         state: what ``predict`` returned.
-        episode_start: (n,) booleans, or one; None for none.
+        episode_start: (n,) booleans, or one for all; None for none.
         count: environments that are observed.
         device: of what the new rows will remember.
 
@@ -106,7 +106,8 @@ def restarted(state: Any, episode_start: Any, count: int, device: torch.device) 
         raise BadValue(f"state: expected what predict or begin returned, or None, got {type(state).__name__}")
     if len(state.rows) != count:
         raise BadValue(f"state: made for {len(state.rows)} environments, the observation has {count}")
-    begins = np.zeros(count, bool) if episode_start is None else np.atleast_1d(np.asarray(episode_start, bool))
+    begins = np.asarray(False if episode_start is None else episode_start, bool)
+    begins = np.full(count, begins) if begins.ndim == 0 else begins
     if begins.shape != (count,):
         raise BadValue(f"episode_start: expected {count} booleans, got shape {begins.shape}")
     return [

@@ -246,13 +246,19 @@ FEWEST = 2 if ONEDNN else FEW  # the same for oneDNN's products and convolutions
 
 
 def padded_rows(x: Tensor, least: int = FEW) -> tuple[Tensor, int]:
-    """Repeat rows until there are at least 16, and say how many are real: (M, ...) -> (max(M, 16), ...), M.
+    """Repeat all rows until there are at least so many, and say how many are real: (M, ...) -> (M', ...), M.
 
     Products of few rows take kernels that round differently; with 16 they are the same as with many, so that a plan
     does not depend on how many others are solved beside it (measured: 15 is the last number of rows that differs).
     """
     m = len(x)
     return (x.repeat(-(-least // m), *[1] * (x.ndim - 1)), m) if m < least else (x, m)
+
+
+def padded_past(z: Tensor, missing: int) -> Tensor:
+    """Repeat the oldest latent so often before it, as if nothing had moved until then: (..., c, D) -> (..., C, D)."""
+    oldest = z[..., :1, :].expand(*[-1] * (z.ndim - 2), missing, -1)
+    return torch.cat([oldest, z], dim=-2)
 
 
 def padded_plans(plans: Tensor) -> Tensor:

@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from worldmodel.errors import BadValue
+from worldmodel.errors import BadValue, UnknownName
 
+ENCODERS = ("vit", "cnn")
+PRECISIONS = ("fp32", "bf16", "auto")
 HEADS = ("inverse", "reward", "value", "reflex")  # what else is read from latents
 
 
@@ -25,6 +27,8 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         for name in ("width", "depth", "heads", "patch", "projector"):
             _at_least(1, f"model.encoder.{name}", getattr(self, name))
+        if self.kind not in ENCODERS:
+            raise UnknownName("model.encoder.kind", self.kind, ENCODERS)
         if self.kind == "vit" and self.width % self.heads:
             raise BadValue(f"model.encoder.width: {self.width} cannot be split among model.encoder.heads {self.heads}")
 
@@ -187,6 +191,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("steps", "log_every", "save_every", "validate_every", "accumulate"):
             _at_least(1, f"train.{name}", getattr(self, name))
+        if self.precision not in PRECISIONS:
+            raise UnknownName("train.precision", self.precision, PRECISIONS)
         _at_least(2, "train.batch", self.batch)  # batch statistics need two windows
         _at_least(2, "train.window", self.window)
         _at_least(0, "train.ahead", self.ahead)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from worldmodel.blocks import BatchNorm2d, TransformerBlock
 from worldmodel.config import EncoderConfig
-from worldmodel.errors import BadValue, UnknownName
+from worldmodel.errors import BadValue
 
 _PIXEL_MEAN = (0.485, 0.456, 0.406)  # ImageNet statistics, as in the published recipe
 _PIXEL_STD = (0.229, 0.224, 0.225)
@@ -74,18 +74,9 @@ class CNN(nn.Module):
         return out
 
 
-ENCODERS: dict[str, type[ViT] | type[CNN]] = {"vit": ViT, "cnn": CNN}
-
-
 def make_encoder(config: EncoderConfig, image_size: int) -> ViT | CNN:
-    """Build the encoder a config names.
-
-    Raises:
-        UnknownName: there is no such encoder.
-    """
-    if config.kind not in ENCODERS:
-        raise UnknownName("encoder", config.kind, ENCODERS)
-    return ENCODERS[config.kind](config, image_size)
+    """Build the encoder a config names."""
+    return {"vit": ViT, "cnn": CNN}[config.kind](config, image_size)
 
 
 class Pixels(nn.Module):

@@ -21,23 +21,26 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary sibling of ``path`` (file or folder) and move it into place when the block succeeds.
 
     On any exception, Ctrl-C included, the temporary is removed and what stood at ``path`` before still stands. What a
-    killed process left is removed by the next one that writes the same path.
+    killed process left is removed, or put back where it stood, by the next one that writes the same path.
 
     Raises:
         BadFile: the disk is full or the folder is not writable.
     """
     path = Path(path)
     prefix = f".{path.name}.{platform.node()}-"
-    temporary = path.with_name(f"{prefix}{os.getpid()}.tmp")
+    temporary, old = (path.with_name(f"{prefix}{os.getpid()}.{kind}") for kind in ("tmp", "old"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f"{glob.escape(prefix)}*.tmp"):
-            if _is_gone(left.name[len(prefix) : -len(".tmp")]):
+        for left in path.parent.glob(f"{glob.escape(prefix)}*.???"):
+            if not _is_gone(left.stem[len(prefix) :]):
+                continue
+            if left.suffix == ".old" and not path.exists():  # killed between the two renames below
+                left.rename(path)
+            else:
                 _remove(left)
         yield temporary
         _sync(temporary)
         if temporary.is_dir() and path.is_dir():  # a folder cannot be renamed over another
-            old = path.with_name(f".{path.name}.{os.getpid()}.old")
             path.rename(old)
             try:
                 temporary.rename(path)

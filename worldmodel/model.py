@@ -246,7 +246,13 @@ class WorldModel(nn.Module):
 
         Args:
             env: the environment to act in; plans stay within its action bounds.
-            options: fields of ``worldmodel.planners.config.AgentConfig`` and of the planner's own config.
+            options: ``goal``, ``objective``, ``proposal`` and ``actions``, as
+                ``worldmodel.planners.options.make_agent`` takes them, and fields of
+                ``worldmodel.planners.config.AgentConfig`` and of the planner's own config, such as ``horizon=32``.
+
+        Raises:
+            UnknownName: an option, planner or predictor that does not exist.
+            BadValue: a value out of range, or that does not fit the model or the environment.
         """
         from worldmodel.planners.options import make_agent
 

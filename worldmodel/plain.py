@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+from contextlib import suppress
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, TypeVar
 
@@ -40,7 +41,7 @@ def from_dict(cls: type[T], values: Any, where: str = "") -> T:
     known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
     for key in values:
         if key not in known:
-            raise UnknownName(f"setting {where}", key, known)
+            raise UnknownName(f"setting {where}", str(key), known)
     return cls(**{key: _convert(hints[key], value, f"{where}.{key}".strip(".")) for key, value in values.items()})
 
 
@@ -51,8 +52,13 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     kind = options[0]
     if is_dataclass(kind):
         return from_dict(typing.cast(type, kind), value, where)
-    if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple):
+            raise BadValue(f"{where}: expected a list, got {value!r}")
         return tuple(_convert(typing.get_args(kind)[0], item, where) for item in value)
+    if kind is float and isinstance(value, str):  # YAML takes 1e-3 for a text
+        with suppress(ValueError):
+            return float(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from worldmodel.config import PRECISIONS
 from worldmodel.errors import UnknownName
-
-PRECISIONS = ("fp32", "bf16", "auto")
 
 
 def native_bf16(precision: str, device: torch.device) -> bool:

@@ -16,6 +16,7 @@ from worldmodel.blocks import (
     ProjectionHead,
     TwiceNormedBlock,
     ValueOnly,
+    padded_past,
     padded_plans,
     padded_rows,
     sinusoid,
@@ -90,7 +91,7 @@ class Prefix(nn.Module):
         z = z if self.shapes_encoder else z.detach()
         b, t, _ = z.shape
         starts = t - 1 if self.every_start else 1
-        history = torch.cat([z[:, :1].expand(-1, self.context - 1, -1), z[:, :starts]], dim=1)
+        history = padded_past(z[:, :starts], self.context - 1)
         anchors = history.unfold(1, self.context, 1).transpose(2, 3).flatten(0, 1)  # (B * starts, C, D)
         padded = torch.cat([actions, actions.new_zeros(b, self.max_prefix - 1, actions.shape[-1])], dim=1)
         plans = padded.unfold(1, self.max_prefix, 1)[:, :starts].transpose(2, 3).flatten(0, 1)  # of every anchor
@@ -124,8 +125,7 @@ class Prefix(nn.Module):
         """
         B, N, _, _ = plans.shape
         history = context.z[:, -self.context :]
-        missing = self.context - history.shape[1]
-        anchor = torch.cat([history[:, :1].expand(-1, missing, -1), history], dim=1)  # (B, C, D), later (M, C, D)
+        anchor = padded_past(history, self.context - history.shape[1])  # (B, C, D), later (M, C, D)
         rows = padded_plans(plans).flatten(0, 1)
         found: dict[int, Tensor] = {}
         for start in range(0, max(steps), self.max_prefix):

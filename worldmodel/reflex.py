@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from worldmodel.blocks import FeedForward, at_least_float32, padded_rows
+from worldmodel.blocks import FeedForward, at_least_float32, padded_past, padded_rows
 from worldmodel.interfaces import Prediction
 from worldmodel.products import Linear
 
@@ -68,7 +68,7 @@ class ReflexHead(nn.Module):
             ahead: at least 1.
         """
         C = self.context
-        history = torch.cat([z[:, :1].expand(-1, C - 1, -1), z[:, :C]], dim=1)
+        history = padded_past(z[:, :C], C - 1)
         anchors = history.unfold(1, C, 1).transpose(2, 3).flatten(0, 1)  # (B * C, C, D)
         left = ahead[:, None] + torch.arange(C - 1, -1, -1, device=ahead.device)
         hat = self(anchors, goal.repeat_interleave(C, dim=0), left.flatten())

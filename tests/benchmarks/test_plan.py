@@ -261,5 +261,9 @@ def test_a_model_without_a_reflex_says_how_to_get_one(command):
     for option in (("--planner", "icem"), ("--iterations", 3)):
         code, _, err = command(plan.main, "--controller", "reflex", *option)
         assert code == 2 and f"{option[0]}: has no effect on --controller reflex, which searches nothing" in err
+    code, _, err = command(plan.main, "--controller", "reflex", "--search", "warm_start=false", "init_std=0.2")
+    assert code == 2 and "--search: init_std: has no effect on --controller reflex, which searches nothing" in err
+    code, _, err = command(plan.main, "--video", "a.mp4", "--no-video")
+    assert code == 2 and "--video: has no effect on --no-video" in err
     code, _, err = command(plan.main, "--controller", "reflxe")
     assert code == 2 and "--controller: unknown controller 'reflxe': did you mean 'reflex'" in err

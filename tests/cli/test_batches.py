@@ -14,7 +14,7 @@ import torch
 from tests.datasets.episodes import episode
 from tests.worldmodel.tiny import LOSS, TRAIN, tiny_config
 from worldmodel import distributed
-from worldmodel.cli.batches import MORE, Batches, ahead
+from worldmodel.cli.batches import MORE, Batches, prefetched
 from worldmodel.datasets import on_device
 from worldmodel.datasets.mirrors import MIRRORS, Mirroring
 from worldmodel.datasets.shifts import shifted
@@ -187,9 +187,9 @@ def test_batches_prepared_ahead_are_the_same(store: EpisodeStore) -> None:
         asked.append(step)
         return [{"pixels": torch.full((1,), step), "action": torch.zeros(1)}]
 
-    with ahead(sample, torch.device("meta")) as prepared:  # any device but the processor
+    with prefetched(sample, torch.device("meta")) as prepared:  # any device but the processor
         assert [int(prepared(step)[0]["pixels"]) for step in (0, 1, 2, 7, 8)] == [0, 1, 2, 7, 8]
     assert asked == [0, 1, 2, 3, 7, 8, 9]  # 3 was prepared for nothing, because of the jump
-    with ahead(sample, CPU) as plain:
+    with prefetched(sample, CPU) as plain:
         assert plain is sample
     assert np.all(np.diff(asked) > 0)

@@ -155,6 +155,8 @@ def test_published_weights_there_and_back(
     write_store("small.h5", [episode(i, 20) for i in range(2)], {"env": "two-room"})
     assert wm_model(monkeypatch, "export", "m", "--format", "published", "--transformers", 6, "--out", "w.pt") == 2
     assert "--transformers: expected 4 or 5, got 6" in capsys.readouterr().err
+    assert wm_model(monkeypatch, "export", "m", "--transformers", 5, "--out", "w") == 2
+    assert "--transformers: has no effect on --format onnx, but on published" in capsys.readouterr().err
     assert wm_model(monkeypatch, "export", "m", "--format", "published", "--out", "w.pt") == 0
     assert wm_model(monkeypatch, "import", "w.pt", "--dataset", "small.h5", "--out", "again") == 2
     assert "small.h5 has 8 px images, w.pt was trained on 28 px" in capsys.readouterr().err

@@ -249,6 +249,8 @@ def test_other_mistakes_are_named():
         a.predict(observe([(1, 2), (3, 4)], goal=[(40, 60), (0, 0)]))
     with pytest.raises(BadValue, match="episode_start"):
         a.predict(frame(0, 2), state, [True])
+    with pytest.raises(BadValue, match="tail: 0.9 is not read by score='best', but by weighted"):
+        agent(tail=0.9, score="best")
     with pytest.raises(UnknownName, match="did you mean 'horizon'"):
         agent(horizn=3)
     with pytest.raises(UnknownName, match="planner"):

@@ -91,6 +91,43 @@ def test_options_take_the_place_of_those_saved(tmp_path):
         Agent.load(tmp_path / "agent", horizn=4)
 
 
+def test_another_way_to_plan_has_its_own_defaults(tmp_path):
+    """What was settled for the saved agent, such as a search near the reflex's plan, is not asked of another."""
+    model = tiny_model(reflex=8)
+    model.agent(horizon=4, seed=3).save(tmp_path / "agent")
+    for options in (
+        {"planner": "icem"},
+        {"controller": "search"},
+        {"objective": lambda latents, actions: latents.sum()},
+    ):
+        loaded, made = Agent.load(tmp_path / "agent", **options), model.agent(horizon=4, seed=3, **options)
+        assert loaded.planner.config == made.planner.config and loaded.controller == made.controller
+        assert (loaded.config.horizon, loaded.config.seed) == (4, 3)
+    Agent.load(tmp_path / "agent", controller="search").save(tmp_path / "again")
+    assert Agent.load(tmp_path / "again").planner.config.candidates == 300
+
+
+def test_another_goal_takes_the_place_of_the_saved_one(tmp_path):
+    model = tiny_model()
+    model.agent(goal=IMAGES[0, 0], **OPTIONS).save(tmp_path / "agent")
+    loaded = Agent.load(tmp_path / "agent", goal=IMAGES[1, 0])
+    torch.testing.assert_close(loaded.goal, model.agent(goal=IMAGES[1, 0], **OPTIONS).goal)
+    with pytest.raises(BadValue, match="goal: expected"):
+        Agent.load(tmp_path / "agent", goal=3)
+
+
+def test_weights_are_kept_exactly(tmp_path):
+    """Also of a model that was read from rounded ones, as those that ship are, and changed since."""
+    save_model(tmp_path / "model", tiny_model(), precision="bf16", env="two-room")
+    model = load_model(tmp_path / "model")
+    with torch.no_grad():
+        for x in model.parameters():
+            x.mul_(1.0001)
+    model.agent(**OPTIONS).save(tmp_path / "agent")
+    loaded = Agent.load(tmp_path / "agent").model.state_dict()
+    assert all(torch.equal(x, loaded[name]) for name, x in model.state_dict().items())
+
+
 def test_numbered_actions_stay_numbered(tmp_path):
     model = tiny_model()
     model.set_actions([0.5, 0.5], [0.5, 0.5], [0, 0], [1, 1])

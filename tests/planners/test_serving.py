@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -316,6 +317,28 @@ def test_an_agent_is_given_goals_of_every_kind_and_keeps_its_own():
         served.plan([goal], none, {"latent": [0.0]}, none, 0)
     np.testing.assert_array_equal(served.plan([goal], none, None, none, 0), own)
     np.testing.assert_array_equal(agent.goal, [40, 40])
+
+
+def test_a_state_is_drawn_by_the_thread_that_gives_it():
+    """A picture of MuJoCo's can only be drawn where its context is."""
+    drawn_by = []
+
+    def draw(state):
+        drawn_by.append(threading.get_ident())
+        return np.full((4, 4, 3), int(state[0]), np.uint8)
+
+    env = SimpleNamespace(draw=draw, state_dim=1, action_space=gymnasium.spaces.Box(-1, 1, (2,)))
+    controller = Controller(torch_agent(env=env), goal={"state": [40]})
+    picture = np.zeros((4, 4, 3), np.uint8)
+    try:
+        controller.tick(picture)
+        controller.aim({"state": [20]})
+        controller.tick(picture)
+    finally:
+        controller.close()
+    assert drawn_by == [threading.get_ident()] * 2
+    with pytest.raises(BadValue, match="goal 'state': expected 1 finite numbers"):
+        controller.aim({"state": [1, 2]})
 
 
 def test_mistakes_are_one_line():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worldmodel.config import LossConfig, ModelConfig, OneStepConfig, PrefixConfig, TrainConfig
+from worldmodel.config import EncoderConfig, LossConfig, ModelConfig, OneStepConfig, PrefixConfig, TrainConfig
 from worldmodel.errors import BadFile, BadValue, UnknownName
 from worldmodel.plain import from_dict, to_dict
 from worldmodel.run import RunConfig, read_config, write_config
@@ -46,6 +46,20 @@ def test_a_slip_is_named_with_the_nearest_setting() -> None:
         from_dict(ModelConfig, {"encoder": {"width": "wide"}})
     with pytest.raises(BadValue, match="expected a table of settings"):
         from_dict(ModelConfig, [1])
+    with pytest.raises(BadValue, match="learned: expected a list, got 'abc'"):
+        from_dict(RunConfig, {"learned": "abc"})
+    with pytest.raises(UnknownName, match="unknown setting  '3'"):
+        from_dict(ModelConfig, {3: 3})
+    assert from_dict(TrainConfig, {"lr": "1e-3"}).lr == 1e-3  # as YAML reads it
+    with pytest.raises(BadValue, match="lr: expected float, got 'fast'"):
+        from_dict(TrainConfig, {"lr": "fast"})
+
+
+def test_names_are_looked_up_before_anything_is_done() -> None:
+    with pytest.raises(UnknownName, match="unknown model.encoder.kind 'cnnn': did you mean 'cnn'"):
+        EncoderConfig(kind="cnnn")
+    with pytest.raises(UnknownName, match="unknown train.precision 'bf17': did you mean 'bf16'"):
+        TrainConfig(precision="bf17")
 
 
 @pytest.mark.parametrize("minutes", [-5.0, float("inf"), float("nan")])

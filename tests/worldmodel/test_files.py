@@ -79,6 +79,25 @@ def test_what_a_killed_process_left_is_removed_by_the_next_writer(tmp_path: Path
     assert sorted(p.name for p in tmp_path.glob("[!.]*")) == ["file", "model", "neigh"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="asks POSIX which processes live")
+def test_a_folder_that_a_killed_process_moved_away_is_put_back(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "good").write_text("good")
+    code = (
+        "import os, pathlib, sys\nfrom worldmodel.files import replacing\nrename = pathlib.Path.rename\n"
+        "pathlib.Path.rename = lambda self, to: (rename(self, to), os.kill(os.getpid(), 9))\n"
+        "with replacing(sys.argv[1]) as temporary:\n"
+        "    temporary.mkdir()"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=False, timeout=60)
+    assert not path.exists()
+    with pytest.raises(KeyError), replacing(path) as temporary:
+        temporary.mkdir()
+        raise KeyError
+    assert [p.name for p in tmp_path.iterdir()] == ["model"] and [p.name for p in path.iterdir()] == ["good"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
 def test_a_lock_is_held_once_and_released_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "lock"

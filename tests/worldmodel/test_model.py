@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from tests.worldmodel.tiny import dot_batch, dot_groups, tiny_config, tiny_model
-from worldmodel.config import EncoderConfig, LossConfig
-from worldmodel.encoders import ENCODERS, Pixels
+from worldmodel.config import ENCODERS, EncoderConfig, LossConfig
+from worldmodel.encoders import Pixels
 from worldmodel.errors import BadValue, UnknownName
 from worldmodel.imagination import random_plans
 from worldmodel.interfaces import Context

@@ -143,7 +143,7 @@ class Batches:
 
 
 @contextmanager
-def ahead(sample: Sample, device: torch.device) -> Iterator[Sample]:
+def prefetched(sample: Sample, device: torch.device) -> Iterator[Sample]:
     """Prepare the next step's windows in a thread while an accelerator computes; a processor has no time to spare."""
     if device.type == "cpu":
         yield sample

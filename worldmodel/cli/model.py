@@ -37,19 +37,23 @@ def info(path: Annotated[str, tyro.conf.Positional]) -> None:
     print(aligned(facts))
 
 
-def export(path: Annotated[str, tyro.conf.Positional], out: str, format: str = "onnx", transformers: int = 4) -> None:
+def export(
+    path: Annotated[str, tyro.conf.Positional], out: str, format: str = "onnx", transformers: int | None = None
+) -> None:
     """Write a model for other programs: as graphs that run without this package, or under the published names.
 
     Args:
         path: Model or run folder, or the task of a shipped model.
         out: What to make: a folder of graphs, or a file of published weights such as weights.pt.
         format: onnx, torch (torch.export) or published (LeWM's or Fast-LeWM's state dict).
-        transformers: Release of that library, 4 or 5, whose names published weights take.
+        transformers: Release of that library, 4 (usual) or 5, whose names published weights take.
     """
     if format not in FORMATS:
         with option("--format"):
             raise UnknownName("format", format, FORMATS)
-    if transformers not in (4, 5):
+    if transformers is not None and format != "published":
+        raise BadValue(f"--transformers: has no effect on --format {format}, but on published")
+    if transformers not in (None, 4, 5):
         raise BadValue(f"--transformers: expected 4 or 5, got {transformers}")
     _must_be_new(out)
 
@@ -60,7 +64,7 @@ def export(path: Annotated[str, tyro.conf.Positional], out: str, format: str = "
         from worldmodel.published import write_published
 
         with options_as_fields():
-            write_published(out, model, transformers)
+            write_published(out, model, transformers or 4)
         print(aligned([("weights", f"{out} ({_megabytes(Path(out))})"), ("actions", _published_note(model))]))
         return
 

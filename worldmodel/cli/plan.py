@@ -55,7 +55,7 @@ def _plan(
 
     with common.option("--model"):
         model = load_model(folder, device)
-    predictor = options.predictor or usual_predictor(model.predictors)
+    predictor = usual_predictor(model.predictors) if options.predictor == "auto" else options.predictor
     with common.option("--predictor"):
         model.predictor(predictor)
     task, preset = look_of(about, env, folder)
@@ -105,7 +105,7 @@ def _plan(
         "notes": trial.notes,
         "workers": options.workers,
         "model": model_facts,
-        "command": shlex.join(["wm-plan", *sys.argv[1:]]),
+        "command": shlex.join([common.program(), *sys.argv[1:]]),
         **provenance(device),
     }
     print(common.aligned(trial.rows(values)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ import tyro
 from worldmodel.cli import common
 from worldmodel.errors import BadValue, UnknownName
 from worldmodel.planners.config import CONTROLLERS, OBJECTIVES, AgentConfig
+from worldmodel.planners.registry import config_class
 from worldmodel.planners.settings import configured, kinds, parsed
 
 PREDICTORS = ("one-step", "prefix")
@@ -44,8 +45,8 @@ class Options:
 
     env: Annotated[str | None, text("NAME", "the model's")] = None
     """Task, such as pusht, dmc/reacher-qpos, ogbench/cube-single or gym/Pendulum-v1."""
-    predictor: Annotated[str | None, text("NAME", "prefix if the model has it")] = None
-    """Which predictor of the model plans: prefix or one-step."""
+    predictor: str = AgentConfig.predictor
+    """Which predictor of the model plans: prefix, one-step, or auto for prefix if the model has it."""
     objective: str = AgentConfig.objective
     """What for: goal, or reward, which takes a model with a reward head (wm-train --heads reward,value)."""
     horizon: int = AgentConfig.horizon
@@ -123,7 +124,12 @@ def check(options: Options) -> dict[str, Any]:
         if name not in known:
             raise BadValue(f"{FLAGS[name]}: the planner {options.planner} has no such option")
     with common.option("--search"):
-        chosen |= parsed(options.search, options.planner, FLAGS)
+        further = parsed(options.search, options.planner, FLAGS)
+        if options.controller == "reflex" and (
+            idle := further.keys() & {f.name for f in fields(config_class(options.planner))}
+        ):
+            raise BadValue(f"{min(idle)}: has no effect on --controller reflex, which searches nothing")
+        chosen |= further
     with common.options_as_fields(NAMES):
         configured(chosen)
     if options.objective != "goal":
@@ -147,9 +153,11 @@ def check(options: Options) -> dict[str, Any]:
         raise BadValue("--workers: share the processor, which a deadline does not; leave out one of the two")
     if options.watch and options.workers != 1:
         raise BadValue("--watch: shows one process only, leave out --workers")
-    if options.predictor not in (None, *PREDICTORS):
+    if options.predictor not in ("auto", *PREDICTORS):
         with common.option("--predictor"):
-            raise UnknownName("predictor", options.predictor, PREDICTORS)
+            raise UnknownName("predictor", options.predictor, ("auto", *PREDICTORS))
+    if options.no_video and options.video is not None:
+        raise BadValue("--video: has no effect on --no-video, leave out one of the two")
     _require_record(options.record)
     for name in ("json", "video", "report"):
         common.require_writable(f"--{name}", getattr(options, name))

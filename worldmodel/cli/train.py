@@ -73,7 +73,7 @@ def learn(options: Options, env: str, out: Path, old: RunConfig | None, device: 
     from worldmodel import distributed
     from worldmodel.benchmarks import protocols
     from worldmodel.checkpoint import save_model
-    from worldmodel.cli.batches import Batches, ahead
+    from worldmodel.cli.batches import Batches, prefetched
     from worldmodel.cli.validation import Validation
     from worldmodel.datasets.windows import action_bounds, action_statistics, reward_scale
     from worldmodel.model import WorldModel
@@ -114,7 +114,7 @@ def learn(options: Options, env: str, out: Path, old: RunConfig | None, device: 
     if first:
         write_config(out / "config.yaml", config)
     picture = validate.rollouts if validate else None
-    with Progress(out, config, picture, options.wandb) as progress, ahead(batches, device) as sample:
+    with Progress(out, config, picture, options.wandb) as progress, prefetched(batches, device) as sample:
         steps, report = fit(model, loss, config.train, sample, out, validate, progress, config.begin, batches.settled)
     if not first:
         return ""
