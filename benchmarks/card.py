@@ -87,15 +87,19 @@ def _training(folder: Path, about: Mapping[str, Any], env: str) -> Iterator[tupl
         yield "trained before by", f"`{earlier.get('command', NOT_NOTED)}`{minutes}"
     if "command" in training:
         yield "command", f"`{training['command']}`"
-    made = shlex.split((about.get("dataset") or {}).get("command", ""))
-    where = next((made[i + 1] for i in reversed(range(len(made) - 1)) if made[i] == "--out"), config.dataset)
-    told = ("--config", f"worldmodel/zoo/{file_name(env)}/config.yaml", "--dataset", where, "--steps", about["steps"])
-    again = shlex.join(["wm-train", *map(str, told)])
-    settings = "settings" if not config.begin else "settings as its last training"
-    yield "settings", f"`{again}` trains again with the same {settings}, for as many steps"
+    if config.begin:
+        yield "settings", "`config.yaml` has those of the last training"
+    else:
+        made = shlex.split((about.get("dataset") or {}).get("command", ""))
+        where = next((made[i + 1] for i in reversed(range(len(made) - 1)) if made[i] == "--out"), config.dataset)
+        file, steps = f"worldmodel/zoo/{file_name(env)}/config.yaml", about["steps"]
+        again = shlex.join(["wm-train", "--config", file, "--dataset", where, "--steps", str(steps)])
+        yield "settings", f"`{again}` trains again with the same settings, for as many steps"
     further = f", continued from step {config.begin}" if config.begin else ""
     yield "steps", f"{about['steps']:,} of batch {config.train.batch}{further}; seed {about['seed']}"
-    yield "minutes", f"{training['minutes']:.1f}" if "minutes" in training else NOT_NOTED
+    all_of_them = [*training.get("before", ()), training]
+    known = all("minutes" in one for one in all_of_them)
+    yield "minutes", f"{sum(one['minutes'] for one in all_of_them):.1f}" if known else NOT_NOTED
     yield "hardware", _hardware(training.get("hardware"))
 
 

@@ -80,7 +80,10 @@ def _read(folder: Path, number: int, name: str) -> Run:
     files = {diagnosis: folder / "evaluation" / f"{diagnosis}.json" for diagnosis in DIAGNOSES}
     there = {diagnosis: read_json(path) for diagnosis, path in files.items() if path.is_file()}
     if not (loaded or there):
-        raise BadFile(f"{folder} holds no evaluation to report: wm-plan --model {folder} makes one")
+        raise BadFile(
+            f"{folder} holds no evaluation to report: wm-plan --model {folder} makes one, or wm-bench openloop where "
+            "nothing simulates its task"
+        )
     order = sorted(loaded, key=lambda n: (not is_current(loaded[n].values, now), *_standard(loaded[n].values), n))
     found = {diagnosis: values for diagnosis, values in there.items() if is_current(values, now)}
     outdated = {diagnosis: values for diagnosis, values in there.items() if diagnosis not in found}

@@ -26,7 +26,7 @@ class Task(gymnasium.Env[dict[str, Array], Array]):
         render_preset: the look of the pictures, one of ``presets``.
 
     Raises:
-        BadValue: too small a picture.
+        BadValue: too small or too large a picture.
         UnknownName: no such render mode, observation or preset.
     """
 
@@ -47,8 +47,8 @@ class Task(gymnasium.Env[dict[str, Array], Array]):
         observation: str = "pixels",
         render_preset: str = "fast",
     ) -> None:
-        if image_size < 8:
-            raise BadValue(f"image_size: expected at least 8 pixels, got {image_size}")
+        if not 8 <= image_size <= 4096:
+            raise BadValue(f"image_size: expected 8 to 4096 pixels, got {image_size}")
         if render_mode not in (None, "rgb_array"):
             raise UnknownName("render mode", str(render_mode), ["rgb_array"])
         if observation not in ("pixels", "state"):

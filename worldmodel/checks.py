@@ -40,8 +40,8 @@ def check(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:
     parts = model.one_step is not None or bool(model.inverse) or (model.prefix is not None and model.prefix.every_start)
     if train.ragged and (train.long_share < 1 or parts):
         raise BadValue(
-            "train.ragged: expected False; only a prefix predictor alone, with every_start False and long_share 1, "
-            "learns from windows that are cut short (--recipe fast-lewm)"
+            "train.ragged: expected False; only a prefix predictor without an inverse head, with every_start False and "
+            "long_share 1, learns from windows that are cut short (--recipe fast-lewm)"
         )
     if bool(model.reflex) != bool(train.ahead) or 0 < train.ahead < model.action_block:
         raise BadValue(

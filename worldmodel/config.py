@@ -156,7 +156,11 @@ class LossConfig:
     def __post_init__(self) -> None:
         _at_least(1, "loss.projections", self.projections)
         _at_least(2, "loss.knots", self.knots)
-        if not any((self.one_step, self.prefix, self.sigreg, self.imagined, *(getattr(self, x) for x in HEADS))):
+        weights = {name: getattr(self, name) for name in ("one_step", "prefix", "sigreg", "imagined", *HEADS)}
+        for name, weight in weights.items():
+            if not 0 <= weight < math.inf:
+                raise BadValue(f"loss.{name}: expected 0 or more, finite, got {weight}")
+        if not any(weights.values()):
             raise BadValue("loss: expected at least one weight other than 0")
 
 

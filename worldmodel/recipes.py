@@ -189,7 +189,7 @@ def settings(recipe: str, preset: str, *, few_episodes: bool = False) -> tuple[M
     if recipe not in RECIPES:
         raise UnknownName("recipe", recipe, RECIPES)
     if preset not in PRESETS:
-        raise UnknownName("preset", preset, PRESETS)
+        raise UnknownName("preset", preset, ("auto", *PRESETS))
     what, size = RECIPES[recipe], PRESETS[preset]
     prefix = size.model.prefix
     assert prefix is not None

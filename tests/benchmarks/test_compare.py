@@ -105,7 +105,7 @@ def test_the_command(folders, call):
     [
         ("runs/other", "pairs: expected the same start and goal pairs, got 12 of two-room ("),
         ("runs/short", "budget: expected the same number of environment steps, got 30 and 29"),
-        ("runs/nobody", "runs/nobody: expected the folder of one evaluation, found none; wm-plan"),
+        ("runs/nobody", "no such folder: runs/nobody"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(folders, call, second, says):

@@ -195,6 +195,7 @@ def test_held_out_is_what_no_training_has_seen(command, tmp_path, workplace, bef
         ("--video data", "--video: data is a folder"),
         ("--objective money", "--objective: unknown objective 'money': choose from goal, reward"),
         ("--objective reward", "--objective: 'reward' needs a model with a reward head"),
+        ("--objective reward --model others/pusht", "--objective: 'reward' needs a model with a reward head"),
         ("--objective reward --offset 5", "--offset: has no effect"),
         ("--objective reward --split train", "--split: has no effect"),
         (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -19,7 +20,7 @@ from worldmodel.cli.facts import learned_from
 from worldmodel.config import TrainConfig
 from worldmodel.datasets.store import EpisodeStore
 from worldmodel.files import read_json, write_json
-from worldmodel.run import RunConfig, write_config
+from worldmodel.run import RunConfig, read_config, write_config
 
 QUICK = ("--candidates", 8, "--elites", 2, "--iterations", 1, "--no-video")
 
@@ -83,13 +84,15 @@ def test_what_ships_is_what_was_judged(command, slim, tmp_path):
         "| trained before by | `wm-train --out run --steps 3`, 1.0 minutes |\n| command | "
         "`wm-train --out run --continue; wm-train --resume --out run` |" in text
     )
-    again = "wm-train --config worldmodel/zoo/two-room/config.yaml --dataset data/two-room.h5 --steps 7"
-    assert f"`{again}` trains again with the same" in text
+    assert "| settings | `config.yaml` has those of the last training |\n" in text and "| minutes | 3.0 |" in text
     assert str(tmp_path) not in "".join(p.read_text() for p in folder.rglob("*.json"))
 
     (folder / "README.md").write_text("")
     assert command(model.main, "card", folder)[0] == 0 and (folder / "README.md").read_text() == text
     assert card.render(folder) == text
+    write_config(folder / "config.yaml", replace(read_config(folder / "config.yaml"), begin=0))
+    again = "wm-train --config worldmodel/zoo/two-room/config.yaml --dataset data/two-room.h5 --steps 7"
+    assert f"`{again}` trains again with the same settings" in card.render(folder)
 
 
 def test_what_may_not_ship(command, slim, tmp_path, monkeypatch):

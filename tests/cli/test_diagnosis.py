@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
 
 from tests.datasets.collecting import collect_here
@@ -67,6 +69,32 @@ def command(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         return code, out, err
 
     return call
+
+
+def test_recorded_episodes_of_a_task_that_nothing_simulates_are_enough(
+    command: Any, workplace: Path, tmp_path: Path
+) -> None:
+    """As a robot's are: predictions and latents are judged on what was held out; whatever acts or draws is refused."""
+    path = tmp_path / "robot.h5"
+    shutil.copy(workplace / "data" / "two-room.h5", path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["env"] = "robot"
+    with EpisodeStore(path) as store:
+        about = {"path": str(path), "fingerprint": store.fingerprint}
+    save_model(tmp_path / "run" / "model", tiny_model(), env="robot", dataset=about)
+    for diagnosis in ("openloop", "probe"):
+        code, _, err = command(diagnosis, "--model", str(tmp_path / "run"), "--env", "robot", "--device", "cpu")
+        assert code == 0, err
+        assert json.loads((tmp_path / "run" / "evaluation" / f"{diagnosis}.json").read_text())["env"] == "robot"
+    code, _, err = command("report", str(tmp_path / "run"))
+    assert code == 0, err
+    code, _, err = command("surprise", "--model", str(tmp_path / "run"))
+    assert code == 2 and "nothing here simulates; wm-bench openloop and probe judge it on recorded episodes" in err
+    path.unlink()
+    code, _, err = command("openloop", "--model", str(tmp_path / "run"))
+    assert code == 2 and "no such file: data/robot.h5; name the episodes of robot" in err
+    code, _, err = command("openloop", "--model", str(tmp_path / "run"), "--env", "two-room")
+    assert code == 2 and "was trained on robot, not on two-room" in err
 
 
 def test_openloop_prints_a_table_and_writes_into_the_run(command: Any, workplace: Path) -> None:

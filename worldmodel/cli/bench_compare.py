@@ -54,6 +54,8 @@ def evaluation(path: str) -> Path:
 
     if (Path(path) / RESULT).is_file():
         return Path(path)
+    if not Path(path).is_dir():
+        raise BadFile(f"no such folder: {path}")
     found = find(path)
     if len(found) != 1:
         names = ", ".join(map(str, found)) or f"none; wm-plan --model {path} makes one"

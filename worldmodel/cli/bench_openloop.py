@@ -23,7 +23,7 @@ def openloop(options: Annotated[OpenLoop, tyro.conf.arg(name="")]) -> None:
     """Measure open-loop latent error against horizon, over that of copying the last latent, and action sensitivity."""
     if not options.horizons or min(options.horizons) < 1:
         raise BadValue(f"--horizons: expected numbers of 1 or more, got {options.horizons}")
-    with subject("openloop", options) as judged:
+    with subject("openloop", options, simulated=False) as judged:
         from worldmodel.benchmarks import openloop
         from worldmodel.benchmarks.heldout import episodes
 

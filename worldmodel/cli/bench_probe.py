@@ -28,7 +28,7 @@ def probe(options: Annotated[Probe, tyro.conf.arg(name="")]) -> None:
             raise BadValue(f"--{name}: expected 2 or more, got {getattr(options, name)}")
     if options.split == "train":
         raise BadValue("--split: probes are fitted on the train episodes; judge them on test or validation")
-    with subject("probe", options) as judged:
+    with subject("probe", options, simulated=False) as judged:
         from worldmodel.benchmarks import probe
 
         split, seed = judged.split, judged.seed

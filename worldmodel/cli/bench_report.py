@@ -40,7 +40,7 @@ class Report:
 
 def report(options: Annotated[Report, tyro.conf.arg(name="")]) -> None:
     """Write one HTML page about runs: success, rollouts and diagnoses, side by side; it needs no network."""
-    runs = [Path(run) for run in options.runs] or [common.newest_run(None)]
+    runs = [Path(run) for run in options.runs] or [common.newest_run(None, otherwise="RUN")]
     out = Path(options.out or common.run_folder(runs[0]) / "report.html")
     common.require_writable("--out", str(out))
     if options.measure:

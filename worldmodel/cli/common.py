@@ -98,7 +98,14 @@ def parse(cls: type[T], arguments: Sequence[str] | None = None, default: T | Non
 
 
 def subcommands(commands: Mapping[str, Any], description: str) -> object:
-    """Parse ``command --options`` with one function for each command, and call the one chosen."""
+    """Parse ``command --options`` with one function for each command, and call the one chosen.
+
+    Raises:
+        UnknownName: there is no such command.
+    """
+    name = next(iter(sys.argv[1:]), "")
+    if name and not name.startswith("-") and name not in commands:
+        raise UnknownName("command", name, commands)
     import tyro
 
     def deferred(function: Callable[..., object]) -> Callable[..., object]:
@@ -143,6 +150,8 @@ def undraw(box: str) -> str:
     if "╭" not in text and len(parts) > 1:
         del parts[0]  # the title, which the upper line of a box holds
     message = " ".join(parts[0]) or text
+    typed = r"no type matching (?:\{None\}\|)?(\S+) could be instantiated from \[(.*?)\]\. Got errors:.*"
+    message = re.sub(typed, r"expected \1, got \2", message)
     near = [line.split()[0].rstrip(",") for part in parts[1:] for line in part if line.startswith("--")]
     if near and "Perhaps" in text:
         message += f"; did you mean {' or '.join(dict.fromkeys(near))}?"
@@ -198,6 +207,10 @@ def device(name: str) -> torch.device:
         BadValue: this machine or this build of PyTorch has none.
     """
     kind, _, index = name.partition(":")
+    if kind == "gpu":
+        raise BadValue(
+            f"--device: PyTorch calls a GPU by its maker's interface, expected cuda, xpu or auto, got {name}"
+        )
     if kind not in DEVICES or (index and not index.isdigit()):
         raise UnknownName("--device", name, DEVICES)
     import torch
@@ -258,6 +271,15 @@ def short_name(env: str) -> str:
     return short_name(env)
 
 
+def is_simulated(env: str) -> bool:
+    """Whether something here simulates a task of this name; of others there may be recorded episodes."""
+    try:
+        short_name(env)
+    except UnknownName:
+        return False
+    return True
+
+
 def default_file(env: str) -> Path:
     """Where the episodes of a task are kept if nobody says otherwise: ``data/<env>.h5``."""
     from worldmodel.envs.registry import file_name
@@ -270,12 +292,13 @@ def run_folder(folder: Path) -> Path:
     return folder.parent if folder.name == "model" else folder
 
 
-def newest_run(env: str | None, root: Path = RUNS) -> Path:
+def newest_run(env: str | None, root: Path = RUNS, otherwise: str = "--model PATH") -> Path:
     """Find the run folder whose model was saved last; copies of shipped models do not count.
 
     Args:
         env: short name of the task it was trained on; None for any.
         root: folder of run folders.
+        otherwise: what names a run.
 
     Raises:
         BadFile: there is none; the message says how to make one.
@@ -292,6 +315,6 @@ def newest_run(env: str | None, root: Path = RUNS) -> Path:
         what = "trained run" if env is None else f"trained run of {env}"
         ships = f" (models ship for {names})" if (names := ", ".join(shipped.models())) else ""
         raise BadFile(
-            f"no {what} in {root}/: make one with wm-train --env {env or 'pusht'}, or give --model PATH{ships}"
+            f"no {what} in {root}/: make one with wm-train --env {env or 'pusht'}, or give {otherwise}{ships}"
         )
     return max(found)[1]

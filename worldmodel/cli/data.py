@@ -20,7 +20,7 @@ from worldmodel.cli.common import (
 )
 from worldmodel.cli.data_files import append, merge, preview, split
 from worldmodel.cli.data_info import info, list_datasets, show
-from worldmodel.errors import UnknownName
+from worldmodel.errors import BadValue, UnknownName
 
 
 def collect(
@@ -51,6 +51,8 @@ def collect(
 
     with option("--env"):
         env = short_name(env)
+    if workers < 0:
+        raise BadValue(f"--workers: expected 1 or more, or 0 for all cores, got {workers}")
     path = Path(out) if out else default_file(env)
     if path.exists():
         print(f"{path} is already there")

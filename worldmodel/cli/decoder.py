@@ -36,7 +36,7 @@ def decoder(
     with common.options_as_fields():
         config = DecoderConfig(minutes=minutes, steps=steps, seed=seed)
     chosen = Options(model=model, dataset=dataset, device=device)
-    folder, about, env = plan.choose_model(chosen)
+    folder, about, env = plan.choose_model(chosen, simulated=False)
 
     import numpy as np
     import torch

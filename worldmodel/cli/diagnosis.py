@@ -100,19 +100,20 @@ class Subject:
 
 
 @contextmanager
-def subject(name: str, options: Diagnosis) -> Iterator[Subject]:
+def subject(name: str, options: Diagnosis, simulated: bool = True) -> Iterator[Subject]:
     """Find and load what the options name, with the checks of ``wm-plan``; gradients are off inside.
 
     Args:
         name: of the diagnosis, which the file is called after.
         options: of the command.
+        simulated: whether it needs the task itself, not recorded episodes alone.
     """
     if options.seed < 0:
         raise BadValue(f"--seed: expected 0 or more, got {options.seed}")
     common.require_writable("--json", options.json)
     fields = ("model", "env", "dataset", "split", "device", "seed")
     chosen = Options(**{field: getattr(options, field) for field in fields})
-    folder, about, env = plan.choose_model(chosen)
+    folder, about, env = plan.choose_model(chosen, simulated)
     path = Path(options.json or common.run_folder(folder) / "evaluation" / f"{name}.json")
     common.require_writable("--json", str(path))
 
@@ -123,7 +124,7 @@ def subject(name: str, options: Diagnosis) -> Iterator[Subject]:
     device = common.device(options.device)
     with common.option("--model"):
         model = load_model(folder, device)
-    _, look = plan.look_of(about, env, folder)
+    look = plan.look_of(about, env, folder)[1] if common.is_simulated(env) else about.get("render_preset", "fast")
     size = model.config.image_size
     with plan.dataset(chosen, env, about.get("dataset") or {}, size, look) as store, torch.inference_mode():
         notes = plan.held_out(options.dataset, about, store, options.split)

@@ -15,7 +15,7 @@ from worldmodel import shipped
 from worldmodel.cli import common
 from worldmodel.cli.plan_options import TOGETHER, WATCHED, Options, check
 from worldmodel.config import usual_predictor
-from worldmodel.errors import BadFile, UnknownName
+from worldmodel.errors import BadFile
 
 if TYPE_CHECKING:
     import torch
@@ -58,6 +58,11 @@ def _plan(
     predictor = usual_predictor(model.predictors) if options.predictor == "auto" else options.predictor
     with common.option("--predictor"):
         model.predictor(predictor)
+    if options.objective == "reward":
+        from worldmodel.planners.reward import Reward
+
+        with common.options_as_fields(["objective"]):
+            Reward(model)  # refuses a model without the head, before any episode is asked for
     task, preset = look_of(about, env, folder)
     look: dict[str, Any] = {"render_preset": preset}
     trial = TRIALS[options.objective](Asked(options, env, task, model.config.image_size, look, folder, about))
@@ -128,25 +133,33 @@ def _plan(
         print(f"video: {write_video(options.video or run / 'plan.mp4', compose(trial.rollouts))}")
 
 
-def choose_model(options: Options) -> tuple[Path, dict[str, Any], str]:
+def choose_model(options: Options, simulated: bool = True) -> tuple[Path, dict[str, Any], str]:
     """Find the model folder, what it says of itself, and its task, which ``--env`` must agree with.
 
     A shipped model is copied into ``runs/``, where what is made of it has its place.
+
+    Args:
+        options: of a command.
+        simulated: whether it must be a task that something here simulates; else recorded episodes of any will do.
     """
-    env = None
-    if options.env is not None:
+    env = options.env
+    if env is not None and (simulated or common.is_simulated(env)):
         with common.option("--env"):
-            env = common.short_name(options.env)
+            env = common.short_name(env)
     path = _newest(env) if options.model is None else Path(options.model)
 
     from worldmodel.checkpoint import model_folder, read_about
 
     with common.option("--model"):
         folder, about = model_folder(path), read_about(path)
-        try:
-            trained_on = common.short_name(str(about.get("env")))
-        except UnknownName as error:
-            raise BadFile(f"{path} was trained on {about.get('env')}, which nothing here simulates") from error
+        trained_on = str(about.get("env"))
+        if common.is_simulated(trained_on):
+            trained_on = common.short_name(trained_on)
+        elif simulated:
+            raise BadFile(
+                f"{path} was trained on {trained_on}, which nothing here simulates; wm-bench openloop and probe judge "
+                "it on recorded episodes"
+            )
         if env not in (None, trained_on):
             raise BadFile(f"{path} was trained on {trained_on}, not on {env}")
     if folder.resolve() in shipped.models().values() and not common.rank():
@@ -209,6 +222,8 @@ def dataset(
         path = Path(trained_on["path"])
     again = command or f"wm-data collect --env {env} --out {path}"
     if not path.is_file():
+        if not common.is_simulated(env):
+            raise BadFile(f"--dataset: no such file: {path}; name the episodes of {env}")
         other = "" if command else f", or wm-train --env {env} does"
         raise BadFile(f"--dataset: no such file: {path}; make it with {again}{other}")
     try:

@@ -158,9 +158,11 @@ def _fit_to_data(config: ModelConfig, store: EpisodeStore) -> ModelConfig:
     """Take from the data what it decides: image and action size."""
     size = store.image_size
     if size != config.image_size:
+        vit = config.encoder.kind == "vit" and size % config.encoder.patch
+        other = "" if vit else f" or give --model.image-size {size}"
         raise BadFile(
             f"--dataset: {store.path} has {size} px images, the model takes {config.image_size} px; "
-            f"collect at that size or give --model.image-size {size}"
+            f"collect at that size{other}"
         )
     return replace(config, env=store.env, action_dim=store.columns["action"][0][1])
 
