@@ -78,7 +78,7 @@ def ours(given: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from worldmodel.cli import common
-    from worldmodel.cli.batches import Batches, ahead
+    from worldmodel.cli.batches import Batches, prefetched
     from worldmodel.datasets.store import EpisodeStore
     from worldmodel.model import WorldModel
     from worldmodel.plain import from_dict
@@ -99,7 +99,7 @@ def ours(given: dict[str, Any]) -> dict[str, Any]:
             record = model.step(batch)
         return loss(record)[0]
 
-    with ahead(batches, device) as sample:
+    with prefetched(batches, device) as sample:
         found = measure(lambda: sample(next(number)), lambda batch: update(lambda: total(batch)), given)
     found["parameters"] = sum(p.numel() for p in model.parameters())
     return found | ({"ceiling": ceiling(given)} if given["count"] else {})

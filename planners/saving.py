@@ -80,9 +80,10 @@ def load_agent(
         actions = _actions(about["actions"], model.config.action_dim) if env is None else actions_of(model, env)
         if goal is None and about["goal"] is not None:
             goal = {"latent": about["goal"]}
-        settled = about["options"]
-        configured(settled)
-        saved = about.get("asked", settled) if SETTLING & options.keys() else settled
+        saved: dict[str, Any] = about["options"]
+        configured(saved)
+        if SETTLING & options.keys():
+            saved = about.get("asked", saved)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadFile(f"{file} is damaged: {type(error).__name__} {error}") from error
     return make_agent(model, env, goal=goal, actions=actions, **saved | options)

@@ -76,7 +76,7 @@ class CNN(nn.Module):
 
 def make_encoder(config: EncoderConfig, image_size: int) -> ViT | CNN:
     """Build the encoder a config names."""
-    return {"vit": ViT, "cnn": CNN}[config.kind](config, image_size)
+    return ViT(config, image_size) if config.kind == "vit" else CNN(config, image_size)
 
 
 class Pixels(nn.Module):

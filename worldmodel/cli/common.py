@@ -8,7 +8,6 @@ import errno
 import functools
 import io
 import os
-import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -132,30 +131,11 @@ def _one_line() -> Iterator[None]:
     except SystemExit as stop:
         if stop.code != 2:
             raise
-        _stop(2, undraw(drawn.getvalue()))
+        from worldmodel.cli.boxes import undraw
+
+        _stop(2, f"{undraw(drawn.getvalue())} (all options: {program()} --help)")
     else:
         sys.stderr.write(drawn.getvalue())  # a warning
-
-
-def undraw(box: str) -> str:
-    """Return the message in a box, which may be drawn without lines, and the nearest options it suggests."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", box)
-    lines = [line.strip(" │") for line in text.splitlines() if not line.startswith(("╭", "╰"))]
-    parts: list[list[str]] = [[]]
-    for line in filter(None, lines):
-        if re.fullmatch("[─-]{3,}", line):
-            parts.append([])
-        else:
-            parts[-1].append(line)
-    if "╭" not in text and len(parts) > 1:
-        del parts[0]  # the title, which the upper line of a box holds
-    message = " ".join(parts[0]) or text
-    typed = r"no type matching (?:\{None\}\|)?(\S+) could be instantiated from \[(.*?)\]\. Got errors:.*"
-    message = re.sub(typed, r"expected \1, got \2", message)
-    near = [line.split()[0].rstrip(",") for part in parts[1:] for line in part if line.startswith("--")]
-    if near and "Perhaps" in text:
-        message += f"; did you mean {' or '.join(dict.fromkeys(near))}?"
-    return f"{message[:1].lower()}{message[1:].rstrip('.')} (all options: {program()} --help)"
 
 
 @contextlib.contextmanager
