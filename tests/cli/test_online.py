@@ -62,6 +62,7 @@ def test_every_round_adds_episodes_trains_further_and_is_judged(
     ]
     assert len({x["random"] for x in rounds}) == 1  # on the same pairs
     starts = [json.loads((out / "rounds" / f"00{i}.json").read_text()) for i in range(3)]
+    assert {x["command"].split()[0] for x in starts} == {"wm-train"}  # what was typed
     assert (
         len({json.dumps([x[name] for name in ("replay", "noop", "solved_at_start", "from_episodes")]) for x in starts})
         == 1
