@@ -6,7 +6,7 @@ size, A = F * a, C context frames, S pixels, D latent size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,7 @@ class Agent(Replanner):
         env: what draws goals that are given as states.
         goal: of all episodes, as ``set_goal`` takes it.
         proposal: a policy whose plans are tried too.
-        asked: the options that it was made with, where these are not all of ``config`` and the planner's.
+        asked: names of the options that were asked for; all others are defaults.
 
     Attributes:
         goal: latents (D,) or (B, D) of the goal it was given; None where observations show it.
@@ -59,10 +59,10 @@ class Agent(Replanner):
         env: Any = None,
         goal: Any = None,
         proposal: Proposal | None = None,
-        asked: Mapping[str, Any] | None = None,
+        asked: Sequence[str] = (),
     ) -> None:
         super().__init__(model, planner, config, actions, objective, proposal)
-        self.env, self.asked = env, dict(asked or {})
+        self.env, self.asked = env, tuple(asked)
         self.set_goal(goal)
         if config.deadline_ms is not None:
             require_time(self, config.deadline_ms)

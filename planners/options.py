@@ -54,7 +54,7 @@ def make_agent(
     if isinstance(objective, str):
         options, objective = options | {"objective": objective}, None
     config, search = configured(options)
-    asked = {name: getattr(config, name, getattr(search, name, None)) for name, x in options.items() if x != "auto"}
+    asked = [name for name, value in options.items() if value != "auto"]
     own = None if objective is None else as_objective(objective, model)
     config = chosen(config, model, make_objective(config, model, own=own), proposal is not None)
     if config.controller == "both" and proposal is None:

@@ -40,11 +40,11 @@ def save_agent(path: str | Path, agent: Agent) -> None:
                 f"{name}: one of your own cannot be saved; save an agent without it, and after loading give the "
                 f"{name} to agent.model.agent(env, {name}=...)"
             )
-    actions, goal = agent.actions, agent.goal
+    actions, goal, options = agent.actions, agent.goal, {**asdict(agent.config), **asdict(agent.planner.config)}
     about = {
         "format": FORMAT,
-        "options": {**asdict(agent.config), **asdict(agent.planner.config)},
-        "asked": agent.asked,
+        "options": options,
+        "asked": [name for name in agent.asked if name in options],
         "actions": {**asdict(actions), "low": actions.low.tolist(), "high": actions.high.tolist()},
         "goal": None if goal is None else goal.tolist(),  # float32 numbers, which decimals hold exactly
     }
@@ -82,11 +82,14 @@ def load_agent(
             goal = {"latent": about["goal"]}
         saved: dict[str, Any] = about["options"]
         configured(saved)
+        asked = [*about.get("asked", saved)]
         if SETTLING & options.keys():
-            saved = about.get("asked", saved)
+            saved = {name: saved[name] for name in asked}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadFile(f"{file} is damaged: {type(error).__name__} {error}") from error
-    return make_agent(model, env, goal=goal, actions=actions, **saved | options)
+    agent = make_agent(model, env, goal=goal, actions=actions, **saved | options)
+    agent.asked = tuple(dict.fromkeys([*asked, *options]))  # of what was saved, most was settled
+    return agent
 
 
 def _actions(saved: dict[str, Any], width: int) -> Actions:

@@ -103,8 +103,9 @@ def test_another_way_to_plan_has_its_own_defaults(tmp_path):
         loaded, made = Agent.load(tmp_path / "agent", **options), model.agent(horizon=4, seed=3, **options)
         assert loaded.planner.config == made.planner.config and loaded.controller == made.controller
         assert (loaded.config.horizon, loaded.config.seed) == (4, 3)
-    Agent.load(tmp_path / "agent", controller="search").save(tmp_path / "again")
-    assert Agent.load(tmp_path / "again").planner.config.candidates == 300
+    Agent.load(tmp_path / "agent").save(tmp_path / "again")
+    again = Agent.load(tmp_path / "again", controller="search")
+    assert again.planner.config.candidates == 300 and again.config.horizon == 4
 
 
 def test_another_goal_takes_the_place_of_the_saved_one(tmp_path):
