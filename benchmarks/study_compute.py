@@ -24,6 +24,7 @@ from statistics import mean, median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from worldmodel.config import LossConfig, ModelConfig, TrainConfig
 from worldmodel.plain import flat
 
 if TYPE_CHECKING:
@@ -55,15 +56,22 @@ def options_of(flags: str, task: str) -> Options:
 def settings_of(flags: str, task: str) -> dict[str, Any]:
     """Every setting that an idea decides for a task, by its dotted name, so that a changed idea is noticed."""
     options = options_of(flags, task)
-    parts = {name: flat(getattr(options, name)) for name in ("model", "loss", "train")}
-    found = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
+    found = _by_name(model=options.model, loss=options.loss, train=options.train)
     data = ("model.env", "model.action_dim")
     return {name: value for name, value in found.items() if name not in (*DECIDED, *data)}
 
 
+def _by_name(**parts: Any) -> dict[str, Any]:
+    return {f"{part}.{name}": value for part, config in parts.items() for name, value in flat(config).items()}
+
+
 def work_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those settings that decide what a step costs: of a term's weight only whether it is 0."""
-    found: dict[str, Any] = json.loads(json.dumps(settings))  # tuples are lists in files
+    """Those settings that decide what a step costs: of a term's weight only whether it is 0.
+
+    What an older file lacks is as by default.
+    """
+    usual = _by_name(model=ModelConfig(), loss=LossConfig(), train=TrainConfig())
+    found: dict[str, Any] = json.loads(json.dumps({**usual, **settings}))  # tuples are lists in files
     sizes = ("loss.projections", "loss.knots")
     return {
         name: bool(value) if name.startswith("loss.") and name not in sizes else value for name, value in found.items()

@@ -19,7 +19,7 @@ from worldmodel.benchmarks import study_compute
 from worldmodel.benchmarks.provenance import file_fingerprint
 from worldmodel.benchmarks.record import RESULT, load_pairs, save_pairs
 from worldmodel.benchmarks.rl_runs import require_same
-from worldmodel.benchmarks.study_variants import Evaluation, Training, named
+from worldmodel.benchmarks.study_variants import DEFAULT, Evaluation, Training, named
 from worldmodel.datasets.policies import usual_episodes
 from worldmodel.envs.registry import file_name
 from worldmodel.errors import BadFile
@@ -139,10 +139,10 @@ class Study:
         return known is not None
 
     def share_cost(self, training: Training) -> bool:
-        """Take the cost of steps that do the same work, where it is known, and say whether it is."""
+        """Take the cost of steps that do the same work, the default's first, and say whether one is known."""
         settings = study_compute.settings_of(training.flags, training.task)
         work = study_compute.work_of(settings)
-        for cost in self.costs(training.task).values():
+        for _, cost in sorted(self.costs(training.task).items(), key=lambda item: item[0] != DEFAULT):
             if study_compute.work_of(cost["settings"]) == work:
                 about = {"flags": training.flags, "settings": settings}
                 write_json(self.timing(training.task, training.name), {**cost, **about})

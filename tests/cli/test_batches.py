@@ -135,7 +135,7 @@ def test_mirrored_windows_are_those_of_the_step(store: EpisodeStore, monkeypatch
 def test_actions_that_cannot_be_mirrored_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MIRRORS, "robot", MIRRORS["pusht"])
     places = EpisodeStore(write_store(tmp_path / "a.h5", [episode(0, 40)], BOUNDS | {"action_low": [0.0, 0.0]}))
-    with pytest.raises(BadValue, match="train.mirror: .* --train.no-mirror"):
+    with pytest.raises(BadValue, match="^--train.mirror: .* --train.no-mirror"):
         Batches(places, replace(GOALS, train=replace(GOALS.train, mirror=True)), CPU)
     Batches(places, GOALS, CPU)
 

@@ -56,7 +56,8 @@ class Batches:
         self.rows, self.shown = store.rows, "pixels"
         self.mirroring = Mirroring(config.env if config.train.mirror else "")
         if self.mirroring:
-            self.mirroring.require_alike(*action_bounds(store))
+            with common.options_as_fields():
+                self.mirroring.require_alike(*action_bounds(store))
         furthest = config.train.shift * config.model.image_size
         self.shift = max(1, int(furthest)) if furthest else 0  # pixels
         columns = ("action", *(("reward", "terminated") if config.model.reward else ()))
