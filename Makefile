@@ -1,5 +1,5 @@
 # make demo    plan with the models that ship, then collect, train and plan on two tasks, from nothing
-# make test    the whole suite
+# make test    the suite; what takes long is left to .ci/run
 # make lint    ruff          make types   mypy, strict          make clean
 #
 # The environment in .venv is made by the first target that needs it and again when pyproject.toml or TORCH changes.

@@ -95,6 +95,7 @@ def test_a_second_collection_of_the_same_dataset_is_one_line(tmp_path: Path) -> 
     collect_here(path)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
 def test_two_that_start_together_do_not_disturb_each_other(long: Path, tmp_path: Path) -> None:
     path = tmp_path / "a.h5"

@@ -107,10 +107,17 @@ fit(Path(sys.argv[1]), replace(TRAIN, steps=60))
 """
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[WorldModel, str]:
+    """What the victim would have been, and its metrics."""
+    torch.set_num_threads(1)  # as the victim
+    folder = tmp_path_factory.mktemp("whole")
+    return fit(folder, replace(TRAIN, steps=60)), (folder / "metrics.jsonl").read_text()
+
+
 @pytest.mark.parametrize("lines", [6, 11, 15])
-def test_resuming_after_sigkill_is_the_same_run(lines: int, tmp_path: Path) -> None:
+def test_resuming_after_sigkill_is_the_same_run(lines: int, whole: tuple[WorldModel, str], tmp_path: Path) -> None:
     """Killed at any step, on or after the state of every fourth: the steps since then are done again."""
-    torch.set_num_threads(1)
     folder, metrics = tmp_path / "killed", tmp_path / "killed" / "metrics.jsonl"
     victim = subprocess.Popen([sys.executable, "-c", _VICTIM, str(folder)])
     deadline = time.monotonic() + 60
@@ -124,9 +131,9 @@ def test_resuming_after_sigkill_is_the_same_run(lines: int, tmp_path: Path) -> N
     assert 4 <= state["step"] < 60 and len(metrics.read_text().splitlines()) >= lines
     with open(metrics, "a") as file:
         file.write('{"step": 9, "lo')  # a line cut in half
-    config = replace(TRAIN, steps=60)
-    assert_equal(fit(tmp_path / "whole", config), fit(folder, config))
-    assert metrics.read_text() == (tmp_path / "whole" / "metrics.jsonl").read_text()
+    model, written = whole
+    assert_equal(model, fit(folder, replace(TRAIN, steps=60)))
+    assert metrics.read_text() == written
 
 
 def test_it_learns(tmp_path: Path) -> None:
