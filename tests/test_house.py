@@ -239,6 +239,7 @@ def test_every_module_imports(module: str) -> None:
         "docs/models.md",
         "docs/planning.md",
         "docs/rl.md",
+        "docs/evaluation.md",
     ],
 )
 def test_pages_name_files_that_exist(page: str) -> None:
