@@ -6,6 +6,7 @@ from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.worldmodel.tiny import LOSS, TRAIN, dot_batch, tiny_model
@@ -13,6 +14,11 @@ from worldmodel.blocks import BatchNorm1d
 from worldmodel.calibration import BATCHES, calibrate, calibrated
 from worldmodel.terms import Loss
 from worldmodel.training import train
+
+
+@pytest.fixture(autouse=True)
+def as_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worldmodel.calibration.BATCHES", BATCHES)
 
 
 def test_statistics_are_the_means_over_the_batches() -> None:
