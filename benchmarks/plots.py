@@ -149,7 +149,7 @@ def offsets(found: Mapping[str, Any], path: Path) -> Path:
         path: where to write; its suffix says PNG or SVG.
     """
     rows = found["rows"]
-    tasks, names, far = (sorted({row[key] for row in rows}) for key in ("task", "variant", "offset"))
+    tasks, names, far = (list(dict.fromkeys(row[key] for row in rows)) for key in ("task", "variant", "offset"))
     figure, axes = _figure(len(tasks), height=4.2)
     for axis, task in zip(axes, tasks):
         for number, name in enumerate(names):
@@ -203,7 +203,7 @@ def _style(number: int) -> dict[str, str]:
 def _figure(columns: int, height: float) -> tuple[Any, Any]:
     import matplotlib.figure
 
-    figure = matplotlib.figure.Figure(figsize=(6.5 * columns, height), layout="constrained", dpi=150)
+    figure = matplotlib.figure.Figure(figsize=(min(6.5 * columns, 16), height), layout="constrained", dpi=150)
     axes = figure.subplots(1, columns, squeeze=False)[0]
     for axis in axes:
         axis.grid(True, color="0.9", linewidth=0.6)
