@@ -149,7 +149,7 @@ def offsets(found: Mapping[str, Any], path: Path) -> Path:
         path: where to write; its suffix says PNG or SVG.
     """
     rows = found["rows"]
-    tasks, names, far = (list(dict.fromkeys(row[key] for row in rows)) for key in ("task", "variant", "offset"))
+    tasks, names, far = (_distinct(rows, key) for key in ("task", "variant", "offset"))
     figure, axes = _figure(len(tasks), height=4.2)
     for axis, task in zip(axes, tasks):
         for number, name in enumerate(names):
@@ -192,8 +192,11 @@ def _nearest(found: Mapping[str, Any]) -> tuple[int, list[Mapping[str, Any]], li
     """The shortest offset of a study, and its rows, tasks and variants there."""
     near = min(row["offset"] for row in found["rows"])
     rows = [row for row in found["rows"] if row["offset"] == near]
-    tasks, names = (list(dict.fromkeys(row[key] for row in rows)) for key in ("task", "variant"))
-    return near, rows, tasks, names
+    return near, rows, _distinct(rows, "task"), _distinct(rows, "variant")
+
+
+def _distinct(rows: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
+    return list(dict.fromkeys(row[key] for row in rows))  # in the study's order
 
 
 def _style(number: int) -> dict[str, str]:

@@ -10,7 +10,7 @@ from worldmodel.config import EncoderConfig, LossConfig, ModelConfig, OneStepCon
 from worldmodel.model import WorldModel
 
 LOSS = LossConfig(imagined=1.0, projections=32)
-TRAIN = TrainConfig(steps=12, batch=8, window=5, lr=1e-3, log_every=1, save_every=4, precision="fp32")
+TRAIN = TrainConfig(steps=12, batch=8, window=5, lr=1e-3, log_every=1, save_every=4, validate_every=6, precision="fp32")
 
 
 def tiny_config(context: int = 2, **changes: object) -> ModelConfig:
